@@ -1,0 +1,270 @@
+//! The program's events: what is registered, how it is set, and the switches.
+
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use crate::clock::{Clock, SystemClock, Timestamp};
+use crate::dispatch::{FanOut, fan_out};
+use crate::extract::States;
+use crate::reconciler::{ReconcileError, Report, Scope};
+use crate::registry::{Registry, RegistryError};
+use crate::session::PendingEvents;
+use crate::settings::{EventSettings, InvalidSetting};
+use crate::task::Task;
+
+/// The events of a program: its registry, settings, clock and switches. Cheap to clone; clones
+/// share the switches.
+///
+/// ```
+/// # use events_core::prelude::*;
+/// let events = Events::builder().settings(EventSettings::default()).build()?;
+/// assert!(events.is_enabled());
+/// # Ok::<(), events_core::StartError>(())
+/// ```
+#[derive(Clone)]
+pub struct Events(Arc<Inner>);
+
+struct Inner {
+    registry: &'static Registry,
+    settings: EventSettings,
+    enabled: AtomicBool,
+    clock: Arc<dyn Clock>,
+    traceparent: Option<TraceContext>,
+}
+
+type TraceContext = Box<dyn Fn() -> Option<String> + Send + Sync>;
+
+impl fmt::Debug for Events {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Events")
+            .field("registry", &self.0.registry)
+            .field("enabled", &self.is_enabled())
+            .finish_non_exhaustive()
+    }
+}
+
+impl Events {
+    /// Starts with the linked registry, default settings and the machine's clock.
+    #[must_use]
+    pub fn builder() -> EventsBuilder {
+        EventsBuilder {
+            registry: None,
+            settings: EventSettings::default(),
+            clock: Arc::new(SystemClock),
+            traceparent: None,
+        }
+    }
+
+    /// What is registered.
+    #[must_use]
+    pub fn registry(&self) -> &'static Registry {
+        self.0.registry
+    }
+
+    /// How it is set.
+    #[must_use]
+    pub fn settings(&self) -> &EventSettings {
+        &self.0.settings
+    }
+
+    /// The time now, by the program's clock.
+    #[must_use]
+    pub fn now(&self) -> Timestamp {
+        self.0.clock.now()
+    }
+
+    /// The kill switch: while `false`, committed events are logged and dropped. Handlers of tasks
+    /// that exist already still run; reconcilers repair what was dropped.
+    pub fn set_enabled(&self, enabled: bool) {
+        if self.0.enabled.swap(enabled, Ordering::SeqCst) != enabled {
+            tracing::warn!(enabled, "kill switch: dispatch of events was switched");
+        }
+    }
+
+    /// Whether committed events are dispatched.
+    #[must_use]
+    pub fn is_enabled(&self) -> bool {
+        self.0.enabled.load(Ordering::SeqCst)
+    }
+
+    pub(crate) fn current_traceparent(&self) -> Option<String> {
+        self.0.traceparent.as_ref().and_then(|current| current())
+    }
+
+    /// What the commit of a session sends: takes its pending events and fans them out.
+    ///
+    /// For adapters. Call it right before the commit (or, for after-commit dispatch, right after),
+    /// and log the tasks with [`log_dispatched`] once the commit has succeeded.
+    #[must_use]
+    pub fn dispatch(&self, pending: &mut PendingEvents) -> Vec<Task> {
+        if pending.is_empty() {
+            return Vec::new();
+        }
+        let FanOut { tasks, unheard, dropped } = fan_out(
+            pending.take(),
+            self.0.registry,
+            &self.0.settings,
+            self.is_enabled(),
+            self.now(),
+        );
+        for event in unheard {
+            tracing::warn!(
+                event_id = %event.id,
+                event = event.event,
+                publisher = %event.publisher,
+                "event has no subscriber; is the subscriber's crate linked (link_subscribers!)?"
+            );
+        }
+        for event in dropped {
+            tracing::warn!(
+                event_id = %event.id,
+                event = event.event,
+                publisher = %event.publisher,
+                payload = &*event.payload,
+                "kill switch is off: event dropped"
+            );
+        }
+        tasks
+    }
+
+    /// Runs the reconciler of this name now, in this process, and returns its report.
+    ///
+    /// # Errors
+    /// No reconciler has the name, it takes a state that `states` lacks, or it failed.
+    pub async fn reconcile(
+        &self,
+        name: &str,
+        scope: Scope,
+        states: &States,
+    ) -> Result<Report, ReconcileError> {
+        let Some(reconciler) = self.0.registry.reconciler(name) else {
+            let known: Vec<_> =
+                self.0.registry.reconcilers().iter().map(|reconciler| reconciler.name).collect();
+            return Err(ReconcileError::Unknown { name: name.into(), known: known.join(", ") });
+        };
+        let name = reconciler.name;
+        let run = (reconciler.handler)(scope, states)
+            .map_err(|source| ReconcileError::NotCallable { name, source })?;
+        let started = self.now();
+        let result = run.await.map_err(|source| ReconcileError::Failed { name, source });
+        let duration = self.now().since(started);
+        match &result {
+            Ok(report) => tracing::info!(
+                reconciler = name,
+                result = "ok",
+                checked = report.checked,
+                changed = report.added + report.removed,
+                failed = report.failed.len(),
+                ?duration,
+                "reconciled"
+            ),
+            Err(error) => tracing::error!(
+                reconciler = name,
+                result = "failed",
+                error = error as &dyn std::error::Error,
+                ?duration,
+                "reconciler failed; the next run or an on-demand run recovers"
+            ),
+        }
+        result
+    }
+}
+
+/// Logs that these tasks are on their queues.
+pub fn log_dispatched(tasks: &[Task]) {
+    for task in tasks {
+        tracing::debug!(
+            event_id = %task.event_id,
+            event = &*task.event,
+            subscriber = &*task.name,
+            task_id = %task.id,
+            queue = &*task.queue,
+            "event dispatched"
+        );
+    }
+}
+
+/// Builds [`Events`].
+#[must_use]
+pub struct EventsBuilder {
+    registry: Option<&'static Registry>,
+    settings: EventSettings,
+    clock: Arc<dyn Clock>,
+    traceparent: Option<TraceContext>,
+}
+
+impl fmt::Debug for EventsBuilder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("EventsBuilder").field("settings", &self.settings).finish_non_exhaustive()
+    }
+}
+
+impl EventsBuilder {
+    /// The application's settings.
+    pub fn settings(mut self, settings: EventSettings) -> Self {
+        self.settings = settings;
+        self
+    }
+
+    /// A registry of one's own instead of what is linked, for tests and plugins.
+    ///
+    /// It lives as long as the process: subscribers are looked up from everywhere.
+    pub fn registry(mut self, registry: Registry) -> Self {
+        self.registry = Some(Box::leak(Box::new(registry)));
+        self
+    }
+
+    /// Another clock, for tests.
+    pub fn clock(mut self, clock: impl Clock) -> Self {
+        self.clock = Arc::new(clock);
+        self
+    }
+
+    /// Where the current W3C `traceparent` comes from, to travel with every event published.
+    pub fn trace_context(
+        mut self,
+        current: impl Fn() -> Option<String> + Send + Sync + 'static,
+    ) -> Self {
+        self.traceparent = Some(Box::new(current));
+        self
+    }
+
+    /// Links the registry and checks everything that can be checked at start.
+    ///
+    /// # Errors
+    /// A setting that cannot work, or wrong wiring; the text lists every mistake and its remedy.
+    pub fn build(self) -> Result<Events, StartError> {
+        self.settings.check()?;
+        let registry = match self.registry {
+            Some(registry) => registry,
+            None => Registry::linked()?,
+        };
+        tracing::info!(
+            subscribers = registry.subscribers().len(),
+            publishers = registry.publishers().len(),
+            crates = ?registry.crates(),
+            enabled = self.settings.enabled,
+            "events linked"
+        );
+        Ok(Events(Arc::new(Inner {
+            registry,
+            enabled: AtomicBool::new(self.settings.enabled),
+            settings: self.settings,
+            clock: self.clock,
+            traceparent: self.traceparent,
+        })))
+    }
+}
+
+/// Why a program's events cannot start.
+#[derive(Debug, Clone, thiserror::Error)]
+#[non_exhaustive]
+pub enum StartError {
+    /// A setting that cannot work.
+    #[error(transparent)]
+    Setting(#[from] InvalidSetting),
+    /// Wrong wiring.
+    #[error(transparent)]
+    Registry(#[from] RegistryError),
+}

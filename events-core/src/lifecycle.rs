@@ -1,0 +1,160 @@
+//! Where a task goes after an attempt: pure functions, one arm per arrow of `docs/lifecycle.md`.
+//!
+//! No clock, no SQL, no randomness: brokers record what is decided here.
+
+use std::time::Duration;
+
+use crate::BoxError;
+use crate::event::DecodeError;
+use crate::subscriber::Failure;
+
+/// How a subscriber's tasks are retried.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RetryPolicy {
+    /// How many attempts may follow the first.
+    pub max_retries: u32,
+    /// How long to wait before each.
+    pub backoff: RetryBackoff,
+}
+
+/// Exponential backoff: the pause doubles with every retry, up to a maximum, and is then spread
+/// by jitter over its upper half, so that tasks that failed together do not return together.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RetryBackoff {
+    /// The pause before the first retry.
+    pub initial: Duration,
+    /// The longest pause.
+    pub maximum: Duration,
+}
+
+impl RetryBackoff {
+    /// The pause after attempt number `attempt` (the first is 1). `jitter` is in `0.0..=1.0`.
+    #[must_use]
+    pub fn delay(&self, attempt: u32, jitter: f64) -> Duration {
+        let doublings = attempt.saturating_sub(1).min(31);
+        let full = self.initial.saturating_mul(1 << doublings).min(self.maximum);
+        full.mul_f64(0.5 + 0.5 * jitter.clamp(0.0, 1.0))
+    }
+}
+
+/// How one attempt ended.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum Outcome {
+    /// The handler returned `()` or `Ok`.
+    Succeeded,
+    /// The handler returned a failure.
+    Failed(Failure),
+    /// The handler panicked with this message.
+    Panicked(String),
+    /// The handler ran longer than it may; its future was dropped.
+    TimedOut(Duration),
+    /// The payload is not the event that the subscriber expects.
+    Undecodable(DecodeError),
+    /// No subscriber of this program has the task's name.
+    Unknown {
+        /// The pause before the task is offered again.
+        delay: Duration,
+    },
+    /// The worker is shutting down, or never started the task.
+    Interrupted,
+    /// More workers died or stalled over this task than it has attempts.
+    Abandoned,
+}
+
+/// What becomes of the task.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Next {
+    /// The task is done, and gone.
+    Complete,
+    /// Another attempt, after a pause. This one counted.
+    Retry {
+        /// The pause.
+        after: Duration,
+        /// What went wrong, for the history of attempts.
+        error: String,
+    },
+    /// Another attempt, after a pause. This one did not count.
+    Release {
+        /// The pause; zero for at once.
+        after: Duration,
+    },
+    /// A dead letter: kept, and never tried again unless an operator says so.
+    Bury {
+        /// What went wrong, for the history of attempts.
+        error: String,
+    },
+}
+
+/// Where a task goes after attempt number `attempt` (the first is 1) ended with `outcome`.
+///
+/// `jitter` in `0.0..=1.0` spreads retries; see [`RetryBackoff`].
+#[must_use]
+pub fn after(outcome: &Outcome, attempt: u32, policy: &RetryPolicy, jitter: f64) -> Next {
+    let retry = |error: String| {
+        if attempt <= policy.max_retries {
+            Next::Retry { after: policy.backoff.delay(attempt, jitter), error }
+        } else {
+            Next::Bury { error }
+        }
+    };
+    match outcome {
+        Outcome::Succeeded => Next::Complete,
+        Outcome::Failed(Failure::Snooze(after)) => Next::Release { after: *after },
+        Outcome::Failed(Failure::Discard(reason)) => {
+            Next::Bury { error: format!("discarded by the handler: {}", Chain(reason)) }
+        }
+        Outcome::Failed(Failure::Retry(error)) => retry(Chain(error).to_string()),
+        Outcome::Panicked(message) => retry(format!("panicked: {message}")),
+        Outcome::TimedOut(limit) => {
+            retry(format!("timed out after {}", humantime::format_duration(*limit)))
+        }
+        Outcome::Undecodable(error) => {
+            Next::Bury { error: format!("the payload cannot be decoded: {error}") }
+        }
+        Outcome::Unknown { delay } => Next::Release { after: *delay },
+        Outcome::Interrupted => Next::Release { after: Duration::ZERO },
+        Outcome::Abandoned => Next::Bury {
+            error: format!(
+                "the worker died or stalled in each of {} attempts; does the handler abort the process or exhaust its memory?",
+                attempt.saturating_sub(1)
+            ),
+        },
+    }
+}
+
+/// Whether attempt number `attempt` may start at all.
+///
+/// Being rescued costs an attempt, so a task that kills its worker every time runs out of them
+/// without any handler ever reporting a failure.
+#[must_use]
+pub const fn may_start(attempt: u32, policy: &RetryPolicy) -> bool {
+    attempt <= policy.max_retries.saturating_add(1)
+}
+
+/// The pause before a task is offered again whose worker died in attempt number `attempt`.
+///
+/// None after the first: recovery is prompt. Then it grows, so that a task that kills workers does
+/// not take them down in a tight loop.
+#[must_use]
+pub fn rescue_delay(attempt: u32, backoff: &RetryBackoff, jitter: f64) -> Duration {
+    match attempt {
+        0 | 1 => Duration::ZERO,
+        repeated => backoff.delay(repeated - 1, jitter),
+    }
+}
+
+/// An error and its causes on one line.
+pub(crate) struct Chain<'e>(pub(crate) &'e BoxError);
+
+impl std::fmt::Display for Chain<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}", self.0)?;
+        let mut cause = self.0.source();
+        while let Some(error) = cause {
+            write!(f, ": {error}")?;
+            cause = error.source();
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,134 @@
+//! What an application may set, with the defaults.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Deserializer};
+
+use crate::lifecycle::RetryBackoff;
+
+/// Settings of the framework, to be embedded in the application's own configuration.
+///
+/// Every key is optional; an unknown one is refused. Durations are texts such as `"250ms"`,
+/// `"30s"` or `"1h 30m"`.
+///
+/// ```
+/// # use events_core::EventSettings;
+/// let settings: EventSettings = serde_json::from_str(
+///     r#"{ "default_queue": "stewardship", "max_retries": 8, "lease": "20s" }"#,
+/// )?;
+/// assert_eq!(settings.max_retries, 8);
+/// assert!(serde_json::from_str::<EventSettings>(r#"{ "max_retry": 8 }"#).is_err());
+/// # Ok::<(), serde_json::Error>(())
+/// ```
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct EventSettings {
+    /// The kill switch: `false` logs and drops committed events. Default `true`.
+    pub enabled: bool,
+    /// The queue of subscribers that name none. Default `"events"`.
+    pub default_queue: String,
+    /// How often a failed task is tried again before it is a dead letter. Default 20.
+    pub max_retries: u32,
+    /// The pause before the first retry; it doubles with each. Default one second.
+    #[serde(deserialize_with = "duration")]
+    pub retry_backoff: Duration,
+    /// The longest pause between two tries. Default one hour.
+    #[serde(deserialize_with = "duration")]
+    pub max_retry_backoff: Duration,
+    /// How long a handler may run unless its subscriber says otherwise. Default five minutes.
+    #[serde(deserialize_with = "duration")]
+    pub timeout: Duration,
+    /// The largest payload, in bytes of JSON. Default 65,536.
+    pub payload_limit_bytes: usize,
+    /// How long a worker may be silent before others take over its tasks. Default 15 seconds.
+    #[serde(deserialize_with = "duration")]
+    pub lease: Duration,
+    /// The pause before a task is offered again whose name this program does not know. Default 30
+    /// seconds.
+    #[serde(deserialize_with = "duration")]
+    pub unknown_task_delay: Duration,
+    /// How long completed tasks are kept in the archive; `None` keeps none. Default `None`.
+    #[serde(deserialize_with = "optional_duration")]
+    pub retain_completed: Option<Duration>,
+}
+
+impl Default for EventSettings {
+    fn default() -> Self {
+        Self {
+            enabled: true,
+            default_queue: "events".into(),
+            max_retries: 20,
+            retry_backoff: Duration::from_secs(1),
+            max_retry_backoff: Duration::from_secs(3600),
+            timeout: Duration::from_secs(300),
+            payload_limit_bytes: 65_536,
+            lease: Duration::from_secs(15),
+            unknown_task_delay: Duration::from_secs(30),
+            retain_completed: None,
+        }
+    }
+}
+
+impl EventSettings {
+    /// The retry backoff of subscribers that declare none.
+    #[must_use]
+    pub fn backoff(&self) -> RetryBackoff {
+        RetryBackoff { initial: self.retry_backoff, maximum: self.max_retry_backoff }
+    }
+
+    /// Refuses values that cannot work.
+    pub(crate) fn check(&self) -> Result<(), InvalidSetting> {
+        let refuse = |key, remedy| Err(InvalidSetting { key, remedy });
+        if !is_queue_name(&self.default_queue) {
+            return refuse("default_queue", QUEUE_NAMES);
+        }
+        if self.payload_limit_bytes == 0 {
+            return refuse("payload_limit_bytes", "give at least 2 bytes, enough for `{}`");
+        }
+        if self.lease < Duration::from_millis(100) {
+            return refuse(
+                "lease",
+                "give at least 100 ms: a worker writes its heartbeat three times a lease",
+            );
+        }
+        if self.timeout.is_zero() {
+            return refuse("timeout", "give handlers some time to run");
+        }
+        if self.max_retry_backoff < self.retry_backoff {
+            return refuse("max_retry_backoff", "make it at least `retry_backoff`");
+        }
+        Ok(())
+    }
+}
+
+/// A setting that cannot work; the text says what would.
+#[derive(Debug, Clone, thiserror::Error)]
+#[error("the event setting `{key}` cannot be used: {remedy}")]
+pub struct InvalidSetting {
+    key: &'static str,
+    remedy: &'static str,
+}
+
+pub(crate) const QUEUE_NAMES: &str =
+    "a queue is named with 1 to 64 of the letters a-z, A-Z, 0-9, `-`, `_`, `.`";
+
+/// Portable over databases, brokers and command lines.
+pub(crate) fn is_queue_name(name: &str) -> bool {
+    (1..=64).contains(&name.len())
+        && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte))
+}
+
+fn duration<'de, D: Deserializer<'de>>(from: D) -> Result<Duration, D::Error> {
+    let text = String::deserialize(from)?;
+    parse(&text)
+}
+
+fn optional_duration<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Duration>, D::Error> {
+    Option::<String>::deserialize(from)?.as_deref().map(parse).transpose()
+}
+
+fn parse<E: serde::de::Error>(text: &str) -> Result<Duration, E> {
+    humantime::parse_duration(text).map_err(|error| {
+        E::custom(format!("`{text}` is not a duration ({error}); write it like \"30s\""))
+    })
+}
