@@ -2,20 +2,24 @@
 
 pub use core;
 pub use inventory;
-pub use std::boxed::Box;
 
+use std::any::TypeId;
 use std::future::Future;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use pin_project_lite::pin_project;
 
-pub use crate::event::{DecodeError, EncodeError, Encoder, Event, EventType, Field, JsonKind, Object};
+use serde_json::Value as Json;
+
+pub use crate::event::{
+    DecodeError, EncodeError, Encoder, Event, EventType, Field, JsonKind, Object,
+};
 pub use crate::extract::{Extract, FromStates, Invocation, States};
-pub use crate::payload::{EventField, NeverNull};
+pub use crate::payload::{Codec, EventField, NeverNull};
 pub use crate::publisher::{Declared, Publisher};
 pub use crate::reconciler::{
-    ReconcileError, Reconciler, ReconcilerFunction, ReconcilerFuture, ReconcilerResult, Scope,
+    Reconciler, ReconcilerFunction, ReconcilerFuture, ReconcilerResult, Report, Scope,
 };
 pub use crate::session::{PublishError, Session};
 pub use crate::subscriber::{
@@ -53,25 +57,104 @@ pub fn publish<S: Session + ?Sized, E: Event>(
     crate::session::publish(session, &event, crate::session::PublishSite::Declared(publisher))
 }
 
-/// The object that a handler's event is decoded from.
-pub fn object(payload: &str) -> Result<Object, InvokeError> {
-    Ok(crate::event::parse(payload)?)
+/// The JSON value that a nested event is read from. Not a re-export: generated code needs the name
+/// only.
+pub type Value = Json;
+
+/// Reads an event that stands in a field of another one.
+pub fn nested<E: Event>(value: Value) -> Result<E, DecodeError> {
+    E::__decode(&mut crate::event::object(value)?)
 }
 
-/// Boxes a handler's future.
-pub fn handler_future<'a, F>(future: F) -> HandlerFuture<'a>
-where
-    F: Future<Output: HandlerResult> + Send + 'a,
-{
-    Box::pin(Converted { future, convert: HandlerResult::into_handler_result })
+/// The fields of an event, as a function: types may be recursive.
+#[must_use]
+pub fn fields_of<E: Event>() -> &'static [Field] {
+    E::FIELDS
 }
 
-/// Boxes a reconciler's future.
-pub fn reconciler_future<'a, F>(future: F) -> ReconcilerFuture<'a>
+/// What wiring needs of an event's type; implemented for every [`Event`].
+///
+/// Generated code claims this one trait of an event and nothing else, always in the same form, so
+/// that a type which is no event is complained about once.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not an event",
+    label = "expected a type that derives `Event`",
+    note = "add `#[derive(Event)]` above the declaration of `{Self}`"
+)]
+pub trait WiredEvent: Sized {
+    const TYPE: EventType;
+
+    fn read(payload: &str) -> Result<Self, InvokeError>;
+}
+
+#[diagnostic::do_not_recommend]
+impl<E: Event + 'static> WiredEvent for E {
+    const TYPE: EventType = EventType {
+        name: E::NAME,
+        fields: E::FIELDS,
+        id: TypeId::of::<E>(),
+        rust_path: std::any::type_name::<E>,
+    };
+
+    fn read(payload: &str) -> Result<Self, InvokeError> {
+        Ok(E::__decode(&mut crate::event::parse(payload)?)?)
+    }
+}
+
+/// The type of a subscriber's first argument: the event it is registered for, and no other.
+#[diagnostic::on_unimplemented(
+    message = "this subscriber is registered for `{E}` but its first argument is `{Self}`",
+    label = "expected the event, `{E}`",
+    note = "the first argument of a subscriber is its event, by value; then come `State<T>`, `TaskContext`, `&mut EventTransaction<Db>`"
+)]
+pub trait Takes<E>: Sized {
+    fn take(event: E) -> Self;
+}
+
+impl<E> Takes<E> for E {
+    fn take(event: E) -> E {
+        event
+    }
+}
+
+/// The type of a reconciler's first argument.
+#[diagnostic::on_unimplemented(
+    message = "a reconciler's first argument is its `Scope`, not `{Self}`",
+    label = "expected `Scope`",
+    note = "after the scope may stand: `State<T>`"
+)]
+pub trait TakesScope: Sized {
+    fn take(scope: Scope) -> Self;
+}
+
+impl TakesScope for Scope {
+    fn take(scope: Scope) -> Self {
+        scope
+    }
+}
+
+/// Boxes a handler's future; `convert` is the [`HandlerResult`] of what it resolves to.
+pub fn handler_future<'a, F, R>(
+    future: F,
+    convert: fn(R) -> Result<(), Failure>,
+) -> Result<HandlerFuture<'a>, InvokeError>
 where
-    F: Future<Output: ReconcilerResult> + Send + 'a,
+    F: Future<Output = R> + Send + 'a,
+    R: 'a,
 {
-    Box::pin(Converted { future, convert: ReconcilerResult::into_reconciler_result })
+    Ok(Box::pin(Converted { future, convert }))
+}
+
+/// Boxes a reconciler's future; `convert` is the [`ReconcilerResult`] of what it resolves to.
+pub fn reconciler_future<'a, F, R>(
+    future: F,
+    convert: fn(R) -> Result<Report, BoxError>,
+) -> Result<ReconcilerFuture<'a>, InvokeError>
+where
+    F: Future<Output = R> + Send + 'a,
+    R: 'a,
+{
+    Ok(Box::pin(Converted { future, convert }))
 }
 
 pin_project! {
@@ -91,6 +174,111 @@ impl<F: Future<Output = R>, R, T> Future for Converted<F, R, T> {
         this.future.poll(cx).map(*this.convert)
     }
 }
+
+/// How many things the worker must have for arguments with these needs.
+#[must_use]
+pub const fn needs_len(arguments: &[Option<Need>]) -> usize {
+    let (mut count, mut at) = (0, 0);
+    while at < arguments.len() {
+        if arguments[at].is_some() {
+            count += 1;
+        }
+        at += 1;
+    }
+    count
+}
+
+/// The things that the worker must have for arguments with these needs.
+#[must_use]
+pub const fn needs<const N: usize>(arguments: &[Option<Need>]) -> [Need; N] {
+    let mut list = [<crate::State<()> as FromStates>::NEED; N]; // every element is replaced
+    let (mut count, mut at) = (0, 0);
+    while at < arguments.len() {
+        if let Some(need) = arguments[at] {
+            list[count] = need;
+            count += 1;
+        }
+        at += 1;
+    }
+    list
+}
+
+/// The JSON key of the field with this name in Rust.
+#[must_use]
+pub const fn key_of(fields: &[Field], rust_name: &'static str) -> &'static str {
+    let mut at = 0;
+    while at < fields.len() {
+        if same(fields[at].rust_name.as_bytes(), rust_name.as_bytes()) {
+            return fields[at].name;
+        }
+        at += 1;
+    }
+    rust_name // generated code accesses the field as well, which is what complains
+}
+
+const fn same(one: &[u8], other: &[u8]) -> bool {
+    if one.len() != other.len() {
+        return false;
+    }
+    let mut at = 0;
+    while at < one.len() {
+        if one[at] != other[at] {
+            return false;
+        }
+        at += 1;
+    }
+    true
+}
+
+/// The path of a function that is nested in another, for [`Publisher::path`].
+#[must_use]
+pub const fn anchor<F: Copy>(_: F) -> fn() -> &'static str {
+    std::any::type_name::<F>
+}
+
+/// Stands in the code that is generated after an error: it compiles, and nobody runs it.
+///
+/// # Panics
+/// Always.
+pub fn refused() -> ! {
+    unreachable!("a program with errors does not run")
+}
+
+/// A subscriber that was refused.
+pub const REFUSED_SUBSCRIBER: &Subscriber = &Subscriber {
+    task: "",
+    aliases: &[],
+    event: EventType {
+        name: "",
+        fields: &[],
+        id: TypeId::of::<()>(),
+        rust_path: std::any::type_name::<()>,
+    },
+    function: "",
+    file: "",
+    line: 0,
+    queue: None,
+    max_retries: None,
+    retry_backoff: None,
+    timeout: None,
+    priority: 0,
+    debounce: None,
+    reconciled_by: None,
+    freshness_only: false,
+    needs: &[],
+    handler: Handler::Blocking(|_| refused()),
+};
+
+/// A reconciler that was refused.
+pub const REFUSED_RECONCILER: &Reconciler = &Reconciler {
+    name: "",
+    function: "",
+    file: "",
+    line: 0,
+    every: None,
+    needs: &[],
+    handler: |_, _| refused(),
+};
 
 /// The length of the dotted name of these parts.
 #[must_use]
@@ -150,6 +338,22 @@ macro_rules! __dotted {
         const BYTES: [u8; $crate::__private::dotted_len(PARTS)] =
             $crate::__private::dotted_bytes(PARTS);
         $crate::__private::dotted_str(&BYTES)
+    }};
+}
+
+/// Lists what the worker must have for arguments of these types, at compile time.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __needs {
+    () => {
+        &[]
+    };
+    ($($need:expr),+ $(,)?) => {{
+        const ARGUMENTS: &[$crate::__private::core::option::Option<$crate::__private::Need>] =
+            &[$($need),+];
+        const NEEDS: [$crate::__private::Need; $crate::__private::needs_len(ARGUMENTS)] =
+            $crate::__private::needs(ARGUMENTS);
+        &NEEDS
     }};
 }
 

@@ -5,6 +5,7 @@
 use std::collections::BTreeSet;
 use std::fmt;
 use std::future::Future;
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::BoxError;
@@ -241,8 +242,10 @@ pub struct DeadLetter {
     pub name: Name,
     /// The queue it came from.
     pub queue: Name,
+    /// Smaller runs first.
+    pub priority: i16,
     /// The event as JSON.
-    pub payload: String,
+    pub payload: Arc<str>,
     /// What travelled beside it.
     pub headers: Headers,
     /// When the event was published.

@@ -123,7 +123,9 @@ impl Catalog {
             });
         }
         let mut events: Vec<_> = events.into_values().collect();
-        events.iter_mut().for_each(|event| event.publishers.sort());
+        for event in &mut events {
+            event.publishers.sort();
+        }
         let reconcilers = registry.reconcilers().iter().map(|reconciler| CatalogReconciler {
             name: reconciler.name,
             location: format!("{}:{}", reconciler.file, reconciler.line),

@@ -58,10 +58,13 @@ pub fn decode<E: Event>(payload: &str) -> Result<E, DecodeError> {
 }
 
 pub(crate) fn parse(payload: &str) -> Result<Object, DecodeError> {
-    match serde_json::from_str(payload) {
-        Ok(Value::Object(object)) => Ok(Object::new(object)),
-        Ok(other) => Err(DecodeError::expected(JsonKind::Object, &other)),
-        Err(error) => Err(DecodeError::not_json(&error)),
+    object(serde_json::from_str(payload).map_err(|error| DecodeError::not_json(&error))?)
+}
+
+pub(crate) fn object(value: Value) -> Result<Object, DecodeError> {
+    match value {
+        Value::Object(object) => Ok(Object::new(object)),
+        other => Err(DecodeError::expected(JsonKind::Object, &other)),
     }
 }
 

@@ -46,7 +46,6 @@ impl fmt::Debug for Events {
 
 impl Events {
     /// Starts with the linked registry, default settings and the machine's clock.
-    #[must_use]
     pub fn builder() -> EventsBuilder {
         EventsBuilder {
             registry: None,
@@ -86,6 +85,12 @@ impl Events {
     #[must_use]
     pub fn is_enabled(&self) -> bool {
         self.0.enabled.load(Ordering::SeqCst)
+    }
+
+    /// Whether `other` is a clone of this, sharing its registry, settings and switches.
+    #[must_use]
+    pub fn is_same(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
     }
 
     pub(crate) fn current_traceparent(&self) -> Option<String> {

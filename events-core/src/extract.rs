@@ -99,11 +99,8 @@ pub trait FromStates: Sized {
 }
 
 impl<T: StateValue> FromStates for State<T> {
-    const NEED: Need = Need {
-        kind: NeedKind::State,
-        id: TypeId::of::<T>(),
-        rust_path: std::any::type_name::<T>,
-    };
+    const NEED: Need =
+        Need { kind: NeedKind::State, id: TypeId::of::<T>(), rust_path: std::any::type_name::<T> };
 
     fn from_states(states: &States) -> Result<Self, InvokeError> {
         match states.get::<T>() {

@@ -21,27 +21,27 @@
 
 extern crate self as events_core; // generated code says `::events_core`, here too
 
-pub mod event;
-pub mod payload;
-pub mod session;
-pub mod publisher;
-pub mod subscriber;
-pub mod extract;
-pub mod context;
-pub mod reconciler;
-pub mod events;
-pub mod registry;
-pub mod settings;
-pub mod task;
-pub mod dispatch;
-pub mod transport;
 pub mod broker;
-pub mod lifecycle;
-pub mod clock;
 pub mod catalog;
+pub mod clock;
+pub mod context;
 pub mod coverage;
-pub mod unchecked;
+pub mod dispatch;
+pub mod event;
+pub mod events;
+pub mod extract;
+pub mod lifecycle;
+pub mod payload;
 pub mod prelude;
+pub mod publisher;
+pub mod reconciler;
+pub mod registry;
+pub mod session;
+pub mod settings;
+pub mod subscriber;
+pub mod task;
+pub mod transport;
+pub mod unchecked;
 
 mod decoy;
 

@@ -56,7 +56,12 @@ pub enum Outcome {
         /// The pause before the task is offered again.
         delay: Duration,
     },
-    /// The worker is shutting down, or never started the task.
+    /// The handler could not be started now, for a reason that is not the task's.
+    NotStarted {
+        /// The pause before the task is offered again.
+        delay: Duration,
+    },
+    /// The worker is shutting down or has lost its lease; the handler was stopped, or never started.
     Interrupted,
     /// More workers died or stalled over this task than it has attempts.
     Abandoned,
@@ -112,7 +117,9 @@ pub fn after(outcome: &Outcome, attempt: u32, policy: &RetryPolicy, jitter: f64)
         Outcome::Undecodable(error) => {
             Next::Bury { error: format!("the payload cannot be decoded: {error}") }
         }
-        Outcome::Unknown { delay } => Next::Release { after: *delay },
+        Outcome::Unknown { delay } | Outcome::NotStarted { delay } => {
+            Next::Release { after: *delay }
+        }
         Outcome::Interrupted => Next::Release { after: Duration::ZERO },
         Outcome::Abandoned => Next::Bury {
             error: format!(

@@ -7,7 +7,7 @@ mod codec;
 mod collections;
 mod primitives;
 
-pub use codec::{DecodeError, EncodeError, Encoder, Object};
+pub use codec::{Codec, DecodeError, EncodeError, Encoder, Object};
 
 use serde_json::Value;
 
@@ -47,6 +47,8 @@ impl std::fmt::Display for JsonKind {
 pub struct Field {
     /// The key in the JSON object.
     pub name: &'static str,
+    /// The field's name in Rust: another than `name` only if the field is renamed.
+    pub rust_name: &'static str,
     /// The kind of its value.
     pub kind: JsonKind,
     /// Whether it may be absent or `null`.
@@ -59,8 +61,17 @@ pub struct Field {
 impl Field {
     #[doc(hidden)]
     #[must_use]
-    pub const fn of<T: EventField>(name: &'static str) -> Self {
-        Self { name, kind: T::KIND, optional: T::OPTIONAL, nested: T::NESTED }
+    pub const fn named(mut self, name: &'static str) -> Self {
+        self.name = name;
+        self.rust_name = name;
+        self
+    }
+
+    #[doc(hidden)]
+    #[must_use]
+    pub const fn renamed(mut self, rust_name: &'static str) -> Self {
+        self.rust_name = rust_name;
+        self
     }
 
     #[doc(hidden)]
@@ -92,6 +103,16 @@ pub trait EventField: Sized {
     #[doc(hidden)]
     const NESTED: Option<fn() -> &'static [Field]> = None;
 
+    /// What an event's description says of a field of this type, but its name.
+    #[doc(hidden)]
+    const __FIELD: Field = Field {
+        name: "",
+        rust_name: "",
+        kind: Self::KIND,
+        optional: Self::OPTIONAL,
+        nested: Self::NESTED,
+    };
+
     #[doc(hidden)]
     fn __encode(&self, to: &mut Encoder) -> Result<(), EncodeError>;
 
@@ -103,6 +124,19 @@ pub trait EventField: Sized {
     #[must_use]
     fn __absent() -> Option<Self> {
         None
+    }
+
+    /// Writes the field of this name. Generated code calls it on the type, never on the value, so
+    /// that every complaint about a type is the same one and the compiler prints it once.
+    #[doc(hidden)]
+    fn __put(&self, name: &str, to: &mut Encoder) -> Result<(), EncodeError> {
+        to.field(name, self)
+    }
+
+    /// Reads the field under the first of these names that is there.
+    #[doc(hidden)]
+    fn __take(from: &mut Object, names: &[&str]) -> Result<Self, DecodeError> {
+        from.field(names)
     }
 }
 

@@ -41,8 +41,7 @@ pub type ReconcilerHandler =
     for<'a> fn(Scope, &'a States) -> Result<ReconcilerFuture<'a>, InvokeError>;
 
 /// What a reconciler's future resolves to.
-pub type ReconcilerFuture<'a> =
-    Pin<Box<dyn Future<Output = Result<Report, BoxError>> + Send + 'a>>;
+pub type ReconcilerFuture<'a> = Pin<Box<dyn Future<Output = Result<Report, BoxError>> + Send + 'a>>;
 
 /// What a reconciler is to look at.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -111,13 +110,15 @@ pub enum ReconcileError {
 /// What a reconciler may return: `Result<Report, E>`.
 #[diagnostic::on_unimplemented(
     message = "a reconciler can't return `{Self}`",
-    label = "return `Result<Report, E>`"
+    label = "return `Result<Report, E>` where `E: Into<Failure>`",
+    note = "every error type converts into `Failure`"
 )]
 pub trait ReconcilerResult {
     #[doc(hidden)]
     fn into_reconciler_result(self) -> Result<Report, BoxError>;
 }
 
+#[diagnostic::do_not_recommend]
 impl<E: Into<crate::Failure>> ReconcilerResult for Result<Report, E> {
     fn into_reconciler_result(self) -> Result<Report, BoxError> {
         self.map_err(|error| match error.into() {

@@ -61,7 +61,6 @@ impl Registry {
     /// assert_eq!(registry.subscribers_of(Pinged::NAME).len(), 1);
     /// # Ok::<(), events_core::RegistryError>(())
     /// ```
-    #[must_use]
     pub fn builder() -> RegistryBuilder {
         RegistryBuilder { registry: Self::default() }
     }

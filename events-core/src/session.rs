@@ -179,9 +179,9 @@ impl PendingEvents {
     /// The trace that this publish belongs to: the application's current one, else that of the
     /// task whose handler publishes.
     fn traceparent(&self) -> Option<String> {
-        self.events.current_traceparent().or_else(|| {
-            context::with_current(|task| task?.header(TRACEPARENT).map(str::to_owned))
-        })
+        self.events
+            .current_traceparent()
+            .or_else(|| context::with_current(|task| task?.header(TRACEPARENT).map(str::to_owned)))
     }
 }
 

@@ -242,6 +242,7 @@ impl HandlerResult for () {
     }
 }
 
+#[diagnostic::do_not_recommend]
 impl<E: Into<Failure>> HandlerResult for Result<(), E> {
     fn into_handler_result(self) -> Result<(), Failure> {
         self.map_err(Into::into)

@@ -14,10 +14,7 @@ pub trait Transport: Send + Sync + 'static {
     ///
     /// # Errors
     /// Those that were not sent, with the reason.
-    fn send(
-        &self,
-        tasks: Vec<Task>,
-    ) -> impl Future<Output = Result<(), TransportError>> + Send;
+    fn send(&self, tasks: Vec<Task>) -> impl Future<Output = Result<(), TransportError>> + Send;
 }
 
 /// Tasks that were not sent.

@@ -1,1 +1,24 @@
-//! Workers.
+//! The moving parts of events, on tokio.
+//!
+//! | to                               | use                          |
+//! |----------------------------------|------------------------------|
+//! | execute tasks in this process    | [`Worker`]                   |
+//! | execute one task, as a worker does | [`Executor`]               |
+//! | do without a database            | [`MemoryQueue`]              |
+//!
+//! A worker claims tasks from a [`Broker`](events_core::Broker), executes each with the
+//! subscriber's function, and settles what became of it. It writes a heartbeat three times a
+//! lease; a worker that goes silent loses its tasks to others within seconds, and whatever it
+//! reports afterwards is refused.
+
+mod execute;
+mod liveness;
+mod memory;
+mod settle;
+mod statistics;
+mod worker;
+
+pub use execute::{Execution, Executor, MissingNeeds, execute_task};
+pub use memory::{MemoryQueue, MemoryReceipt, MemorySavepoint, MemorySession};
+pub use statistics::Statistics;
+pub use worker::{Worker, WorkerBuilder, WorkerError};

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use serde_json::{Map, Value};
 
-use super::{EventField, JsonKind};
+use super::{EventField, Field, JsonKind};
 
 /// `serde_json` reads at most 128 levels; what is written must be readable.
 const MAXIMUM_DEPTH: u8 = 120;
@@ -39,8 +39,11 @@ impl Encoder {
         self.close(b'}');
     }
 
-    #[doc(hidden)]
-    pub fn field<T: EventField>(&mut self, name: &str, value: &T) -> Result<(), EncodeError> {
+    pub(super) fn field<T: EventField>(
+        &mut self,
+        name: &str,
+        value: &T,
+    ) -> Result<(), EncodeError> {
         self.key(name);
         value.__encode(self).map_err(|error| error.within(name))
     }
@@ -120,33 +123,54 @@ impl Object {
         Self(map)
     }
 
-    #[doc(hidden)]
-    pub fn field<T: EventField>(&mut self, name: &str) -> Result<T, DecodeError> {
-        self.field_of(&[name])
-    }
-
     /// The field under the first of its names that is there.
-    #[doc(hidden)]
-    pub fn field_of<T: EventField>(&mut self, names: &[&str]) -> Result<T, DecodeError> {
+    pub(super) fn field<T: EventField>(&mut self, names: &[&str]) -> Result<T, DecodeError> {
         match self.take(names) {
             Some((name, value)) => T::__decode(value).map_err(|error| error.within(name)),
             None => T::__absent().ok_or_else(|| DecodeError::missing(names[0])),
         }
     }
 
+    /// Whether there is a field under one of these names.
     #[doc(hidden)]
-    pub fn field_or_default<T: EventField + Default>(
-        &mut self,
-        names: &[&str],
-    ) -> Result<T, DecodeError> {
-        match self.take(names) {
-            Some((name, value)) => T::__decode(value).map_err(|error| error.within(name)),
-            None => Ok(T::default()),
-        }
+    #[must_use]
+    pub fn has(&self, names: &[&str]) -> bool {
+        names.iter().any(|name| self.0.contains_key(*name))
     }
 
     fn take<'n>(&mut self, names: &[&'n str]) -> Option<(&'n str, Value)> {
         names.iter().find_map(|name| self.0.remove(*name).map(|value| (*name, value)))
+    }
+}
+
+/// How a field is described, written and read: all that generated code needs of its type. Unlike
+/// the trait it names the type without claiming anything of it, so that a type which may not stand
+/// in an event is complained about in one place.
+#[doc(hidden)]
+#[derive(Debug)]
+pub struct Codec<T> {
+    field: Field,
+    put: fn(&T, &str, &mut Encoder) -> Result<(), EncodeError>,
+    take: fn(&mut Object, &[&str]) -> Result<T, DecodeError>,
+}
+
+impl<T: EventField> Codec<T> {
+    /// The type's own.
+    pub const NEW: Self = Self { field: T::__FIELD, put: T::__put, take: T::__take };
+}
+
+impl<T> Codec<T> {
+    #[must_use]
+    pub const fn named(&self, name: &'static str) -> Field {
+        self.field.named(name)
+    }
+
+    pub fn put(&self, value: &T, name: &str, to: &mut Encoder) -> Result<(), EncodeError> {
+        (self.put)(value, name, to)
+    }
+
+    pub fn take(&self, from: &mut Object, names: &[&str]) -> Result<T, DecodeError> {
+        (self.take)(from, names)
     }
 }
 

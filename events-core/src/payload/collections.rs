@@ -1,4 +1,5 @@
 //! What holds other fields: options, boxes, lists, tuples, sets and maps.
+#![expect(clippy::implicit_hasher, reason = "another hasher may carry state that JSON does not")]
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::hash::Hash;
@@ -129,7 +130,6 @@ impl<T: EventField + Ord> EventField for BTreeSet<T> {
 
 impl<T: EventField + Ord> NeverNull for BTreeSet<T> {}
 
-/// Only for the standard hasher: another one may carry state that JSON does not.
 impl<T: EventField + Eq + Hash> EventField for HashSet<T> {
     const KIND: JsonKind = JsonKind::Array;
     const NESTED: Option<fn() -> &'static [Field]> = T::NESTED;
@@ -198,7 +198,6 @@ impl<T: EventField> EventField for BTreeMap<String, T> {
 
 impl<T: EventField> NeverNull for BTreeMap<String, T> {}
 
-/// Only for the standard hasher: another one may carry state that JSON does not.
 impl<T: EventField> EventField for HashMap<String, T> {
     const KIND: JsonKind = JsonKind::Object;
     const NESTED: Option<fn() -> &'static [Field]> = T::NESTED;

@@ -1,0 +1,285 @@
+//! One task from its lease to its outcome. No loop.
+//!
+//! find the subscriber → may it start → begin the transaction → decode, extract, call → time
+//! limit, panics, interruption → outcome → where the task goes
+
+mod call;
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use events_core::broker::{Broker, Lease, Settlement, TaskTransaction};
+use events_core::context::Cancellation;
+use events_core::event::WorkerId;
+use events_core::extract::States;
+use events_core::lifecycle::{self, Next, Outcome, RetryPolicy};
+use events_core::subscriber::{NeedKind, Subscriber};
+use events_core::task::Task;
+use events_core::{Events, TaskContext};
+
+use call::Call;
+
+/// Before a task is offered again whose transaction could not be begun.
+const NOT_STARTED_DELAY: Duration = Duration::from_millis(500);
+
+/// Executes tasks, one at a time, as a worker does.
+#[derive(Debug)]
+pub struct Executor<B: Broker> {
+    broker: B,
+    states: Arc<States>,
+}
+
+impl<B: Broker> Clone for Executor<B> {
+    fn clone(&self) -> Self {
+        Self { broker: self.broker.clone(), states: self.states.clone() }
+    }
+}
+
+/// What one execution came to.
+#[derive(Debug)]
+pub struct Execution<R> {
+    /// Where the task goes.
+    pub next: Next,
+    /// What remains to be recorded; `None` if the handler's transaction did it already, or the
+    /// lease was lost before the handler could start.
+    pub settlement: Option<Settlement<R>>,
+    /// The lease was lost before the handler could start.
+    pub stale: bool,
+}
+
+/// Handlers take things that nobody provided.
+#[derive(Debug, Clone, thiserror::Error)]
+#[error("the worker cannot start: {}", missing.join("; "))]
+pub struct MissingNeeds {
+    missing: Vec<String>,
+}
+
+impl MissingNeeds {
+    /// One sentence for each missing thing.
+    #[must_use]
+    pub fn missing(&self) -> &[String] {
+        &self.missing
+    }
+}
+
+impl<B: Broker> Executor<B> {
+    /// An executor for every subscriber of the broker's program.
+    ///
+    /// # Errors
+    /// A subscriber takes a state that is not in `states`, or a transaction of another broker.
+    pub fn new(broker: B, states: Arc<States>) -> Result<Self, MissingNeeds> {
+        let subscribers = broker.events().registry().subscribers();
+        Self::for_subscribers(broker, states, subscribers)
+    }
+
+    pub(crate) fn for_subscribers(
+        broker: B,
+        states: Arc<States>,
+        subscribers: &[&'static Subscriber],
+    ) -> Result<Self, MissingNeeds> {
+        let missing: Vec<_> = subscribers
+            .iter()
+            .flat_map(|subscriber| missing_needs::<B>(subscriber, &states))
+            .collect();
+        if missing.is_empty() { Ok(Self { broker, states }) } else { Err(MissingNeeds { missing }) }
+    }
+
+    /// The broker.
+    #[must_use]
+    pub fn broker(&self) -> &B {
+        &self.broker
+    }
+
+    /// Executes a leased task. The caller records the settlement with [`Broker::settle`].
+    ///
+    /// When `interrupt` is cancelled, an async handler is dropped and the task released; a
+    /// blocking handler is waited for.
+    pub async fn execute(
+        &self,
+        worker: WorkerId,
+        lease: Lease<B::Receipt>,
+        interrupt: &Cancellation,
+    ) -> Execution<B::Receipt> {
+        execute_task(&self.broker, &self.states, worker, lease, interrupt).await
+    }
+}
+
+fn missing_needs<B: Broker>(
+    subscriber: &'static Subscriber,
+    states: &States,
+) -> impl Iterator<Item = String> {
+    let provided = std::any::TypeId::of::<B::Transaction>();
+    subscriber.needs.iter().filter_map(move |need| {
+        let subject = || format!("`{}` ({})", subscriber.function, subscriber.location());
+        let wanted = (need.rust_path)();
+        match need.kind {
+            NeedKind::State if !states.contains(need.id) => Some(format!(
+                "{} takes State<{wanted}>, which nobody gave; add `.state(…)` with a `{wanted}` to the worker's builder",
+                subject()
+            )),
+            NeedKind::Transaction if need.id != provided => Some(format!(
+                "{} takes &mut {wanted}, and this worker's queue gives {}; run its queue with the other kind of worker, or change the argument",
+                subject(),
+                std::any::type_name::<B::Transaction>()
+            )),
+            _ => None,
+        }
+    })
+}
+
+/// Executes a leased task; see [`Executor::execute`].
+pub async fn execute_task<B: Broker>(
+    broker: &B,
+    states: &Arc<States>,
+    worker: WorkerId,
+    lease: Lease<B::Receipt>,
+    interrupt: &Cancellation,
+) -> Execution<B::Receipt> {
+    let events = broker.events();
+    let Lease { receipt, attempt, task } = lease;
+    let Some(subscriber) = events.registry().subscriber(&task.name) else {
+        let delay = events.settings().unknown_task_delay;
+        return settled(
+            receipt,
+            attempt,
+            &task,
+            &Outcome::Unknown { delay },
+            &policy(events),
+            None,
+        );
+    };
+    let policy = subscriber.retry_policy(events.settings());
+    if !lifecycle::may_start(attempt, &policy) {
+        return settled(receipt, attempt, &task, &Outcome::Abandoned, &policy, None);
+    }
+    if interrupt.is_cancelled() {
+        return settled(receipt, attempt, &task, &Outcome::Interrupted, &policy, None);
+    }
+    let context = TaskContext::new(&task, attempt, interrupt.clone());
+    let call = Call { subscriber, task: &task, context, states, interrupt, events };
+    let started = Instant::now();
+    if !subscriber.is_transactional() {
+        let outcome = call.plain().await;
+        return settled(receipt, attempt, &task, &outcome, &policy, Some(started));
+    }
+    let transaction = match broker.begin_task(worker, &receipt).await {
+        Ok(Some(transaction)) => transaction,
+        Ok(None) => return stale(&task, attempt),
+        Err(error) => {
+            log_error(
+                "the task's transaction could not begin; the task is put back",
+                &task,
+                &error,
+            );
+            let outcome = Outcome::NotStarted { delay: NOT_STARTED_DELAY };
+            return settled(receipt, attempt, &task, &outcome, &policy, None);
+        }
+    };
+    match call.in_transaction(transaction).await {
+        (Outcome::Succeeded, Some(transaction)) => match transaction.commit_task().await {
+            Ok(()) => {
+                log(&task, attempt, &Outcome::Succeeded, &Next::Complete, Some(started));
+                Execution { next: Next::Complete, settlement: None, stale: false }
+            }
+            // If the commit did happen after all, the task is gone and this settlement is stale.
+            Err(error) => {
+                let outcome = Outcome::Failed(events_core::Failure::Retry(Box::new(error)));
+                settled(receipt, attempt, &task, &outcome, &policy, Some(started))
+            }
+        },
+        (outcome, transaction) => {
+            if let Some(transaction) = transaction
+                && let Err(error) = transaction.rollback_task().await
+            {
+                log_error("the handler's transaction could not be rolled back", &task, &error);
+            }
+            settled(receipt, attempt, &task, &outcome, &policy, Some(started))
+        }
+    }
+}
+
+/// The policy of tasks that no subscriber of this program claims.
+fn policy(events: &Events) -> RetryPolicy {
+    let settings = events.settings();
+    RetryPolicy { max_retries: settings.max_retries, backoff: settings.backoff() }
+}
+
+fn stale<R>(task: &Task, attempt: u32) -> Execution<R> {
+    tracing::warn!(
+        event_id = %task.event_id,
+        event = &*task.event,
+        subscriber = &*task.name,
+        task_id = %task.id,
+        attempt,
+        "the lease passed to another worker before the handler started; nothing was done here"
+    );
+    Execution { next: Next::Complete, settlement: None, stale: true }
+}
+
+fn settled<R>(
+    receipt: R,
+    attempt: u32,
+    task: &Task,
+    outcome: &Outcome,
+    policy: &RetryPolicy,
+    started: Option<Instant>,
+) -> Execution<R> {
+    let next = lifecycle::after(outcome, attempt, policy, fastrand::f64());
+    log(task, attempt, outcome, &next, started);
+    let settlement = Some(Settlement { receipt, attempt, next: next.clone() });
+    Execution { next, settlement, stale: false }
+}
+
+fn log(task: &Task, attempt: u32, outcome: &Outcome, next: &Next, started: Option<Instant>) {
+    macro_rules! line {
+        ($level:ident, $outcome:literal, $text:literal $(, $($field:tt)+)?) => {
+            tracing::$level!(
+                event_id = %task.event_id,
+                event = &*task.event,
+                subscriber = &*task.name,
+                task_id = %task.id,
+                queue = &*task.queue,
+                attempt,
+                outcome = $outcome,
+                duration = ?started.map(|started| started.elapsed()).unwrap_or_default(),
+                $($($field)+,)?
+                $text
+            )
+        };
+    }
+    match (next, outcome) {
+        (Next::Complete, _) => line!(debug, "completed", "task completed"),
+        (Next::Retry { after, error }, _) => {
+            line!(warn, "retry", "task failed and is tried again", error = &**error, after = ?after);
+        }
+        (Next::Release { after }, Outcome::Unknown { .. }) => line!(
+            warn, "unknown",
+            "no subscriber of this program has this task's name; it is put back for a release that knows it (was the subscriber renamed without `alias`, or its crate not linked?)",
+            after = ?after
+        ),
+        (Next::Release { after }, Outcome::Interrupted) => {
+            line!(info, "interrupted", "task put back", after = ?after);
+        }
+        (Next::Release { after }, _) => line!(debug, "released", "task put back", after = ?after),
+        (Next::Bury { error }, _) => line!(
+            error,
+            "dead",
+            "task is a dead letter: it is kept and not tried again unless you retry it",
+            error = &**error
+        ),
+    }
+}
+
+fn log_error(text: &'static str, task: &Task, error: &dyn std::error::Error) {
+    let causes: Vec<_> = std::iter::successors(error.source(), |cause| cause.source())
+        .map(ToString::to_string)
+        .collect();
+    tracing::error!(
+        event_id = %task.event_id,
+        subscriber = &*task.name,
+        task_id = %task.id,
+        %error,
+        causes = causes.join(": "),
+        "{text}"
+    );
+}

@@ -1,0 +1,173 @@
+//! Heartbeats, and what is done beside them: taking over from dead workers, pruning the archive.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use events_core::broker::{Broker, Heartbeat};
+use events_core::context::Cancellation;
+use events_core::event::WorkerId;
+use tokio::sync::watch;
+use tokio::time::{Instant, sleep, timeout};
+
+use crate::statistics::Statistics;
+
+/// How often the archive is pruned.
+const PRUNE_EVERY: Duration = Duration::from_secs(60);
+
+/// A worker's standing between two losses of its leases.
+#[derive(Debug, Clone)]
+pub(crate) struct Standing {
+    /// Under which id tasks are claimed.
+    pub(crate) worker: WorkerId,
+    /// Cancelled when the leases of this standing are lost, or may be.
+    pub(crate) lost: Cancellation,
+    /// Whether tasks may be claimed.
+    pub(crate) may_claim: bool,
+}
+
+impl Standing {
+    pub(crate) fn new() -> Self {
+        Self { worker: WorkerId::generate(), lost: Cancellation::new(), may_claim: true }
+    }
+}
+
+/// Keeps a worker alive in the eyes of others, until dropped.
+pub(crate) struct Liveness<B: Broker> {
+    pub(crate) broker: B,
+    pub(crate) standing: watch::Sender<Standing>,
+    pub(crate) statistics: Arc<Statistics>,
+}
+
+impl<B: Broker> Liveness<B> {
+    fn lease(&self) -> Duration {
+        self.broker.events().settings().lease
+    }
+
+    /// Beats three times a lease. The worker was registered just now.
+    pub(crate) async fn run(self) {
+        let interval = self.lease() / 3;
+        let mut last_beat = Instant::now();
+        let mut last_prune = Instant::now();
+        loop {
+            sleep(interval.mul_f64(0.9 + 0.1 * fastrand::f64())).await;
+            self.beat(&mut last_beat, interval).await;
+            if last_beat.elapsed() > interval {
+                continue; // who cannot speak draws no conclusions about others
+            }
+            self.rescue().await;
+            if last_prune.elapsed() >= PRUNE_EVERY {
+                last_prune = Instant::now();
+                self.prune().await;
+            }
+        }
+    }
+
+    async fn beat(&self, last_beat: &mut Instant, patience: Duration) {
+        let worker = self.standing.borrow().worker;
+        let failure = match timeout(patience, self.broker.heartbeat(worker, false)).await {
+            Ok(Ok(Heartbeat::Alive)) => {
+                *last_beat = Instant::now();
+                return self.regain();
+            }
+            Ok(Ok(Heartbeat::Lost)) => {
+                tracing::warn!(
+                    %worker,
+                    "others took this worker for dead and run its tasks again; starting anew (was the process stopped, or the machine overloaded?)"
+                );
+                return self.start_anew(last_beat).await;
+            }
+            Ok(Err(error)) => error.to_string() + &causes(&error),
+            Err(_) => format!("no answer within {patience:?}"),
+        };
+        let silent = last_beat.elapsed();
+        tracing::warn!(%worker, error = failure, ?silent, "the heartbeat could not be written");
+        if silent >= self.lease() {
+            self.lose();
+        }
+    }
+
+    /// The leases may have lapsed: nothing is claimed, and what runs outside a transaction stops.
+    fn lose(&self) {
+        self.standing.send_if_modified(|standing| {
+            if !standing.may_claim {
+                return false;
+            }
+            tracing::error!(
+                worker = %standing.worker,
+                "no heartbeat for a whole lease: others may run this worker's tasks; handlers outside a transaction are stopped until the queue can be reached"
+            );
+            standing.lost.cancel();
+            standing.may_claim = false;
+            true
+        });
+    }
+
+    /// The heartbeat came through; nobody had taken over.
+    fn regain(&self) {
+        self.standing.send_if_modified(|standing| {
+            if standing.may_claim {
+                return false;
+            }
+            tracing::info!(worker = %standing.worker, "the heartbeat came through again");
+            standing.lost = Cancellation::new();
+            standing.may_claim = true;
+            true
+        });
+    }
+
+    /// Registers under a new id; on failure the next beat finds out and tries again.
+    async fn start_anew(&self, last_beat: &mut Instant) {
+        let fresh = Standing::new();
+        let registered = self.broker.heartbeat(fresh.worker, true).await.is_ok();
+        if registered {
+            *last_beat = Instant::now();
+        }
+        self.standing.send_modify(|standing| {
+            standing.lost.cancel();
+            if registered {
+                *standing = fresh;
+            } else {
+                standing.may_claim = false;
+            }
+        });
+    }
+
+    async fn rescue(&self) {
+        let worker = self.standing.borrow().worker;
+        match self.broker.rescue(worker, self.lease()).await {
+            Ok(rescued) => {
+                for task in &rescued {
+                    tracing::warn!(
+                        task_id = %task.task_id,
+                        subscriber = task.name,
+                        attempt = task.attempt,
+                        dead_worker = %task.worker,
+                        "task taken from a worker that died or stalled; it is offered again"
+                    );
+                }
+                self.statistics.add_rescued(rescued.len() as u64);
+            }
+            Err(error) => tracing::warn!(
+                error = &error as &dyn std::error::Error,
+                "tasks of dead workers could not be looked for; trying again at the next heartbeat"
+            ),
+        }
+    }
+
+    async fn prune(&self) {
+        match self.broker.prune().await {
+            Ok(0) => {}
+            Ok(pruned) => tracing::debug!(pruned, "archive pruned"),
+            Err(error) => tracing::warn!(
+                error = &error as &dyn std::error::Error,
+                "the archive could not be pruned; trying again in a minute"
+            ),
+        }
+    }
+}
+
+fn causes(error: &dyn std::error::Error) -> String {
+    std::iter::successors(error.source(), |cause| cause.source())
+        .map(|cause| format!(": {cause}"))
+        .collect()
+}

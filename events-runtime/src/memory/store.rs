@@ -1,0 +1,284 @@
+//! The tasks, and the indexes over them. No locks, no clock.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::time::Duration;
+
+use events_core::broker::{AttemptError, Counts, DeadLetter, Lease, Queues, Rescued};
+use events_core::clock::Timestamp;
+use events_core::event::{TaskId, WorkerId};
+use events_core::lifecycle::{self, Next, RetryBackoff};
+use events_core::task::{Name, Task};
+
+/// Names one claim: the task, and which claim of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct MemoryReceipt {
+    sequence: u64,
+    fence: u64,
+}
+
+#[derive(Debug)]
+struct Stored {
+    task: Task,
+    attempt: u32,
+    /// Grows with every claim.
+    fence: u64,
+    holder: Option<Holder>,
+    errors: Vec<AttemptError>,
+}
+
+#[derive(Debug)]
+struct Holder {
+    worker: WorkerId,
+    /// A transaction is open in which the task completes; it cannot be rescued.
+    in_transaction: bool,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Store {
+    tasks: BTreeMap<u64, Stored>,
+    next_sequence: u64,
+    /// Waiting tasks, by priority and queue, then due time and age.
+    lanes: BTreeMap<(i16, Name), BTreeSet<(Timestamp, u64)>>,
+    dead: BTreeMap<(Timestamp, TaskId), DeadLetter>,
+    heartbeats: HashMap<WorkerId, Timestamp>,
+}
+
+impl Store {
+    pub(super) fn insert(&mut self, tasks: Vec<Task>) {
+        for task in tasks {
+            self.insert_one(task, Vec::new());
+        }
+    }
+
+    fn insert_one(&mut self, task: Task, errors: Vec<AttemptError>) {
+        let sequence = self.next_sequence;
+        self.next_sequence += 1;
+        self.tasks.insert(sequence, Stored { task, attempt: 0, fence: 0, holder: None, errors });
+        self.offer(sequence);
+    }
+
+    /// Puts a task that nobody holds into its lane.
+    fn offer(&mut self, sequence: u64) {
+        let task = &self.tasks[&sequence].task;
+        let lane = (task.priority, task.queue.clone());
+        self.lanes.entry(lane).or_default().insert((task.due_at, sequence));
+    }
+
+    pub(super) fn heartbeat(&mut self, worker: WorkerId, first: bool, now: Timestamp) -> bool {
+        if first {
+            self.heartbeats.insert(worker, now);
+            return true;
+        }
+        self.heartbeats.get_mut(&worker).map(|beat| *beat = now).is_some()
+    }
+
+    pub(super) fn deregister(&mut self, worker: WorkerId) {
+        self.heartbeats.remove(&worker);
+    }
+
+    pub(super) fn is_registered(&self, worker: WorkerId) -> bool {
+        self.heartbeats.contains_key(&worker)
+    }
+
+    pub(super) fn claim(
+        &mut self,
+        worker: WorkerId,
+        queues: &Queues,
+        limit: usize,
+        now: Timestamp,
+    ) -> Vec<Lease<MemoryReceipt>> {
+        let mut due: Vec<_> = self
+            .lanes
+            .iter()
+            .filter(|((_, queue), _)| queues.contains(queue))
+            .flat_map(|((priority, _), lane)| {
+                lane.range(..=(now, u64::MAX))
+                    .take(limit)
+                    .map(|(due_at, sequence)| (*priority, *due_at, *sequence))
+            })
+            .collect();
+        due.sort_unstable();
+        due.truncate(limit);
+        due.into_iter().map(|(_, due_at, sequence)| self.lease(worker, due_at, sequence)).collect()
+    }
+
+    fn lease(
+        &mut self,
+        worker: WorkerId,
+        due_at: Timestamp,
+        sequence: u64,
+    ) -> Lease<MemoryReceipt> {
+        let stored = self.tasks.get_mut(&sequence).expect("lanes hold tasks");
+        stored.attempt += 1;
+        stored.fence += 1;
+        stored.holder = Some(Holder { worker, in_transaction: false });
+        let lane = (stored.task.priority, stored.task.queue.clone());
+        let lease = Lease {
+            receipt: MemoryReceipt { sequence, fence: stored.fence },
+            attempt: stored.attempt,
+            task: stored.task.clone(),
+        };
+        let tasks = self.lanes.get_mut(&lane).expect("waiting tasks have a lane");
+        tasks.remove(&(due_at, sequence));
+        if tasks.is_empty() {
+            self.lanes.remove(&lane);
+        }
+        lease
+    }
+
+    pub(super) fn next_due(&self, queues: &Queues) -> Option<Timestamp> {
+        self.lanes
+            .iter()
+            .filter(|((_, queue), _)| queues.contains(queue))
+            .filter_map(|(_, lane)| lane.first().map(|(due_at, _)| *due_at))
+            .min()
+    }
+
+    /// The task of this claim, if `worker` still holds it.
+    fn held(&mut self, worker: WorkerId, receipt: MemoryReceipt) -> Option<&mut Stored> {
+        self.tasks.get_mut(&receipt.sequence).filter(|stored| {
+            stored.fence == receipt.fence
+                && stored.holder.as_ref().is_some_and(|holder| holder.worker == worker)
+        })
+    }
+
+    pub(super) fn settle(
+        &mut self,
+        worker: WorkerId,
+        receipt: MemoryReceipt,
+        next: &Next,
+        now: Timestamp,
+    ) -> bool {
+        let Some(stored) = self.held(worker, receipt) else { return false };
+        match next {
+            Next::Complete => {
+                self.tasks.remove(&receipt.sequence);
+            }
+            Next::Retry { after, error } => {
+                stored.errors.push(AttemptError::new(stored.attempt, now, error));
+                self.release(receipt.sequence, now + *after);
+            }
+            Next::Release { after } => {
+                stored.attempt -= 1;
+                self.release(receipt.sequence, now + *after);
+            }
+            Next::Bury { error } => {
+                stored.errors.push(AttemptError::new(stored.attempt, now, error));
+                self.bury(receipt.sequence, now);
+            }
+        }
+        true
+    }
+
+    fn release(&mut self, sequence: u64, due_at: Timestamp) {
+        let stored = self.tasks.get_mut(&sequence).expect("the caller holds it");
+        stored.holder = None;
+        stored.task.due_at = due_at;
+        self.offer(sequence);
+    }
+
+    fn bury(&mut self, sequence: u64, now: Timestamp) {
+        let Stored { task, errors, .. } =
+            self.tasks.remove(&sequence).expect("the caller holds it");
+        let letter = DeadLetter {
+            id: task.id,
+            event_id: task.event_id,
+            event: task.event,
+            name: task.name,
+            queue: task.queue,
+            priority: task.priority,
+            payload: task.payload,
+            headers: task.headers,
+            published_at: task.published_at,
+            died_at: now,
+            attempts: errors,
+        };
+        self.dead.insert((now, letter.id), letter);
+    }
+
+    /// Marks the claim as completing in a transaction. Whether it still holds.
+    pub(super) fn enter_transaction(&mut self, worker: WorkerId, receipt: MemoryReceipt) -> bool {
+        let Some(stored) = self.held(worker, receipt) else { return false };
+        stored.holder = Some(Holder { worker, in_transaction: true });
+        true
+    }
+
+    pub(super) fn leave_transaction(&mut self, worker: WorkerId, receipt: MemoryReceipt) {
+        if let Some(stored) = self.held(worker, receipt) {
+            stored.holder = Some(Holder { worker, in_transaction: false });
+        }
+    }
+
+    pub(super) fn rescue(
+        &mut self,
+        lease: Duration,
+        backoff: &RetryBackoff,
+        now: Timestamp,
+    ) -> Vec<Rescued> {
+        self.heartbeats.retain(|_, beat| now.since(*beat) <= lease);
+        let orphans: Vec<_> = self
+            .tasks
+            .iter()
+            .filter_map(|(sequence, stored)| {
+                let holder = stored.holder.as_ref()?;
+                let dead = !self.heartbeats.contains_key(&holder.worker);
+                (dead && !holder.in_transaction).then_some((*sequence, holder.worker))
+            })
+            .collect();
+        orphans
+            .into_iter()
+            .map(|(sequence, worker)| {
+                let stored = self.tasks.get_mut(&sequence).expect("just seen");
+                let attempt = stored.attempt;
+                stored.errors.push(AttemptError::rescued(attempt, now, worker));
+                let (task_id, name) = (stored.task.id, stored.task.name.to_string());
+                let delay = lifecycle::rescue_delay(attempt, backoff, fastrand::f64());
+                self.release(sequence, now + delay);
+                Rescued { task_id, name, attempt, worker }
+            })
+            .collect()
+    }
+
+    pub(super) fn counts(&self, now: Timestamp) -> Counts {
+        let waiting: u64 = self.lanes.values().map(|lane| lane.len() as u64).sum();
+        let available: u64 =
+            self.lanes.values().map(|lane| lane.range(..=(now, u64::MAX)).count() as u64).sum();
+        Counts {
+            available,
+            scheduled: waiting - available,
+            running: self.tasks.len() as u64 - waiting,
+            dead: self.dead.len() as u64,
+        }
+    }
+
+    pub(super) fn dead_letters(&self, limit: usize, before: Option<Timestamp>) -> Vec<DeadLetter> {
+        self.dead
+            .iter()
+            .rev()
+            .filter(|((died_at, _), _)| before.is_none_or(|before| *died_at < before))
+            .take(limit)
+            .map(|(_, letter)| letter.clone())
+            .collect()
+    }
+
+    pub(super) fn take_dead_letter(&mut self, id: TaskId) -> Option<DeadLetter> {
+        let key = *self.dead.keys().find(|(_, dead)| *dead == id)?;
+        self.dead.remove(&key)
+    }
+
+    pub(super) fn revive(&mut self, letter: DeadLetter, now: Timestamp) {
+        let task = Task {
+            id: letter.id,
+            event_id: letter.event_id,
+            event: letter.event,
+            name: letter.name,
+            queue: letter.queue,
+            priority: letter.priority,
+            payload: letter.payload,
+            headers: letter.headers,
+            published_at: letter.published_at,
+            due_at: now,
+        };
+        self.insert_one(task, letter.attempts);
+    }
+}

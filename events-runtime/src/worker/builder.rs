@@ -1,0 +1,154 @@
+//! What may be set on a worker, and the checks before it starts.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use events_core::broker::{Broker, BrokerError};
+use events_core::extract::{StateValue, States};
+use events_core::{Events, Queues};
+
+use super::Worker;
+use crate::execute::{Executor, MissingNeeds};
+use crate::statistics::Statistics;
+
+impl<B: Broker> Worker<B> {
+    /// A worker for the subscribers of `events`, on the queue `broker`.
+    ///
+    /// ```
+    /// # use events_core::prelude::*;
+    /// # use events_runtime::{MemoryQueue, Worker};
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let events = Events::builder().build()?;
+    /// let queue = MemoryQueue::new(&events);
+    /// let worker = Worker::builder(&events, queue)
+    ///     .queues(Queues::all().except(["slow"]))
+    ///     .concurrency(16)
+    ///     .build()?;
+    /// let shutdown = async { /* wait for a signal */ };
+    /// worker.run_until(shutdown).await?;
+    /// # Ok(()) }
+    /// ```
+    pub fn builder(events: &Events, broker: B) -> WorkerBuilder<B> {
+        WorkerBuilder {
+            events: events.clone(),
+            broker,
+            states: States::new(),
+            queues: Queues::all(),
+            concurrency: 16,
+            prefetch: None,
+            shutdown_grace: Duration::from_secs(30),
+        }
+    }
+}
+
+/// Builds a [`Worker`].
+#[must_use]
+#[derive(Debug)]
+pub struct WorkerBuilder<B: Broker> {
+    events: Events,
+    broker: B,
+    states: States,
+    queues: Queues,
+    concurrency: usize,
+    prefetch: Option<usize>,
+    shutdown_grace: Duration,
+}
+
+impl<B: Broker> WorkerBuilder<B> {
+    /// State for handlers that take `State<T>`. A second one of the same type replaces the first.
+    pub fn state<T: StateValue>(mut self, state: T) -> Self {
+        self.states.insert(state);
+        self
+    }
+
+    /// The queues to serve; all, unless set.
+    pub fn queues(mut self, queues: Queues) -> Self {
+        self.queues = queues;
+        self
+    }
+
+    /// How many handlers run at once; 16 unless set.
+    pub fn concurrency(mut self, handlers: usize) -> Self {
+        self.concurrency = handlers;
+        self
+    }
+
+    /// How many tasks are leased ahead of the handlers.
+    ///
+    /// Unless set, it follows the speed of the handlers: few when they are slow, so that other
+    /// workers find work, and up to 512 when they are fast.
+    pub fn prefetch(mut self, tasks: usize) -> Self {
+        self.prefetch = Some(tasks);
+        self
+    }
+
+    /// How long running handlers may go on after the shutdown began; 30 seconds unless set.
+    pub fn shutdown_grace(mut self, grace: Duration) -> Self {
+        self.shutdown_grace = grace;
+        self
+    }
+
+    /// Checks that every handler of these queues can be called.
+    ///
+    /// # Errors
+    /// A handler takes something that nobody provided, a queue of the list belongs to no
+    /// subscriber, or the concurrency is zero.
+    pub fn build(self) -> Result<Worker<B>, WorkerError> {
+        if self.concurrency == 0 {
+            return Err(WorkerError::NoConcurrency);
+        }
+        if !self.events.is_same(self.broker.events()) {
+            return Err(WorkerError::OtherEvents);
+        }
+        let settings = self.events.settings();
+        let subscribers: Vec<_> = self
+            .events
+            .registry()
+            .subscribers()
+            .iter()
+            .filter(|subscriber| self.queues.contains(subscriber.queue(settings)))
+            .copied()
+            .collect();
+        if let Some(unknown) = self.queues.fixed().into_iter().flatten().find(|queue| {
+            !subscribers.iter().any(|subscriber| subscriber.queue(settings) == queue.as_str())
+        }) {
+            return Err(WorkerError::UnknownQueue { queue: unknown.clone() });
+        }
+        let states = Arc::new(self.states);
+        let executor = Executor::for_subscribers(self.broker, states, &subscribers)?;
+        Ok(Worker {
+            executor,
+            queues: self.queues,
+            concurrency: self.concurrency,
+            prefetch: self.prefetch,
+            shutdown_grace: self.shutdown_grace,
+            statistics: Arc::new(Statistics::default()),
+        })
+    }
+}
+
+/// Why a worker cannot start.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum WorkerError {
+    /// A handler takes something that nobody provided.
+    #[error(transparent)]
+    Missing(#[from] MissingNeeds),
+    /// No handler could ever run.
+    #[error("the worker's concurrency is 0; give at least 1")]
+    NoConcurrency,
+    /// The queue was made with other `Events`: other subscribers, settings or kill switch.
+    #[error("the queue was opened with other `Events` than the worker's; pass a clone of the same")]
+    OtherEvents,
+    /// No subscriber has this queue.
+    #[error(
+        "no subscriber uses the queue `{queue}`; is its name misspelt, or the subscriber's crate not linked?"
+    )]
+    UnknownQueue {
+        /// Its name.
+        queue: String,
+    },
+    /// The queue could not be reached.
+    #[error("the worker could not register with its queue")]
+    Register(#[source] BrokerError),
+}
