@@ -1,1 +1,25 @@
-fn main() {}
+//! Behaviour of the whole, through the public API.
+//!
+//! | module        | promises                                                              |
+//! |---------------|-----------------------------------------------------------------------|
+//! | `ping`        | the canonical example: one event, one subscriber, one publisher        |
+//! | `fan_out`     | many subscribers, many sessions, savepoints                            |
+//! | `handlers`    | arguments, failures, panics, time limits, retries, the current event   |
+//! | `workers`     | queues, shutdown, unknown tasks, lost leases                           |
+//! | `contracts`   | the contract suite, per broker                                         |
+//! | `crashes`     | real processes, really killed and stopped                              |
+//! | `round_trips` | every allowed type survives JSON                                       |
+//! | `wiring`      | registry errors, coverage green and red                                |
+//! | `imports`     | which crate may import which                                           |
+
+mod contracts;
+mod crashes;
+mod fan_out;
+mod handlers;
+mod imports;
+mod logs;
+mod ping;
+mod round_trips;
+mod wiring;
+mod workers;
+mod world;

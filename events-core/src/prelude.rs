@@ -2,11 +2,11 @@
 
 pub use crate::context::{TaskContext, current_event_id};
 pub use crate::decoy::publish_after_commit;
-pub use crate::event::{Event, EventId};
+pub use crate::event::EventId;
 pub use crate::events::Events;
 pub use crate::extract::State;
 pub use crate::reconciler::{Report, Scope};
 pub use crate::session::{PublishError, Session};
 pub use crate::settings::EventSettings;
 pub use crate::subscriber::Failure;
-pub use crate::{Queues, link_subscribers, publishes, reconciles, subscribes_to};
+pub use crate::{Event, Queues, link_subscribers, publishes, reconciles, subscribes_to};

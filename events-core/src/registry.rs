@@ -126,6 +126,13 @@ impl Registry {
     }
 }
 
+/// Whether the Rust path `inner` is `outer` or lies below it.
+fn is_within(inner: &str, outer: &str) -> bool {
+    inner
+        .strip_prefix(outer)
+        .is_some_and(|rest| rest.is_empty() || rest.starts_with("::"))
+}
+
 fn crate_of(path: &'static str) -> &'static str {
     path.split("::").next().unwrap_or(path)
 }
@@ -166,11 +173,17 @@ impl RegistryBuilder {
         self
     }
 
-    /// Adds every publisher that is linked. Publishers cannot be named one by one: most are
-    /// methods.
-    pub fn linked_publishers(mut self) -> Self {
+    /// Adds everything linked that is declared in the module `path` or below it, such as
+    /// `module_path!()`: a part of the program as if it were the whole.
+    pub fn linked_in(mut self, path: &str) -> Self {
         for registration in inventory::iter::<Registration> {
-            if matches!(registration, Registration::Publisher(_)) {
+            let declared_in = match registration {
+                Registration::Subscriber(subscriber) => subscriber.function,
+                Registration::Publisher(publisher) => publisher.module,
+                Registration::Reconciler(reconciler) => reconciler.function,
+                Registration::Expectation(_) => continue,
+            };
+            if is_within(declared_in, path) {
                 self = self.registration(registration);
             }
         }

@@ -98,6 +98,7 @@ impl PendingEvent {
     /// # Errors
     /// [`DecodeError`] if the type does not read what it wrote, which a hand-written
     /// implementation of [`Event`] could cause.
+    #[must_use]
     pub fn decode<E: Event>(&self) -> Option<Result<E, DecodeError>> {
         self.is::<E>().then(|| decode(&self.payload))
     }
@@ -142,20 +143,14 @@ impl PendingEvents {
 
     /// Discards what was published after there were `length` of them: a savepoint was rolled back.
     pub fn truncate(&mut self, length: usize) {
-        self.discarded(self.pending.len().saturating_sub(length));
+        log_discarded(self.pending.len().saturating_sub(length));
         self.pending.truncate(length);
     }
 
     /// Discards all of them: the session was rolled back.
     pub fn discard(&mut self) {
-        self.discarded(self.pending.len());
+        log_discarded(self.pending.len());
         self.pending.clear();
-    }
-
-    fn discarded(&self, count: usize) {
-        if count > 0 {
-            tracing::debug!(count, "rolled back: pending events discarded");
-        }
     }
 
     fn push(&mut self, event: &'static str, payload: Arc<str>, publisher: PublishSite) -> EventId {
@@ -182,6 +177,12 @@ impl PendingEvents {
         self.events
             .current_traceparent()
             .or_else(|| context::with_current(|task| task?.header(TRACEPARENT).map(str::to_owned)))
+    }
+}
+
+fn log_discarded(count: usize) {
+    if count > 0 {
+        tracing::debug!(count, "rolled back: pending events discarded");
     }
 }
 

@@ -270,16 +270,12 @@ fn log(task: &Task, attempt: u32, outcome: &Outcome, next: &Next, started: Optio
     }
 }
 
-fn log_error(text: &'static str, task: &Task, error: &dyn std::error::Error) {
-    let causes: Vec<_> = std::iter::successors(error.source(), |cause| cause.source())
-        .map(ToString::to_string)
-        .collect();
+fn log_error(text: &'static str, task: &Task, error: &(dyn std::error::Error + 'static)) {
     tracing::error!(
         event_id = %task.event_id,
         subscriber = &*task.name,
         task_id = %task.id,
-        %error,
-        causes = causes.join(": "),
+        error,
         "{text}"
     );
 }

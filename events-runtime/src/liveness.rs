@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use events_core::BoxError;
 use events_core::broker::{Broker, Heartbeat};
 use events_core::context::Cancellation;
 use events_core::event::WorkerId;
@@ -12,7 +13,7 @@ use tokio::time::{Instant, sleep, timeout};
 use crate::statistics::Statistics;
 
 /// How often the archive is pruned.
-const PRUNE_EVERY: Duration = Duration::from_secs(60);
+const PRUNE_EVERY: Duration = Duration::from_mins(1);
 
 /// A worker's standing between two losses of its leases.
 #[derive(Debug, Clone)]
@@ -76,11 +77,11 @@ impl<B: Broker> Liveness<B> {
                 );
                 return self.start_anew(last_beat).await;
             }
-            Ok(Err(error)) => error.to_string() + &causes(&error),
-            Err(_) => format!("no answer within {patience:?}"),
+            Ok(Err(error)) => BoxError::from(error),
+            Err(_) => format!("no answer within {patience:?}").into(),
         };
         let silent = last_beat.elapsed();
-        tracing::warn!(%worker, error = failure, ?silent, "the heartbeat could not be written");
+        tracing::warn!(%worker, error = &*failure, ?silent, "the heartbeat could not be written");
         if silent >= self.lease() {
             self.lose();
         }
@@ -164,10 +165,4 @@ impl<B: Broker> Liveness<B> {
             ),
         }
     }
-}
-
-fn causes(error: &dyn std::error::Error) -> String {
-    std::iter::successors(error.source(), |cause| cause.source())
-        .map(|cause| format!(": {cause}"))
-        .collect()
 }

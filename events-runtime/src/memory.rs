@@ -8,8 +8,9 @@ mod store;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use events_core::Events;
 use events_core::task::Task;
+use events_core::transport::{Transport, TransportError};
+use events_core::Events;
 use tokio::sync::Notify;
 
 pub use session::{MemorySavepoint, MemorySession};
@@ -51,5 +52,13 @@ impl MemoryQueue {
         if !tasks.is_empty() {
             self.shared.arrived.notify_waiters();
         }
+    }
+}
+
+impl Transport for MemoryQueue {
+    async fn send(&self, tasks: Vec<Task>) -> Result<(), TransportError> {
+        self.store().insert(tasks.clone());
+        self.notify(&tasks);
+        Ok(())
     }
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use super::{Registry, collisions};
+use super::{Registry, collisions, is_within};
 use crate::event::EventType;
 use crate::settings::{QUEUE_NAMES, is_queue_name};
 use crate::subscriber::NeedKind;
@@ -204,12 +204,7 @@ fn duplicate_events(registry: &Registry, found: &mut Vec<Problem>) {
 
 fn nothing_linked(registry: &Registry, found: &mut Vec<Problem>) {
     for expected in &registry.expectations {
-        let linked = registry.modules().any(|module| {
-            module
-                .strip_prefix(expected.path)
-                .is_some_and(|rest| rest.is_empty() || rest.starts_with("::"))
-        });
-        if !linked {
+        if !registry.modules().any(|module| is_within(module, expected.path)) {
             found.push(Problem::NothingLinked {
                 path: expected.path,
                 location: format!("{}:{}", expected.file, expected.line),

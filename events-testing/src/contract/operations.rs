@@ -1,0 +1,70 @@
+//! What operators see and do.
+
+use std::time::Duration;
+
+use events_core::broker::{Admin, Counts};
+use events_core::event::TaskId;
+use events_core::lifecycle::Next;
+
+use super::Harness;
+use super::fixture::{Single, World, number, retry};
+
+/// Every task is counted in one state.
+pub async fn counts_tell_every_state<H: Harness>() {
+    let world = World::<H>::start().await;
+    world.publish_numbers(0..7).await;
+    let worker = world.worker().await;
+    let leases = world.claim(worker, 4).await;
+    assert!(world.settle(worker, &leases[0], Next::Complete).await);
+    assert!(world.settle(worker, &leases[1], retry(Duration::from_secs(60), "later")).await);
+    assert!(world.settle(worker, &leases[2], Next::Bury { error: "never".into() }).await);
+    let counts = world.broker().counts().await.expect("counts");
+    assert_eq!(counts, Counts { available: 3, scheduled: 1, running: 1, dead: 1 });
+}
+
+async fn bury<H: Harness>(world: &World<H>, dead_number: u32) -> TaskId {
+    world.publish(Single { number: dead_number }).await;
+    let worker = world.worker().await;
+    let lease = world.claim_one(worker).await;
+    assert!(world.settle(worker, &lease, Next::Bury { error: "never".into() }).await);
+    lease.task.id
+}
+
+/// Retried, a dead letter is the task it was, with all its attempts before it and its history.
+pub async fn dead_letter_can_be_retried<H: Harness>() {
+    let world = World::<H>::start().await;
+    let id = bury(&world, 1).await;
+    world.clock.advance(Duration::from_secs(5));
+    assert!(world.broker().retry_dead_letter(id).await.expect("retries"));
+    assert!(!world.broker().retry_dead_letter(id).await.expect("answers"), "it is gone from there");
+    let worker = world.worker().await;
+    let lease = world.claim_one(worker).await;
+    assert_eq!((lease.task.id, lease.attempt, number(&lease)), (id, 1, 1));
+    assert!(world.settle(worker, &lease, Next::Bury { error: "again".into() }).await);
+    let dead = world.broker().dead_letters(10, None).await.expect("lists");
+    assert_eq!(dead[0].attempts.len(), 2, "its history is kept");
+}
+
+/// Discarded, it is gone.
+pub async fn dead_letter_can_be_discarded<H: Harness>() {
+    let world = World::<H>::start().await;
+    let id = bury(&world, 1).await;
+    assert!(world.broker().discard_dead_letter(id).await.expect("discards"));
+    assert!(!world.broker().discard_dead_letter(id).await.expect("answers"));
+    assert!(world.broker().dead_letters(10, None).await.expect("lists").is_empty());
+}
+
+/// Pages begin with the newest.
+pub async fn dead_letters_are_paged_newest_first<H: Harness>() {
+    let world = World::<H>::start().await;
+    let mut ids = Vec::new();
+    for number in 0..5 {
+        ids.push(bury(&world, number).await);
+        world.clock.advance(Duration::from_secs(1));
+    }
+    ids.reverse();
+    let first = world.broker().dead_letters(2, None).await.expect("lists");
+    let rest = world.broker().dead_letters(10, Some(first[1].died_at)).await.expect("lists");
+    let listed: Vec<_> = first.iter().chain(&rest).map(|letter| letter.id).collect();
+    assert_eq!(listed, ids);
+}

@@ -1,0 +1,99 @@
+//! Runs the handlers of everything that is due, as a worker does, but one by one and to the end.
+
+use std::sync::Arc;
+
+use events_core::broker::{Broker, BrokerError, Queues};
+use events_core::context::Cancellation;
+use events_core::event::{EventId, TaskId, WorkerId};
+use events_core::extract::States;
+use events_core::lifecycle::Next;
+use events_runtime::Executor;
+
+/// What a [`drain`] has run, in order.
+#[derive(Debug, Default)]
+pub struct Drained {
+    /// Every execution.
+    pub runs: Vec<Run>,
+}
+
+/// One execution of one task.
+#[derive(Debug, Clone)]
+pub struct Run {
+    /// The task.
+    pub task_id: TaskId,
+    /// The event.
+    pub event_id: EventId,
+    /// The task's name.
+    pub name: String,
+    /// The number of the attempt.
+    pub attempt: u32,
+    /// What became of it.
+    pub next: Next,
+}
+
+impl Drained {
+    /// How many tasks completed.
+    #[must_use]
+    pub fn completed(&self) -> usize {
+        self.count(|next| matches!(next, Next::Complete))
+    }
+
+    /// How many attempts failed and will be tried again.
+    #[must_use]
+    pub fn retried(&self) -> usize {
+        self.count(|next| matches!(next, Next::Retry { .. }))
+    }
+
+    /// How many tasks became dead letters.
+    #[must_use]
+    pub fn dead(&self) -> usize {
+        self.count(|next| matches!(next, Next::Bury { .. }))
+    }
+
+    fn count(&self, which: impl Fn(&Next) -> bool) -> usize {
+        self.runs.iter().filter(|run| which(&run.next)).count()
+    }
+
+    /// Asserts that every task completed, at its first attempt.
+    ///
+    /// # Panics
+    /// One did not; the text lists them.
+    #[track_caller]
+    pub fn assert_all_completed(&self) {
+        let others: Vec<_> = self.runs.iter().filter(|run| run.next != Next::Complete).collect();
+        assert!(others.is_empty(), "these tasks did not complete: {others:#?}");
+    }
+}
+
+/// Runs every task that is due, one by one, also those that handlers publish meanwhile, until
+/// none is left. Retries that are due later stay; move the clock and drain again.
+///
+/// # Errors
+/// The broker failed.
+///
+/// # Panics
+/// A handler takes a state that is not in `states`, or another broker's transaction.
+pub async fn drain<B: Broker>(broker: &B, states: &States) -> Result<Drained, BrokerError> {
+    let executor = Executor::new(broker.clone(), Arc::new(states.clone()))
+        .unwrap_or_else(|missing| panic!("{missing}"));
+    let worker = WorkerId::generate();
+    broker.heartbeat(worker, true).await?;
+    let mut drained = Drained::default();
+    while let Some(lease) = broker.claim(worker, &Queues::all(), 1).await?.tasks.pop() {
+        let mut run = Run {
+            task_id: lease.task.id,
+            event_id: lease.task.event_id,
+            name: lease.task.name.to_string(),
+            attempt: lease.attempt,
+            next: Next::Complete,
+        };
+        let execution = executor.execute(worker, lease, &Cancellation::new()).await;
+        run.next = execution.next;
+        drained.runs.push(run);
+        if let Some(settlement) = execution.settlement {
+            broker.settle(worker, &[settlement]).await?;
+        }
+    }
+    broker.deregister(worker).await?;
+    Ok(drained)
+}

@@ -1,0 +1,4 @@
+//! The contract suite, per broker.
+
+mod memory;
+mod sqlite;
