@@ -1,1 +1,50 @@
-//! Sessions and queue.
+//! Sessions and the durable queue of `events-core` in the application's own database.
+//!
+//! The tasks of a committed session are rows of its transaction: nothing is lost between commit
+//! and dispatch, whatever dies.
+//!
+//! ```
+//! # use events_core::Events;
+//! # use events_sqlx::SqliteQueue;
+//! # tokio::runtime::Runtime::new()?.block_on(async {
+//! # let directory = tempfile::tempdir()?;
+//! # let path = directory.path().join("app.db");
+//! let events = Events::builder().build()?;
+//! let queue = SqliteQueue::open(path, &events).await?;
+//! let mut session = queue.begin().await?;
+//! sqlx::query("CREATE TABLE systems (id TEXT PRIMARY KEY)").execute(session.connection()).await?;
+//! // … `publish_after_commit(&mut session, …)?` in a function marked `#[publishes]` …
+//! session.commit().await?;
+//! # Ok::<(), Box<dyn std::error::Error>>(()) }).unwrap();
+//! # Ok::<(), std::io::Error>(())
+//! ```
+//!
+//! | you have                    | you use                                            |
+//! |-----------------------------|----------------------------------------------------|
+//! | a file                      | [`SqliteQueue::open`], [`SqliteQueueOptions`]      |
+//! | a pool of your own          | [`SqliteQueue::with_pool`]                         |
+//! | a unit of work              | [`EventTransaction`], [`Savepoint`]                |
+//! | a plain `sqlx` transaction  | [`SqliteQueue::join`], [`JoinedSession`]           |
+//! | a worker                    | [`SqliteQueue`] as its [`Broker`](events_core::Broker) |
+//! | dead letters                | [`SqliteQueue`] as [`Admin`](events_core::Admin)   |
+//!
+//! What SQLite as a queue means, such as its one writer and what a power cut can take, is told at
+//! [`SqliteQueue`].
+
+mod database;
+mod error;
+mod joined;
+mod savepoint;
+mod signal;
+#[cfg(feature = "sqlite")]
+mod sqlite;
+mod transaction;
+
+#[cfg(feature = "sqlite")]
+pub use self::sqlite::{SqliteQueue, SqliteQueueOptions, SqliteReceipt, Synchronous};
+pub use self::{
+    database::EventDatabase, error::QueueError, joined::JoinedSession, savepoint::Savepoint,
+    transaction::EventTransaction,
+};
+#[cfg(feature = "sqlite")]
+pub use sqlx::{Sqlite, SqliteConnection, SqlitePool};

@@ -1,0 +1,205 @@
+//! What can go wrong, and what to do about it.
+
+use std::time::Duration;
+
+use events_core::WorkerId;
+
+/// A queue or session that did not do what it was asked.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum QueueError {
+    /// The file could not be opened.
+    #[error("the database `{path}` could not be opened: {remedy}")]
+    Open {
+        /// The file.
+        path: String,
+        /// What to do.
+        remedy: &'static str,
+        /// What the database said.
+        source: sqlx::Error,
+    },
+    /// Tasks in memory would not survive the process, nor be seen by other connections.
+    #[error(
+        "`{path}` is a database in memory, which its other connections cannot see and which loses every task with the process; give the path of a file, in a temporary directory for tests"
+    )]
+    InMemory {
+        /// What was given.
+        path: String,
+    },
+    /// The pool's connections do not use the write-ahead log.
+    #[error(
+        "the pool's journal mode is `{mode}`, in which readers and the writer block each other; build its `SqliteConnectOptions` with `.journal_mode(SqliteJournalMode::Wal)` on a file"
+    )]
+    JournalMode {
+        /// The mode that it uses.
+        mode: String,
+    },
+    /// A newer release of this crate has migrated the database.
+    #[error(
+        "the events tables have version {found} and this program knows versions up to {known}; start the newer release of the program, or restore a backup from before it ran"
+    )]
+    NewerSchema {
+        /// The version of the tables.
+        found: i64,
+        /// The newest version that this program knows.
+        known: i64,
+    },
+    /// The events tables could not be brought to this program's version; they are as before.
+    #[error("the events tables could not be migrated to version {version}: {remedy}")]
+    Migrate {
+        /// The version.
+        version: i64,
+        /// What to do.
+        remedy: &'static str,
+        /// What the database said.
+        source: sqlx::Error,
+    },
+    /// Another transaction of this process held the only writer for too long.
+    #[error(
+        "another transaction of this process has been writing for more than {waited:?}, and SQLite has one writer; end a transaction before beginning the next in the same task, keep transactions short, or raise the busy timeout"
+    )]
+    WriterBusy {
+        /// How long was waited: the busy timeout.
+        waited: Duration,
+    },
+    /// The transaction had ended before its commit, so there was nothing to commit.
+    #[error(
+        "the transaction was gone before its commit: an error rolled it back, or a statement did; nothing was published; look for the first error in it, and run the whole unit of work again"
+    )]
+    TransactionLost,
+    /// A savepoint was still open, because it was leaked.
+    #[error(
+        "a savepoint of the transaction is still open; release, roll back or drop every savepoint before the commit; everything was rolled back"
+    )]
+    SavepointOpen,
+    /// The connection given to `join` is not in a transaction.
+    #[error(
+        "the connection is not in a transaction, so there is nothing for the events to commit with; begin one and join inside it, or use the queue's own `begin`"
+    )]
+    NotInTransaction,
+    /// The worker was never registered, or others took it for dead.
+    #[error(
+        "worker {worker} is not registered, or others took it for dead; register a worker under a new id with its first heartbeat"
+    )]
+    UnknownWorker {
+        /// The worker.
+        worker: WorkerId,
+    },
+    /// A row that this program cannot read.
+    #[error("a row of the events tables has an unreadable `{column}`; was it written by hand?")]
+    Row {
+        /// The column.
+        column: &'static str,
+        /// Why.
+        source: events_core::BoxError,
+    },
+    /// The database refused.
+    #[error("the database could not {step}: {remedy}")]
+    Database {
+        /// Completes the sentence "the database could not …".
+        step: &'static str,
+        /// What to do.
+        remedy: &'static str,
+        /// What the database said.
+        source: sqlx::Error,
+    },
+}
+
+impl QueueError {
+    pub(crate) fn database(step: &'static str, source: sqlx::Error) -> Self {
+        Self::Database { step, remedy: remedy(&source), source }
+    }
+
+    /// Whether others were writing for too long; trying again may help.
+    #[must_use]
+    pub fn is_busy(&self) -> bool {
+        matches!(self, Self::WriterBusy { .. }) || self.sql().is_some_and(is_busy)
+    }
+
+    /// Whether there was no room left, on the disk or up to the database's size limit.
+    #[must_use]
+    pub fn is_disk_full(&self) -> bool {
+        self.sql().and_then(code) == Some(Code::Full)
+    }
+
+    fn sql(&self) -> Option<&sqlx::Error> {
+        match self {
+            Self::Open { source, .. }
+            | Self::Migrate { source, .. }
+            | Self::Database { source, .. } => Some(source),
+            _ => None,
+        }
+    }
+}
+
+pub(crate) fn is_busy(error: &sqlx::Error) -> bool {
+    matches!(code(error), Some(Code::Busy | Code::Locked))
+}
+
+/// SQLite's primary result codes that have a remedy of their own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Code {
+    Busy,
+    Locked,
+    ReadOnly,
+    Io,
+    Corrupt,
+    Full,
+    CannotOpen,
+    NotADatabase,
+}
+
+fn code(error: &sqlx::Error) -> Option<Code> {
+    let extended: u32 = error.as_database_error()?.code()?.parse().ok()?;
+    Some(match extended & 0xff {
+        5 => Code::Busy,
+        6 => Code::Locked,
+        8 => Code::ReadOnly,
+        10 => Code::Io,
+        11 => Code::Corrupt,
+        13 => Code::Full,
+        14 => Code::CannotOpen,
+        26 => Code::NotADatabase,
+        _ => return None,
+    })
+}
+
+pub(crate) fn remedy(error: &sqlx::Error) -> &'static str {
+    match code(error) {
+        Some(Code::Busy | Code::Locked) => {
+            "another process is writing; keep its transactions short, or raise the busy timeout"
+        }
+        Some(Code::ReadOnly) => {
+            "it is read-only; let this user write the file and its directory, where the write-ahead log lives"
+        }
+        Some(Code::Io) => {
+            "reading or writing the file failed; look at the disk and the system's log"
+        }
+        Some(Code::Corrupt) => {
+            "the file is damaged; stop all writers and restore a backup, or recover it with `sqlite3 FILE .recover`"
+        }
+        Some(Code::Full) => {
+            "the disk is full, or the file has reached `max_page_count`; make room and try again"
+        }
+        Some(Code::CannotOpen) => {
+            "create its directory, and let this user write there; it is not created for you"
+        }
+        Some(Code::NotADatabase) => {
+            "the file is not an SQLite database, or it is encrypted; give another path"
+        }
+        None => other_remedy(error),
+    }
+}
+
+fn other_remedy(error: &sqlx::Error) -> &'static str {
+    match error {
+        sqlx::Error::PoolTimedOut => {
+            "every connection of the pool is in use; let go of them sooner, or allow more"
+        }
+        sqlx::Error::PoolClosed => "the pool was closed; close it after the last use of the queue",
+        sqlx::Error::WorkerCrashed => {
+            "the connection's thread has ended; a new attempt uses another"
+        }
+        _ => "see the cause",
+    }
+}

@@ -1,0 +1,113 @@
+//! A session over a transaction that somebody else owns.
+
+use std::fmt;
+use std::ops::{Deref, DerefMut};
+
+use events_core::Session;
+use events_core::events::log_dispatched;
+use events_core::session::PendingEvents;
+
+use crate::database::EventDatabase;
+use crate::error::QueueError;
+
+/// A session over a borrowed connection that is in a transaction, for code that owns a plain
+/// `sqlx` transaction.
+///
+/// [`flush`](Self::flush) writes the tasks into that transaction; they exist when its owner
+/// commits. Dropping it with events that were not flushed loses them, and logs an error.
+pub struct JoinedSession<'c, Db: EventDatabase> {
+    connection: &'c mut Db::Connection,
+    pending: PendingEvents,
+}
+
+impl<'c, Db: EventDatabase> JoinedSession<'c, Db> {
+    pub(crate) fn new(connection: &'c mut Db::Connection, pending: PendingEvents) -> Self {
+        Self { connection, pending }
+    }
+
+    /// The connection, to run statements in the transaction.
+    pub fn connection(&mut self) -> &mut Db::Connection {
+        self.connection
+    }
+
+    /// Writes the tasks of the queued events into the transaction.
+    ///
+    /// Idle workers of this process notice the commit, which is not ours, within milliseconds.
+    ///
+    /// # Errors
+    /// The transaction was lost, or the database refused. Nothing was written; roll back, or the
+    /// changes are committed without their events.
+    pub async fn flush(mut self) -> Result<(), QueueError> {
+        if self.pending.is_empty() {
+            return Ok(());
+        }
+        let tasks = self.pending.events().clone().dispatch(&mut self.pending);
+        let unwritten = Unwritten(tasks.len());
+        Db::seal_joined(self.connection, &tasks).await.map_err(|error| {
+            match Db::is_lost_transaction(&error) {
+                true => QueueError::TransactionLost,
+                false => QueueError::database("write the tasks of the transaction", error),
+            }
+        })?;
+        std::mem::forget(unwritten);
+        log_dispatched(&tasks);
+        Ok(())
+    }
+}
+
+/// Logs, when dropped, that a flush failed or was cancelled.
+struct Unwritten(usize);
+
+impl Drop for Unwritten {
+    fn drop(&mut self) {
+        if self.0 > 0 {
+            tracing::error!(
+                tasks = self.0,
+                "flush of a joined session did not succeed; roll its transaction back, or its events are lost"
+            );
+        }
+    }
+}
+
+impl<Db: EventDatabase> Drop for JoinedSession<'_, Db> {
+    fn drop(&mut self) {
+        if !self.pending.is_empty() {
+            tracing::error!(
+                count = self.pending.len(),
+                "joined session dropped without flush: its events are lost if the transaction commits; call flush().await before the commit"
+            );
+        }
+    }
+}
+
+impl<Db: EventDatabase> Session for JoinedSession<'_, Db> {
+    fn pending_events(&self) -> &PendingEvents {
+        &self.pending
+    }
+
+    fn pending_events_mut(&mut self) -> &mut PendingEvents {
+        &mut self.pending
+    }
+}
+
+impl<Db: EventDatabase> Deref for JoinedSession<'_, Db> {
+    type Target = Db::Connection;
+
+    fn deref(&self) -> &Self::Target {
+        self.connection
+    }
+}
+
+impl<Db: EventDatabase> DerefMut for JoinedSession<'_, Db> {
+    fn deref_mut(&mut self) -> &mut Self::Target {
+        self.connection
+    }
+}
+
+impl<Db: EventDatabase> fmt::Debug for JoinedSession<'_, Db> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("JoinedSession")
+            .field("pending", &self.pending.len())
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,168 @@
+//! The queue as operators see it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use events_core::broker::{Counts, DeadLetter};
+use events_core::{Admin, BrokerError, EventId, TaskId, Timestamp};
+use sqlx::Connection;
+use sqlx::sqlite::SqliteRow;
+
+use super::queue::{Inner, SqliteQueue};
+use super::row;
+use crate::error::QueueError;
+
+/// Reads narrow indexes, never the tasks.
+pub(super) const COUNTS: &str = "
+SELECT waiting.available, waiting.scheduled,
+    (SELECT count(*) FROM events_tasks INDEXED BY events_tasks_running
+        WHERE leased_by IS NOT NULL) AS running,
+    (SELECT count(*) FROM events_dead_letters) AS dead
+FROM (SELECT count(*) FILTER (WHERE due_at <= ?1) AS available,
+        count(*) FILTER (WHERE due_at > ?1) AS scheduled
+    FROM events_tasks INDEXED BY events_tasks_waiting WHERE leased_by IS NULL) AS waiting";
+
+const DEAD_LETTERS: &str = "
+SELECT task_id, event_id, event, name, queue, priority, payload, headers, published_at, died_at, errors
+FROM events_dead_letters WHERE died_at < ?1 ORDER BY died_at DESC, task_id DESC LIMIT ?2";
+
+/// The attempts start anew; their history stays, and so do the task's and the event's id.
+const RETRY_DEAD_LETTER: &str = "
+INSERT INTO events_tasks (task_id, event_id, event, name, queue, priority, due_at, published_at,
+    payload, headers, errors)
+SELECT task_id, event_id, event, name, queue, priority, ?2, published_at, payload, headers, errors
+FROM events_dead_letters WHERE task_id = ?1";
+
+const DISCARD_DEAD_LETTER: &str = "DELETE FROM events_dead_letters WHERE task_id = ?1";
+
+/// A part at a time: others may write in between.
+const PRUNE: &str = "
+DELETE FROM events_archive WHERE seq IN (
+    SELECT seq FROM events_archive WHERE completed_at < ?1 ORDER BY completed_at LIMIT ?2)";
+
+const PRUNED_AT_ONCE: u32 = 1000;
+
+impl Admin for SqliteQueue {
+    async fn counts(&self) -> Result<Counts, BrokerError> {
+        counts(&self.inner).await.map_err(|error| BrokerError::new("count its tasks", error))
+    }
+
+    async fn dead_letters(
+        &self,
+        limit: usize,
+        before: Option<Timestamp>,
+    ) -> Result<Vec<DeadLetter>, BrokerError> {
+        dead_letters(&self.inner, limit, before)
+            .await
+            .map_err(|error| BrokerError::new("list its dead letters", error))
+    }
+
+    async fn retry_dead_letter(&self, task: TaskId) -> Result<bool, BrokerError> {
+        self.uninterrupted("retry a dead letter", move |inner| retry(inner, task)).await
+    }
+
+    async fn discard_dead_letter(&self, task: TaskId) -> Result<bool, BrokerError> {
+        self.uninterrupted("discard a dead letter", move |inner| discard(inner, task)).await
+    }
+}
+
+async fn counts(inner: &Inner) -> Result<Counts, QueueError> {
+    let found = sqlx::query(COUNTS)
+        .bind(inner.events.now().as_micros())
+        .fetch_one(&inner.own)
+        .await
+        .map_err(|error| QueueError::database("count tasks", error))?;
+    let count = |column| row::get::<u64>(&found, column);
+    Ok(Counts {
+        available: count("available")?,
+        scheduled: count("scheduled")?,
+        running: count("running")?,
+        dead: count("dead")?,
+    })
+}
+
+async fn dead_letters(
+    inner: &Inner,
+    limit: usize,
+    before: Option<Timestamp>,
+) -> Result<Vec<DeadLetter>, QueueError> {
+    let rows = sqlx::query(DEAD_LETTERS)
+        .bind(before.map_or(i64::MAX, Timestamp::as_micros))
+        .bind(i64::try_from(limit).unwrap_or(i64::MAX))
+        .fetch_all(&inner.own)
+        .await
+        .map_err(|error| QueueError::database("list dead letters", error))?;
+    rows.iter().map(dead_letter).collect()
+}
+
+fn dead_letter(found: &SqliteRow) -> Result<DeadLetter, QueueError> {
+    let text = |column| row::get::<String>(found, column);
+    Ok(DeadLetter {
+        id: TaskId::from_bytes(row::id(found, "task_id")?),
+        event_id: EventId::from_bytes(row::id(found, "event_id")?),
+        event: text("event")?.into(),
+        name: text("name")?.into(),
+        queue: text("queue")?.into(),
+        priority: row::get(found, "priority")?,
+        payload: row::get::<&str>(found, "payload")?.into(),
+        headers: row::headers(found)?,
+        published_at: row::timestamp(found, "published_at")?,
+        died_at: row::timestamp(found, "died_at")?,
+        attempts: row::errors(found)?,
+    })
+}
+
+async fn retry(inner: Arc<Inner>, task: TaskId) -> Result<bool, QueueError> {
+    const STEP: &str = "retry a dead letter";
+    let failed = |error| QueueError::database(STEP, error);
+    let mut writer = inner.writer(STEP).await?;
+    let mut transaction = writer.connection.begin_with("BEGIN IMMEDIATE").await.map_err(failed)?;
+    let inserted = sqlx::query(RETRY_DEAD_LETTER)
+        .bind(task.to_bytes().to_vec())
+        .bind(inner.events.now().as_micros())
+        .execute(&mut *transaction)
+        .await
+        .map_err(failed)?;
+    sqlx::query(DISCARD_DEAD_LETTER)
+        .bind(task.to_bytes().to_vec())
+        .execute(&mut *transaction)
+        .await
+        .map_err(failed)?;
+    transaction.commit().await.map_err(failed)?;
+    drop(writer);
+    inner.signal.notify();
+    Ok(inserted.rows_affected() > 0)
+}
+
+async fn discard(inner: Arc<Inner>, task: TaskId) -> Result<bool, QueueError> {
+    const STEP: &str = "discard a dead letter";
+    let mut writer = inner.writer(STEP).await?;
+    let deleted = sqlx::query(DISCARD_DEAD_LETTER)
+        .bind(task.to_bytes().to_vec())
+        .execute(&mut *writer.connection)
+        .await
+        .map_err(|error| QueueError::database(STEP, error))?;
+    Ok(deleted.rows_affected() > 0)
+}
+
+/// Deletes from the archive what is older than its retention; everything, if none is kept.
+pub(super) async fn prune(inner: Arc<Inner>) -> Result<u64, QueueError> {
+    const STEP: &str = "prune the archive";
+    let retention = inner.events.settings().retain_completed.unwrap_or(Duration::ZERO);
+    let before = inner.events.now().before(retention);
+    let mut pruned = 0;
+    loop {
+        let mut writer = inner.writer(STEP).await?;
+        let deleted = sqlx::query(PRUNE)
+            .bind(before.as_micros())
+            .bind(PRUNED_AT_ONCE)
+            .execute(&mut *writer.connection)
+            .await
+            .map_err(|error| QueueError::database(STEP, error))?
+            .rows_affected();
+        pruned += deleted;
+        if deleted < u64::from(PRUNED_AT_ONCE) {
+            return Ok(pruned);
+        }
+    }
+}

@@ -1,0 +1,92 @@
+//! The queue as workers see it.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use events_core::broker::{Claimed, Heartbeat, Rescued, Settlement};
+use events_core::{Broker, BrokerError, Events, Queues, WorkerId};
+use sqlx::Sqlite;
+
+use super::queue::SqliteQueue;
+use super::row::SqliteReceipt;
+use super::{admin, claim, heartbeat, rescue, settle, transaction};
+use crate::transaction::EventTransaction;
+
+impl Broker for SqliteQueue {
+    type Receipt = SqliteReceipt;
+    type Transaction = EventTransaction<Sqlite>;
+
+    fn events(&self) -> &Events {
+        &self.inner.events
+    }
+
+    async fn heartbeat(&self, worker: WorkerId, first: bool) -> Result<Heartbeat, BrokerError> {
+        self.uninterrupted("take a heartbeat", move |inner| {
+            heartbeat::heartbeat(inner, worker, first)
+        })
+        .await
+    }
+
+    async fn deregister(&self, worker: WorkerId) -> Result<(), BrokerError> {
+        self.uninterrupted("deregister a worker", move |inner| heartbeat::deregister(inner, worker))
+            .await
+    }
+
+    async fn claim(
+        &self,
+        worker: WorkerId,
+        queues: &Queues,
+        limit: usize,
+    ) -> Result<Claimed<SqliteReceipt>, BrokerError> {
+        // What changes from here on, the next `wake` tells.
+        self.seen.store(self.inner.signal.changes(), Ordering::SeqCst);
+        let eager = self.full.load(Ordering::Relaxed);
+        let queues = queues.clone();
+        let delivery = self
+            .uninterrupted("hand out tasks", move |inner| {
+                claim::claim(inner, worker, queues.clone(), limit, eager)
+            })
+            .await?;
+        let claimed = delivery.take();
+        self.full.store(limit > 0 && claimed.tasks.len() == limit, Ordering::Relaxed);
+        Ok(claimed)
+    }
+
+    async fn settle(
+        &self,
+        worker: WorkerId,
+        settlements: &[Settlement<SqliteReceipt>],
+    ) -> Result<Vec<bool>, BrokerError> {
+        let settlements: Arc<[_]> = settlements.into();
+        self.uninterrupted("settle tasks", move |inner| {
+            settle::settle(inner, worker, settlements.clone())
+        })
+        .await
+    }
+
+    async fn begin_task(
+        &self,
+        worker: WorkerId,
+        receipt: &SqliteReceipt,
+    ) -> Result<Option<EventTransaction<Sqlite>>, BrokerError> {
+        transaction::begin_task(self, worker, *receipt)
+            .await
+            .map_err(|error| BrokerError::new("begin a task's transaction", error))
+    }
+
+    async fn rescue(&self, worker: WorkerId, lease: Duration) -> Result<Vec<Rescued>, BrokerError> {
+        self.uninterrupted("rescue tasks", move |inner| rescue::rescue(inner, worker, lease)).await
+    }
+
+    async fn prune(&self) -> Result<u64, BrokerError> {
+        self.uninterrupted("prune the archive", admin::prune).await
+    }
+
+    async fn wake(&self) {
+        let Self { inner, seen, .. } = self;
+        inner.poller.ensure_running(&inner.own, &inner.signal);
+        let changes = inner.signal.changed_since(seen.load(Ordering::SeqCst)).await;
+        seen.store(changes, Ordering::SeqCst);
+    }
+}

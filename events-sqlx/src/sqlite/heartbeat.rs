@@ -1,0 +1,176 @@
+//! Who is alive.
+//!
+//! A worker beats by growing its row. Others draw conclusions from its silence, in
+//! [`rescue`](super::rescue), but on SQLite silence proves little: one long transaction anywhere
+//! keeps everybody from writing. So a worker judges others only by what it saw between heartbeats
+//! of its own that came in time; see [`Sightings::beat`].
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use events_core::broker::Heartbeat;
+use events_core::{Timestamp, WorkerId};
+use sqlx::{Connection, SqliteConnection};
+
+use super::queue::Inner;
+use super::row;
+use crate::error::QueueError;
+
+/// What the workers of this process have seen of all workers.
+#[derive(Debug, Default)]
+pub(super) struct Sightings(Mutex<HashMap<WorkerId, Observer>>);
+
+/// What one worker has seen, since its heartbeats come in time.
+#[derive(Debug, Default)]
+struct Observer {
+    last_beat: Option<Timestamp>,
+    others: HashMap<WorkerId, Sighting>,
+}
+
+/// When the observer saw this heartbeat for the first time.
+#[derive(Debug, Clone, Copy)]
+struct Sighting {
+    beats: i64,
+    first_seen: Timestamp,
+}
+
+/// A worker's row.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct WorkerRow {
+    pub(super) worker: WorkerId,
+    pub(super) heartbeat_at: Timestamp,
+    pub(super) beats: i64,
+}
+
+impl Sightings {
+    fn with<T>(&self, look: impl FnOnce(&mut HashMap<WorkerId, Observer>) -> T) -> T {
+        look(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Notes what `observer` sees at a heartbeat of its own.
+    ///
+    /// If that comes more than a lease after the one before, or before it, then the observer was
+    /// stalled or could not write, as perhaps nobody could, or the clock has jumped: what it saw
+    /// before proves nothing, and it begins anew.
+    fn beat(&self, observer: WorkerId, now: Timestamp, lease: Duration, rows: &[WorkerRow]) {
+        self.with(|observers| {
+            let observer = observers.entry(observer).or_default();
+            let in_time =
+                observer.last_beat.is_some_and(|last| last <= now && now.since(last) <= lease);
+            if !in_time {
+                observer.others.clear();
+            }
+            let seen = std::mem::take(&mut observer.others);
+            observer.last_beat = Some(now);
+            observer.others = rows
+                .iter()
+                .map(|row| {
+                    let before = seen.get(&row.worker).filter(|before| before.beats == row.beats);
+                    let first_seen = before.map_or(now, |before| before.first_seen);
+                    (row.worker, Sighting { beats: row.beats, first_seen })
+                })
+                .collect();
+        });
+    }
+
+    fn forget(&self, observer: WorkerId) {
+        self.with(|observers| observers.remove(&observer));
+    }
+
+    /// Whether `observer` may take `other` for dead.
+    ///
+    /// Two things together say so: the heartbeat is older than the lease by the clock, and the
+    /// observer has seen the same one for half a lease, more than the third in which a live worker
+    /// would have grown it, while its own heartbeats came in time. Or, whatever the clock says: it
+    /// has seen the same one for longer than a lease.
+    pub(super) fn is_dead(
+        &self,
+        observer: WorkerId,
+        other: &WorkerRow,
+        now: Timestamp,
+        lease: Duration,
+    ) -> bool {
+        self.with(|observers| {
+            let Some(observer) = observers.get(&observer) else { return false };
+            let beat_in_time = observer.last_beat.is_some_and(|last| now.since(last) <= lease);
+            let Some(sighting) = observer.others.get(&other.worker) else { return false };
+            if !beat_in_time || sighting.beats != other.beats {
+                return false;
+            }
+            let watched = now.since(sighting.first_seen);
+            watched > lease || (now.since(other.heartbeat_at) > lease && watched >= lease / 2)
+        })
+    }
+}
+
+/// Writes a heartbeat, and looks around.
+pub(super) async fn heartbeat(
+    inner: Arc<Inner>,
+    worker: WorkerId,
+    first: bool,
+) -> Result<Heartbeat, QueueError> {
+    const STEP: &str = "write a heartbeat";
+    let failed = |error| QueueError::database(STEP, error);
+    let mut writer = inner.writer(STEP).await?;
+    let mut transaction = writer.connection.begin_with("BEGIN IMMEDIATE").await.map_err(failed)?;
+    // Read once the writer is ours: the wait for it must not make the heartbeat look older.
+    let now = inner.events.now();
+    let alive = write(&mut transaction, worker, first, now).await.map_err(failed)?;
+    let rows = workers(&mut transaction).await?;
+    transaction.commit().await.map_err(failed)?;
+    drop(writer);
+    if !alive {
+        inner.sightings.forget(worker);
+        return Ok(Heartbeat::Lost);
+    }
+    inner.sightings.beat(worker, now, inner.events.settings().lease, &rows);
+    Ok(Heartbeat::Alive)
+}
+
+async fn write(
+    connection: &mut SqliteConnection,
+    worker: WorkerId,
+    first: bool,
+    now: Timestamp,
+) -> Result<bool, sqlx::Error> {
+    const REGISTER: &str =
+        "INSERT INTO events_workers (id, started_at, heartbeat_at, beats) VALUES (?1, ?2, ?2, 1)
+        ON CONFLICT (id) DO UPDATE SET heartbeat_at = excluded.heartbeat_at, beats = beats + 1";
+    const BEAT: &str =
+        "UPDATE events_workers SET heartbeat_at = ?2, beats = beats + 1 WHERE id = ?1";
+    let sql = if first { REGISTER } else { BEAT };
+    let query = sqlx::query(sql).bind(worker.to_bytes().to_vec()).bind(now.as_micros());
+    Ok(query.execute(connection).await?.rows_affected() == 1)
+}
+
+pub(super) async fn workers(
+    connection: &mut SqliteConnection,
+) -> Result<Vec<WorkerRow>, QueueError> {
+    let rows = sqlx::query("SELECT id, heartbeat_at, beats FROM events_workers")
+        .fetch_all(connection)
+        .await
+        .map_err(|error| QueueError::database("read the heartbeats", error))?;
+    rows.iter()
+        .map(|found| {
+            Ok(WorkerRow {
+                worker: WorkerId::from_bytes(row::id(found, "id")?),
+                heartbeat_at: row::timestamp(found, "heartbeat_at")?,
+                beats: row::get(found, "beats")?,
+            })
+        })
+        .collect()
+}
+
+/// Forgets a worker that ends.
+pub(super) async fn deregister(inner: Arc<Inner>, worker: WorkerId) -> Result<(), QueueError> {
+    const STEP: &str = "deregister a worker";
+    let mut writer = inner.writer(STEP).await?;
+    sqlx::query("DELETE FROM events_workers WHERE id = ?1")
+        .bind(worker.to_bytes().to_vec())
+        .execute(&mut *writer.connection)
+        .await
+        .map_err(|error| QueueError::database(STEP, error))?;
+    inner.sightings.forget(worker);
+    Ok(())
+}

@@ -1,0 +1,159 @@
+//! Writes tasks into a transaction that is proven to be open.
+//!
+//! Some errors of SQLite (a full disk, a failed read) roll the whole transaction back, and so may a
+//! statement that the program sends. Whatever follows would commit alone, one statement at a time.
+//! Therefore every transaction begins with a savepoint, and the tasks are written right behind its
+//! release, in one round trip: if the transaction is gone, so is the savepoint, its release fails,
+//! and no task is written.
+
+use events_core::Task;
+use events_core::task::Headers;
+use sqlx::sqlite::SqliteArguments;
+use sqlx::{AssertSqlSafe, Sqlite, SqliteConnection};
+
+use crate::database::EventDatabase;
+use crate::error::QueueError;
+
+macro_rules! release {
+    ($savepoint:literal) => {
+        concat!("RELEASE ", $savepoint)
+    };
+    ($savepoint:literal, $then:expr) => {
+        concat!("RELEASE ", $savepoint, "; ", $then)
+    };
+}
+
+macro_rules! insert_one {
+    () => {
+        "INSERT INTO events_tasks (task_id, event_id, event, name, queue, priority, due_at,
+            published_at, payload, headers)
+        VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)"
+    };
+}
+
+macro_rules! insert_many {
+    () => {
+        "INSERT INTO events_tasks (task_id, event_id, event, name, queue, priority, due_at,
+            published_at, payload, headers)
+        SELECT unhex(value ->> 0), unhex(value ->> 1), value ->> 2, value ->> 3, value ->> 4,
+            value ->> 5, value ->> 6, value ->> 7, value ->> 8, value ->> 9
+        FROM json_each(?1) ORDER BY key"
+    };
+}
+
+/// The statements that end a session, for none, one and many tasks.
+struct Seal {
+    none: &'static str,
+    one: &'static str,
+    many: &'static str,
+}
+
+const SESSION: Seal = Seal {
+    none: release!("events_session"),
+    one: release!("events_session", insert_one!()),
+    many: release!("events_session", insert_many!()),
+};
+
+const JOINED: Seal = Seal {
+    none: release!("events_joined"),
+    one: release!("events_joined", insert_one!()),
+    many: release!("events_joined", insert_many!()),
+};
+
+impl EventDatabase for Sqlite {
+    const BEGIN: &'static str = "BEGIN IMMEDIATE; SAVEPOINT events_session";
+
+    async fn seal(connection: &mut SqliteConnection, tasks: &[Task]) -> Result<(), sqlx::Error> {
+        seal(connection, &SESSION, tasks).await
+    }
+
+    async fn seal_joined(
+        connection: &mut SqliteConnection,
+        tasks: &[Task],
+    ) -> Result<(), sqlx::Error> {
+        seal(connection, &JOINED, tasks).await
+    }
+
+    fn is_lost_transaction(error: &sqlx::Error) -> bool {
+        error.as_database_error().is_some_and(|error| {
+            let message = error.message();
+            message.starts_with("no such savepoint: events_")
+                || message.ends_with("no transaction is active")
+        })
+    }
+}
+
+async fn seal(
+    connection: &mut SqliteConnection,
+    seal: &Seal,
+    tasks: &[Task],
+) -> Result<(), sqlx::Error> {
+    let query = match tasks {
+        [] => sqlx::query(seal.none),
+        [task] => one(seal.one, task),
+        tasks => sqlx::query(seal.many).bind(json(tasks)),
+    };
+    query.execute(connection).await?;
+    Ok(())
+}
+
+fn one<'q>(sql: &'static str, task: &'q Task) -> sqlx::query::Query<'q, Sqlite, SqliteArguments> {
+    sqlx::query(sql)
+        .bind(task.id.to_bytes().to_vec())
+        .bind(task.event_id.to_bytes().to_vec())
+        .bind(&*task.event)
+        .bind(&*task.name)
+        .bind(&*task.queue)
+        .bind(task.priority)
+        .bind(task.due_at.as_micros())
+        .bind(task.published_at.as_micros())
+        .bind(&*task.payload)
+        .bind(headers(&task.headers))
+}
+
+fn headers(headers: &Headers) -> Option<String> {
+    (!headers.is_empty()).then(|| headers.to_json())
+}
+
+/// All tasks as one parameter: the statement is the same for every number of them, and no limit
+/// on parameters applies.
+fn json(tasks: &[Task]) -> String {
+    let rows = tasks.iter().map(|task| {
+        serde_json::json!([
+            task.id.to_string(),
+            task.event_id.to_string(),
+            task.event,
+            task.name,
+            task.queue,
+            task.priority,
+            task.due_at.as_micros(),
+            task.published_at.as_micros(),
+            &*task.payload,
+            headers(&task.headers),
+        ])
+    });
+    serde_json::Value::from_iter(rows).to_string()
+}
+
+/// Asks SQLite itself whether the connection is in a transaction, and opens the savepoint that the
+/// flush releases.
+///
+/// A `BEGIN` that is refused would tell as well, but one that is not refused, and whose caller goes
+/// away before it is undone, would leave a transaction open. Setting `synchronous` to what it is
+/// already is refused in a transaction and changes nothing outside.
+pub(super) async fn join(connection: &mut SqliteConnection) -> Result<(), QueueError> {
+    const STEP: &str = "join the transaction";
+    let failed = |error| QueueError::database(STEP, error);
+    let level: i64 = sqlx::query_scalar("PRAGMA synchronous")
+        .fetch_one(&mut *connection)
+        .await
+        .map_err(failed)?;
+    let set = AssertSqlSafe(format!("PRAGMA synchronous = {level}"));
+    match sqlx::raw_sql(set).execute(&mut *connection).await {
+        Ok(_) => return Err(QueueError::NotInTransaction),
+        Err(sqlx::Error::Database(error)) if error.message().contains("inside a transaction") => {}
+        Err(error) => return Err(failed(error)),
+    }
+    sqlx::query("SAVEPOINT events_joined").execute(connection).await.map_err(failed)?;
+    Ok(())
+}

@@ -1,0 +1,23 @@
+//! The queue on SQLite.
+
+mod admin;
+mod broker;
+mod claim;
+mod gate;
+mod heartbeat;
+mod insert;
+mod lanes;
+mod migrate;
+mod options;
+mod poll;
+mod queue;
+mod rescue;
+mod row;
+mod settle;
+mod transaction;
+
+pub use self::{
+    options::{SqliteQueueOptions, Synchronous},
+    queue::SqliteQueue,
+    row::SqliteReceipt,
+};

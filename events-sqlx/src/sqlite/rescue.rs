@@ -1,0 +1,141 @@
+//! Takes tasks from dead workers and offers them again.
+
+use std::hash::{BuildHasher, RandomState};
+use std::sync::Arc;
+use std::time::Duration;
+
+use events_core::broker::{AttemptError, Rescued};
+use events_core::lifecycle::rescue_delay;
+use events_core::{TaskId, Timestamp, WorkerId};
+use serde_json::{Value, json};
+use sqlx::{Connection, SqliteConnection};
+
+use super::heartbeat::{self, WorkerRow};
+use super::queue::Inner;
+use super::row;
+use crate::error::QueueError;
+
+/// Running tasks whose worker has no row: one that was taken for dead just now, or that went
+/// without giving them back.
+pub(super) const ORPHANS: &str = "
+SELECT task.seq, task.fence, task.attempt, task.task_id, task.name, task.leased_by
+FROM events_tasks AS task INDEXED BY events_tasks_running
+WHERE task.leased_by IS NOT NULL
+    AND NOT EXISTS (SELECT 1 FROM events_workers WHERE id = task.leased_by)";
+
+/// Given: seq, fence, due at (NULL for at once, which keeps the place), and the error as JSON.
+const OFFER_AGAIN: &str = "
+UPDATE events_tasks
+SET leased_by = NULL, due_at = coalesce(given.due_at, events_tasks.due_at),
+    errors = json_insert(coalesce(errors, '[]'), '$[#]', json(given.error))
+FROM (SELECT value ->> 0 AS seq, value ->> 1 AS fence, value ->> 2 AS due_at, value ->> 3 AS error
+    FROM json_each(?1)) AS given
+WHERE events_tasks.seq = given.seq AND events_tasks.fence = given.fence";
+
+/// Rescues on behalf of `rescuer`.
+pub(super) async fn rescue(
+    inner: Arc<Inner>,
+    rescuer: WorkerId,
+    lease: Duration,
+) -> Result<Vec<Rescued>, QueueError> {
+    const STEP: &str = "rescue tasks";
+    let failed = |error| QueueError::database(STEP, error);
+    if !is_needed(&inner, rescuer, lease).await? {
+        return Ok(Vec::new());
+    }
+    let mut writer = inner.writer(STEP).await?;
+    let mut transaction = writer.connection.begin_with("BEGIN IMMEDIATE").await.map_err(failed)?;
+    let now = inner.events.now();
+    let workers = heartbeat::workers(&mut transaction).await?;
+    // One that was taken for dead itself has no say.
+    if !workers.iter().any(|row| row.worker == rescuer) {
+        return Ok(Vec::new());
+    }
+    for dead in dead(&inner, rescuer, &workers, now, lease) {
+        // The row goes, so that its worker learns at its next heartbeat that it lost its tasks.
+        sqlx::query("DELETE FROM events_workers WHERE id = ?1")
+            .bind(dead.worker.to_bytes().to_vec())
+            .execute(&mut *transaction)
+            .await
+            .map_err(failed)?;
+        tracing::warn!(worker = %dead.worker, last_heartbeat = %dead.heartbeat_at, rescuer = %rescuer,
+            "worker is silent for longer than its lease and was taken for dead");
+    }
+    let rescued = offer_again(&inner, &mut transaction, now).await?;
+    transaction.commit().await.map_err(failed)?;
+    drop(writer);
+    if !rescued.is_empty() {
+        inner.signal.notify();
+    }
+    Ok(rescued)
+}
+
+/// Looks before it takes the lock: there is rarely anything to rescue.
+async fn is_needed(inner: &Inner, rescuer: WorkerId, lease: Duration) -> Result<bool, QueueError> {
+    let failed = |error| QueueError::database("look for dead workers", error);
+    let mut connection = inner.own.acquire().await.map_err(failed)?;
+    let workers = heartbeat::workers(&mut connection).await?;
+    if !dead(inner, rescuer, &workers, inner.events.now(), lease).is_empty() {
+        return Ok(true);
+    }
+    let orphan = sqlx::query(ORPHANS).fetch_optional(&mut *connection).await.map_err(failed)?;
+    Ok(orphan.is_some())
+}
+
+fn dead(
+    inner: &Inner,
+    rescuer: WorkerId,
+    workers: &[WorkerRow],
+    now: Timestamp,
+    lease: Duration,
+) -> Vec<WorkerRow> {
+    let others = workers.iter().filter(|row| row.worker != rescuer);
+    others.filter(|row| inner.sightings.is_dead(rescuer, row, now, lease)).copied().collect()
+}
+
+async fn offer_again(
+    inner: &Inner,
+    connection: &mut SqliteConnection,
+    now: Timestamp,
+) -> Result<Vec<Rescued>, QueueError> {
+    let failed = |error| QueueError::database("offer rescued tasks again", error);
+    let rows = sqlx::query(ORPHANS).fetch_all(&mut *connection).await.map_err(failed)?;
+    let mut rescued = Vec::with_capacity(rows.len());
+    let mut given = Vec::with_capacity(rows.len());
+    for found in &rows {
+        let (seq, fence): (i64, i64) = (row::get(found, "seq")?, row::get(found, "fence")?);
+        let task = Rescued {
+            task_id: TaskId::from_bytes(row::id(found, "task_id")?),
+            name: row::get(found, "name")?,
+            attempt: row::get(found, "attempt")?,
+            worker: WorkerId::from_bytes(row::id(found, "leased_by")?),
+        };
+        let delay = delay(inner, &task.name, task.attempt);
+        let due = (delay > Duration::ZERO).then(|| (now + delay).as_micros());
+        let error = json!(AttemptError::rescued(task.attempt, now, task.worker)).to_string();
+        given.push(json!([seq, fence, due, error]));
+        rescued.push(task);
+    }
+    if !given.is_empty() {
+        sqlx::query(OFFER_AGAIN)
+            .bind(Value::from(given).to_string())
+            .execute(connection)
+            .await
+            .map_err(failed)?;
+    }
+    Ok(rescued)
+}
+
+fn delay(inner: &Inner, name: &str, attempt: u32) -> Duration {
+    let settings = inner.events.settings();
+    let subscriber = inner.events.registry().subscriber(name);
+    let backoff =
+        subscriber.map_or(settings.backoff(), |found| found.retry_policy(settings).backoff);
+    rescue_delay(attempt, &backoff, jitter())
+}
+
+/// A random number in `0.0..=1.0`: the standard library's hasher is seeded with one.
+pub(super) fn jitter() -> f64 {
+    let bits = u32::try_from(RandomState::new().hash_one(()) >> 32).unwrap_or(0);
+    f64::from(bits) / f64::from(u32::MAX)
+}

@@ -1,0 +1,239 @@
+//! Records what became of leased tasks.
+//!
+//! Every statement matches the receipt and the worker: a claim that is not the task's newest, or
+//! whose worker was taken for dead, changes nothing.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use events_core::broker::{AttemptError, Lease, Settlement};
+use events_core::lifecycle::Next;
+use events_core::{Timestamp, WorkerId};
+use serde_json::{Value, json};
+use sqlx::{Connection, SqliteConnection};
+
+use super::queue::Inner;
+use super::row::SqliteReceipt;
+use crate::error::QueueError;
+
+/// The tasks of a batch whose lease still holds: `?1` is an array of arrays that begin with seq
+/// and fence, `?2` the worker.
+macro_rules! held {
+    () => {
+        "json_each(?1) AS given CROSS JOIN events_tasks AS task
+            ON task.seq = given.value ->> 0 AND task.fence = given.value ->> 1
+                AND task.leased_by = ?2"
+    };
+}
+
+pub(super) const COMPLETE: &str = concat!(
+    "DELETE FROM events_tasks WHERE seq IN (SELECT task.seq FROM ",
+    held!(),
+    ") RETURNING seq"
+);
+
+const ARCHIVE: &str = concat!(
+    "INSERT INTO events_archive (seq, task_id, event_id, event, name, queue, published_at,
+        completed_at, attempt, payload, headers, errors)
+    SELECT task.seq, task_id, event_id, event, name, queue, published_at, ?3, attempt, payload,
+        headers, errors
+    FROM ",
+    held!()
+);
+
+/// Given: seq, fence, due at, and the error as JSON. One that is due at once keeps its place.
+pub(super) const RETRY: &str = concat!(
+    "UPDATE events_tasks
+    SET leased_by = NULL, due_at = given.due_at,
+        errors = json_insert(coalesce(errors, '[]'), '$[#]', json(given.error))
+    FROM (SELECT task.seq AS seq, given.value ->> 2 AS due_at, given.value ->> 3 AS error FROM ",
+    held!(),
+    ") AS given
+    WHERE events_tasks.seq = given.seq RETURNING seq"
+);
+
+/// Given: seq, fence, due at; NULL for at once, which keeps the task's place in the lane.
+pub(super) const RELEASE: &str = concat!(
+    "UPDATE events_tasks
+    SET leased_by = NULL, attempt = max(attempt - 1, 0), due_at = coalesce(given.due_at, events_tasks.due_at)
+    FROM (SELECT task.seq AS seq, given.value ->> 2 AS due_at FROM ",
+    held!(),
+    ") AS given
+    WHERE events_tasks.seq = given.seq RETURNING seq"
+);
+
+/// Given: seq, fence, and the error as JSON.
+const BURY: &str = concat!(
+    "INSERT INTO events_dead_letters (task_id, event_id, event, name, queue, priority,
+        published_at, died_at, attempt, payload, headers, errors)
+    SELECT task_id, event_id, event, name, queue, priority, published_at, ?3, attempt, payload,
+        headers, json_insert(coalesce(errors, '[]'), '$[#]', json(given.value ->> 2))
+    FROM ",
+    held!()
+);
+
+/// A batch, sorted by where its tasks go: each an array of arrays for one statement.
+#[derive(Default)]
+struct Batch {
+    complete: Vec<Value>,
+    retry: Vec<Value>,
+    release: Vec<Value>,
+    bury: Vec<Value>,
+}
+
+impl Batch {
+    fn of(settlements: &[Settlement<SqliteReceipt>], now: Timestamp) -> Self {
+        let mut batch = Self::default();
+        for Settlement { receipt: SqliteReceipt { seq, fence }, attempt, next } in settlements {
+            let error = |error: &str| json!(AttemptError::new(*attempt, now, error)).to_string();
+            match next {
+                Next::Complete => batch.complete.push(json!([seq, fence])),
+                Next::Retry { after, error: text } => {
+                    batch.retry.push(json!([seq, fence, (now + *after).as_micros(), error(text)]));
+                }
+                Next::Release { after } => {
+                    let due = (*after > Duration::ZERO).then(|| (now + *after).as_micros());
+                    batch.release.push(json!([seq, fence, due]));
+                }
+                Next::Bury { error: text } => batch.bury.push(json!([seq, fence, error(text)])),
+            }
+        }
+        batch
+    }
+
+    /// Whether one statement, which is a transaction by itself, does it all.
+    fn only_completes(&self) -> bool {
+        self.retry.is_empty() && self.release.is_empty() && self.bury.is_empty()
+    }
+}
+
+/// Settles a batch in one transaction. For each settlement, whether its lease held.
+pub(super) async fn settle(
+    inner: Arc<Inner>,
+    worker: WorkerId,
+    settlements: Arc<[Settlement<SqliteReceipt>]>,
+) -> Result<Vec<bool>, QueueError> {
+    const STEP: &str = "record what became of tasks";
+    let failed = |error| QueueError::database(STEP, error);
+    if settlements.is_empty() {
+        return Ok(Vec::new());
+    }
+    let now = inner.events.now();
+    let batch = Batch::of(&settlements, now);
+    let retain = inner.events.settings().retain_completed.is_some();
+    let mut writer = inner.writer(STEP).await?;
+    let mut settled = HashSet::new();
+    if batch.only_completes() && !retain {
+        apply(&mut writer.connection, COMPLETE, &batch.complete, worker, &mut settled)
+            .await
+            .map_err(failed)?;
+    } else {
+        let mut transaction =
+            writer.connection.begin_with("BEGIN IMMEDIATE").await.map_err(failed)?;
+        record(&mut transaction, &batch, retain, worker, now, &mut settled)
+            .await
+            .map_err(failed)?;
+        transaction.commit().await.map_err(failed)?;
+    }
+    drop(writer);
+    if !batch.only_completes() {
+        inner.signal.notify();
+    }
+    // A receipt that was given twice is settled once.
+    Ok(settlements.iter().map(|settlement| settled.remove(&settlement.receipt.seq)).collect())
+}
+
+async fn record(
+    connection: &mut SqliteConnection,
+    batch: &Batch,
+    retain: bool,
+    worker: WorkerId,
+    now: Timestamp,
+    settled: &mut HashSet<i64>,
+) -> Result<(), sqlx::Error> {
+    if retain {
+        copy(connection, ARCHIVE, &batch.complete, worker, now).await?;
+    }
+    apply(connection, COMPLETE, &batch.complete, worker, settled).await?;
+    apply(connection, RETRY, &batch.retry, worker, settled).await?;
+    apply(connection, RELEASE, &batch.release, worker, settled).await?;
+    copy(connection, BURY, &batch.bury, worker, now).await?;
+    apply(connection, COMPLETE, &batch.bury, worker, settled).await
+}
+
+/// Runs one statement for all tasks that go the same way, and notes which held their lease.
+async fn apply(
+    connection: &mut SqliteConnection,
+    sql: &'static str,
+    given: &[Value],
+    worker: WorkerId,
+    settled: &mut HashSet<i64>,
+) -> Result<(), sqlx::Error> {
+    if given.is_empty() {
+        return Ok(());
+    }
+    let seqs: Vec<i64> = sqlx::query_scalar(sql)
+        .bind(json!(given).to_string())
+        .bind(worker.to_bytes().to_vec())
+        .fetch_all(connection)
+        .await?;
+    settled.extend(seqs);
+    Ok(())
+}
+
+/// Copies tasks elsewhere, before they are deleted.
+async fn copy(
+    connection: &mut SqliteConnection,
+    sql: &'static str,
+    given: &[Value],
+    worker: WorkerId,
+    now: Timestamp,
+) -> Result<(), sqlx::Error> {
+    if given.is_empty() {
+        return Ok(());
+    }
+    sqlx::query(sql)
+        .bind(json!(given).to_string())
+        .bind(worker.to_bytes().to_vec())
+        .bind(now.as_micros())
+        .execute(connection)
+        .await?;
+    Ok(())
+}
+
+/// Completes one task in the transaction that its handler gets, if the lease still holds.
+pub(super) async fn complete_in(
+    connection: &mut SqliteConnection,
+    worker: WorkerId,
+    receipt: SqliteReceipt,
+    retain: bool,
+    now: Timestamp,
+) -> Result<bool, sqlx::Error> {
+    let given = [json!([receipt.seq, receipt.fence])];
+    if retain {
+        copy(connection, ARCHIVE, &given, worker, now).await?;
+    }
+    let deleted =
+        sqlx::query("DELETE FROM events_tasks WHERE seq = ?1 AND fence = ?2 AND leased_by = ?3")
+            .bind(receipt.seq)
+            .bind(receipt.fence)
+            .bind(worker.to_bytes().to_vec())
+            .execute(connection)
+            .await?;
+    Ok(deleted.rows_affected() == 1)
+}
+
+/// Gives back tasks that were claimed and never started.
+pub(super) async fn give_back(
+    inner: &Arc<Inner>,
+    worker: WorkerId,
+    leases: &[Lease<SqliteReceipt>],
+) -> Result<(), QueueError> {
+    let settlements = leases.iter().map(|lease| Settlement {
+        receipt: lease.receipt,
+        attempt: lease.attempt,
+        next: Next::Release { after: Duration::ZERO },
+    });
+    settle(inner.clone(), worker, settlements.collect()).await.map(drop)
+}

@@ -1,0 +1,241 @@
+//! The session: a transaction whose commit publishes.
+
+use std::fmt;
+use std::ops::{Deref, DerefMut};
+use std::sync::Arc;
+
+use events_core::events::log_dispatched;
+use events_core::session::PendingEvents;
+use events_core::{Events, Session};
+use sqlx::pool::PoolConnection;
+use sqlx::{Pool, SqlSafeStr};
+use sqlx_core::transaction::TransactionManager;
+use tokio::runtime::Handle;
+use tokio::sync::OwnedSemaphorePermit;
+
+use crate::database::{EventDatabase, depth, settled_depth};
+use crate::error::{QueueError, is_busy};
+use crate::savepoint::Savepoint;
+use crate::signal::Signal;
+
+/// A transaction whose commit publishes the events that were queued on it.
+///
+/// It dereferences to the connection, so that `&mut **session` or
+/// [`session.connection()`](Self::connection) runs statements in it. Begin one with
+/// [`SqliteQueue::begin`](crate::SqliteQueue::begin), or take one as a subscriber's argument; then
+/// the task completes in it.
+///
+/// Dropping it rolls back and discards its events. So does dropping the future of
+/// [`commit`](Self::commit), unless the database had committed by then: effects and events stay
+/// together either way.
+///
+/// Nest with [`savepoint`](Self::savepoint) rather than with sqlx's `begin`: when the future of
+/// the latter is dropped, sqlx 0.9.0 rolls the whole transaction back. If that happens, the commit
+/// is an error and publishes nothing.
+pub struct EventTransaction<Db: EventDatabase> {
+    /// There until the transaction ends; the drop of what is left rolls back.
+    connection: Option<PoolConnection<Db>>,
+    /// The turn to write, given back when the transaction has ended.
+    turn: Option<OwnedSemaphorePermit>,
+    pending: PendingEvents,
+    signal: Arc<Signal>,
+}
+
+const OPEN: &str = "the transaction is open until it is consumed";
+
+impl<Db: EventDatabase> EventTransaction<Db> {
+    pub(crate) async fn begin(
+        pool: &Pool<Db>,
+        turn: Option<OwnedSemaphorePermit>,
+        events: &Events,
+        signal: &Arc<Signal>,
+    ) -> Result<Self, QueueError> {
+        let connection = open(pool).await?;
+        Ok(Self {
+            connection: Some(connection),
+            turn,
+            pending: PendingEvents::new(events),
+            signal: signal.clone(),
+        })
+    }
+
+    /// The connection, to run statements in this transaction.
+    ///
+    /// # Panics
+    /// Never: the transaction is open until it is consumed.
+    pub fn connection(&mut self) -> &mut Db::Connection {
+        self.connection.as_deref_mut().expect(OPEN)
+    }
+
+    /// Commits: what was written, and one task per queued event and subscriber.
+    ///
+    /// # Errors
+    /// Nothing was committed and nothing is published. The transaction may have been lost before
+    /// ([`QueueError::TransactionLost`]): then statements that came after the error that rolled it
+    /// back stood alone.
+    pub async fn commit(mut self) -> Result<(), QueueError> {
+        let tasks = self.pending.events().clone().dispatch(&mut self.pending);
+        let committed = self.commit_with(&tasks).await;
+        match &committed {
+            Ok(()) if !tasks.is_empty() => {
+                self.signal.notify();
+                log_dispatched(&tasks);
+            }
+            Err(_) if !tasks.is_empty() => {
+                tracing::debug!(count = tasks.len(), "commit failed: pending tasks discarded");
+            }
+            _ => {}
+        }
+        committed
+    }
+
+    async fn commit_with(&mut self, tasks: &[events_core::Task]) -> Result<(), QueueError> {
+        let connection = self.connection.as_deref_mut().expect(OPEN);
+        Db::seal(connection, tasks).await.map_err(|error| {
+            match Db::is_lost_transaction(&error) {
+                true => QueueError::TransactionLost,
+                false => QueueError::database("write the tasks of the commit", error),
+            }
+        })?;
+        // Exact: sealing was the last that the connection had to do.
+        match depth::<Db>(connection) {
+            1 => {}
+            0 => return Err(QueueError::TransactionLost),
+            _ => return Err(QueueError::SavepointOpen),
+        }
+        Db::TransactionManager::commit(connection).await.map_err(|error| {
+            match Db::is_lost_transaction(&error) {
+                true => QueueError::TransactionLost,
+                false => QueueError::database("commit", error),
+            }
+        })?;
+        // No await from here: the transaction has ended, and must not be rolled back by the drop.
+        self.connection = None;
+        self.turn = None;
+        Ok(())
+    }
+
+    /// Rolls back, and discards the queued events.
+    ///
+    /// # Errors
+    /// The connection broke; the database rolls back by itself.
+    pub async fn rollback(mut self) -> Result<(), QueueError> {
+        self.pending.discard();
+        let connection = self.connection.as_deref_mut().expect(OPEN);
+        match Db::TransactionManager::rollback(connection).await {
+            Ok(()) => {}
+            // An error has rolled it back before; the drop takes care of the connection.
+            Err(error) if Db::is_lost_transaction(&error) => return Ok(()),
+            Err(error) => return Err(QueueError::database("roll back", error)),
+        }
+        // A savepoint that was leaked would have taken this rollback for its own.
+        if depth::<Db>(connection) == 0 {
+            self.connection = None;
+            self.turn = None;
+        }
+        Ok(())
+    }
+
+    /// Opens a savepoint: what is written and published in it can be rolled back alone.
+    ///
+    /// # Errors
+    /// The transaction was lost, or the connection broke.
+    pub async fn savepoint(&mut self) -> Result<Savepoint<'_, Db>, QueueError> {
+        Savepoint::open(self).await
+    }
+}
+
+/// Takes a connection and begins. Cancelling it leaves no transaction open: sqlx's worker rolls a
+/// `BEGIN` back whose answer nobody takes.
+async fn open<Db: EventDatabase>(pool: &Pool<Db>) -> Result<PoolConnection<Db>, QueueError> {
+    const STEP: &str = "begin a transaction";
+    loop {
+        let mut connection =
+            pool.acquire().await.map_err(|error| QueueError::database(STEP, error))?;
+        let begun =
+            Db::TransactionManager::begin(&mut connection, Some(Db::BEGIN.into_sql_str())).await;
+        match begun {
+            Ok(()) => return Ok(connection),
+            Err(error) if is_busy(&error) => return Err(QueueError::database(STEP, error)),
+            // Somebody gave the connection back with a transaction open. Another will do.
+            Err(error) if in_transaction(&error) => {
+                tracing::warn!(
+                    "a connection came back to the pool with a transaction open; closed"
+                );
+                connection.close().await.ok();
+            }
+            Err(error) => {
+                connection.close_on_drop();
+                return Err(QueueError::database(STEP, error));
+            }
+        }
+    }
+}
+
+fn in_transaction(error: &sqlx::Error) -> bool {
+    match error {
+        sqlx::Error::InvalidSavePointStatement => true,
+        sqlx::Error::Database(error) => error.message().contains("within a transaction"),
+        _ => false,
+    }
+}
+
+impl<Db: EventDatabase> Drop for EventTransaction<Db> {
+    fn drop(&mut self) {
+        self.pending.discard();
+        let Some(mut connection) = self.connection.take() else { return };
+        // In order behind whatever was sent before. If a commit or rollback was done that nobody
+        // heard of, this is the one that the worker then ignores.
+        Db::TransactionManager::start_rollback(&mut connection);
+        let turn = self.turn.take();
+        match Handle::try_current() {
+            Ok(runtime) => drop(runtime.spawn(give_back(connection, turn))),
+            // Outside a runtime nothing can wait for the rollback; closing rolls back too.
+            Err(_) => drop(connection.detach()),
+        }
+    }
+}
+
+/// Returns the connection to its pool once it is rolled back, or closes it: a transaction that an
+/// error has rolled back leaves sqlx's count of transactions wrong for good.
+async fn give_back<Db: EventDatabase>(
+    mut connection: PoolConnection<Db>,
+    turn: Option<OwnedSemaphorePermit>,
+) {
+    if !matches!(settled_depth::<Db>(&mut connection).await, Ok(0)) {
+        connection.close().await.ok();
+    }
+    drop(turn);
+}
+
+impl<Db: EventDatabase> Session for EventTransaction<Db> {
+    fn pending_events(&self) -> &PendingEvents {
+        &self.pending
+    }
+
+    fn pending_events_mut(&mut self) -> &mut PendingEvents {
+        &mut self.pending
+    }
+}
+
+impl<Db: EventDatabase> Deref for EventTransaction<Db> {
+    type Target = Db::Connection;
+
+    fn deref(&self) -> &Self::Target {
+        self.connection.as_deref().expect(OPEN)
+    }
+}
+
+impl<Db: EventDatabase> DerefMut for EventTransaction<Db> {
+    fn deref_mut(&mut self) -> &mut Self::Target {
+        self.connection.as_deref_mut().expect(OPEN)
+    }
+}
+
+impl<Db: EventDatabase> fmt::Debug for EventTransaction<Db> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("EventTransaction")
+            .field("pending", &self.pending.len())
+            .finish_non_exhaustive()
+    }
+}
