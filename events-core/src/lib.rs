@@ -19,7 +19,9 @@
 //! This crate is the words: it knows no async runtime, no database and no broker. A domain crate
 //! depends on it alone.
 
-extern crate self as events_core; // generated code says `::events_core`, here too
+#[cfg(test)] // generated code says `::events_core`, in this crate's tests too
+#[allow(unused_extern_crates)]
+extern crate self as events_core;
 
 pub mod broker;
 pub mod catalog;

@@ -50,7 +50,7 @@ impl Registry {
     /// An empty registry, to register explicitly.
     ///
     /// ```
-    /// # use events_core::prelude::*;
+    /// # use events_core::{Registry, prelude::*};
     /// #[derive(Event)]
     /// struct Pinged { count: u32 }
     ///
@@ -128,9 +128,7 @@ impl Registry {
 
 /// Whether the Rust path `inner` is `outer` or lies below it.
 fn is_within(inner: &str, outer: &str) -> bool {
-    inner
-        .strip_prefix(outer)
-        .is_some_and(|rest| rest.is_empty() || rest.starts_with("::"))
+    inner.strip_prefix(outer).is_some_and(|rest| rest.is_empty() || rest.starts_with("::"))
 }
 
 fn crate_of(path: &'static str) -> &'static str {

@@ -1,10 +1,43 @@
 //! The derive and the attributes of events-core.
+//!
+//! Use them through events-core, which re-exports and documents them. Each folder is one macro and
+//! works in the same three steps: `parse` reads the grammar, `model` knows every rule and refuses
+//! what breaks one, `expand` writes the code and cannot fail. After an error `fallback` writes a
+//! stand-in, so that one mistake is one message.
+
 use proc_macro::TokenStream;
+
+mod event;
+mod publishes;
+mod reconciles;
+mod subscribes_to;
+
+mod function;
+mod keys;
+mod mistakes;
+mod spans;
+mod values;
+
+/// See `events_core::Event`.
 #[proc_macro_derive(Event, attributes(event))]
-pub fn derive_event(_item: TokenStream) -> TokenStream { TokenStream::new() }
+pub fn derive_event(item: TokenStream) -> TokenStream {
+    event::derive(item.into()).into()
+}
+
+/// See `events_core::subscribes_to`.
 #[proc_macro_attribute]
-pub fn subscribes_to(_args: TokenStream, item: TokenStream) -> TokenStream { item }
+pub fn subscribes_to(arguments: TokenStream, item: TokenStream) -> TokenStream {
+    subscribes_to::attribute(arguments.into(), item.into()).into()
+}
+
+/// See `events_core::publishes`.
 #[proc_macro_attribute]
-pub fn publishes(_args: TokenStream, item: TokenStream) -> TokenStream { item }
+pub fn publishes(arguments: TokenStream, item: TokenStream) -> TokenStream {
+    publishes::attribute(arguments.into(), item.into()).into()
+}
+
+/// See `events_core::reconciles`.
 #[proc_macro_attribute]
-pub fn reconciles(_args: TokenStream, item: TokenStream) -> TokenStream { item }
+pub fn reconciles(arguments: TokenStream, item: TokenStream) -> TokenStream {
+    reconciles::attribute(arguments.into(), item.into()).into()
+}

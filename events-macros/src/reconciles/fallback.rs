@@ -1,0 +1,36 @@
+//! What stands in for a reconciler that was refused, so that its uses are no errors too.
+
+use proc_macro2::TokenStream;
+use quote::quote;
+use syn::Error;
+
+use super::parse::Parsed;
+use crate::mistakes::Mistakes;
+use crate::spans::generated;
+
+/// The item is no function that could be registered.
+pub(super) fn item_only(item: &TokenStream, error: &Error) -> TokenStream {
+    let error = error.to_compile_error();
+    quote!(#error #item)
+}
+
+pub(super) fn expand(item: &TokenStream, parsed: &Parsed, error: &Error) -> TokenStream {
+    let signature = &parsed.function.signature;
+    if signature.receiver().is_some() {
+        return item_only(item, error); // where no type can be declared
+    }
+    let krate = parsed.arguments.krate(&mut Mistakes::default());
+    let private = quote!(#krate::__private);
+    let (visibility, ident) = (&parsed.function.visibility, generated(&signature.ident));
+    let error = error.to_compile_error();
+    quote! {
+        #error
+        #item
+        #[doc(hidden)]
+        #visibility struct #ident {}
+        #[automatically_derived]
+        impl #private::ReconcilerFunction for #ident {
+            const RECONCILER: &'static #private::Reconciler = #private::REFUSED_RECONCILER;
+        }
+    }
+}

@@ -1,0 +1,103 @@
+//! What a reconciler is, and every rule about one that can be decided without knowing types.
+
+use std::time::Duration;
+
+use proc_macro2::{Ident, TokenStream};
+use syn::{LitStr, Type, Visibility};
+
+use super::parse::Parsed;
+use crate::function::Function;
+use crate::mistakes::Mistakes;
+
+const A_RECONCILER: &str = "a reconciler";
+
+pub(super) struct Reconciler {
+    pub(super) krate: TokenStream,
+    pub(super) visibility: Visibility,
+    pub(super) ident: Ident,
+    /// The types of the arguments; the first is that of the scope.
+    pub(super) takes: Vec<Type>,
+    pub(super) returns: Type,
+    pub(super) every: Option<Duration>,
+    pub(super) name: Option<LitStr>,
+}
+
+impl Reconciler {
+    pub(super) fn new(parsed: &Parsed) -> syn::Result<Self> {
+        let mut found = Mistakes::default();
+        if let Some(error) = &parsed.mistakes {
+            found.add(error.clone());
+        }
+        let Parsed { arguments, function, .. } = parsed;
+        function.check_free(A_RECONCILER, &mut found);
+        if function.signature.asyncness.is_none() {
+            found.at(function.signature.fn_token, "a reconciler is async; write `async fn`");
+        }
+        let takes = function.arguments(A_RECONCILER, &mut found);
+        if takes.is_empty() && function.signature.receiver().is_none() {
+            found.at(
+                &function.signature.ident,
+                "a reconciler takes what it is to look at; write `scope: Scope` as the first argument",
+            );
+        }
+        let reconciler = Self {
+            krate: arguments.krate(&mut found),
+            visibility: function.visibility.clone(),
+            ident: function.signature.ident.clone(),
+            takes,
+            returns: returns(function, &mut found),
+            every: arguments.duration("every", &mut found),
+            name: arguments.names("name", &mut found).pop(),
+        };
+        found.check()?;
+        Ok(reconciler)
+    }
+}
+
+fn returns(function: &Function, found: &mut Mistakes) -> Type {
+    const REMEDY: &str = "a reconciler says what it found and did; return `Result<Report, E>` where `E: Into<Failure>`";
+    match function.output() {
+        None => found.at(&function.signature.ident, REMEDY),
+        Some(output @ (Type::ImplTrait(_) | Type::Never(_))) => found.at(output, REMEDY),
+        Some(output) => return output.clone(),
+    }
+    syn::parse_quote!(())
+}
+
+#[cfg(test)]
+mod tests {
+    use quote::quote;
+
+    use super::super::parse;
+    use super::*;
+
+    fn model(arguments: TokenStream, item: TokenStream) -> Result<Reconciler, Vec<String>> {
+        let parsed = parse::parse(arguments, item).expect("a function");
+        Reconciler::new(&parsed)
+            .map_err(|error| error.into_iter().map(|error| error.to_string()).collect())
+    }
+
+    #[test]
+    fn every_key_is_understood() {
+        let reconciler = model(
+            quote!(every = "15m", name = "sweeps.all"),
+            quote!(
+                async fn sweep(scope: Scope, pool: State<Pool>) -> Result<Report, Failure> {}
+            ),
+        )
+        .unwrap_or_else(|errors| panic!("{errors:?}"));
+        assert_eq!(reconciler.every, Some(Duration::from_secs(900)));
+        assert_eq!(reconciler.takes.len(), 2);
+    }
+
+    #[test]
+    fn all_mistakes_of_one_reconciler_are_reported_at_once() {
+        let errors = model(
+            quote!(AnEvent, every = "0s", evry = "1s"),
+            quote!(
+                fn sweep() {}
+            ),
+        );
+        assert_eq!(errors.err().expect("mistakes").len(), 6);
+    }
+}

@@ -1,0 +1,188 @@
+//! The registration of a subscriber. The function itself stays as it is.
+
+use proc_macro2::{Ident, TokenStream};
+use quote::{quote, quote_spanned};
+use syn::ext::IdentExt;
+use syn::spanned::Spanned;
+
+use super::model::Subscriber;
+use crate::spans::{at, generated};
+use crate::values::duration_tokens;
+
+pub(super) fn expand(item: &TokenStream, subscriber: &Subscriber) -> TokenStream {
+    let krate = &subscriber.krate;
+    let private = quote!(#krate::__private);
+    let ident = generated(&subscriber.ident);
+    let marker = marker(subscriber);
+    let registration = registration(subscriber);
+    quote! {
+        #item
+        #marker
+        const _: () = {
+            #[automatically_derived]
+            impl #private::SubscriberFunction for #ident {
+                const SUBSCRIBER: &'static #private::Subscriber = &#registration;
+            }
+            #private::inventory::submit! {
+                #private::Registration::Subscriber(
+                    <#ident as #private::SubscriberFunction>::SUBSCRIBER
+                )
+            }
+        };
+    }
+}
+
+/// A type with the function's name, which lets the function be named where types are.
+pub(super) fn marker(subscriber: &Subscriber) -> TokenStream {
+    let (visibility, ident) = (&subscriber.visibility, generated(&subscriber.ident));
+    quote!(#[doc(hidden)] #visibility struct #ident {})
+}
+
+fn registration(subscriber: &Subscriber) -> TokenStream {
+    let krate = &subscriber.krate;
+    let private = quote!(#krate::__private);
+    let core = quote!(#private::core);
+    let function = subscriber.ident.unraw().to_string();
+    let event = event_type(subscriber);
+    let task = match &subscriber.name {
+        Some(name) => {
+            let name = name.value();
+            quote!(#name)
+        }
+        None => quote! {
+            #krate::__dotted!("events.", #event.name, ".", #core::module_path!(), "::", #function)
+        },
+    };
+    let aliases = subscriber.aliases.iter().map(syn::LitStr::value);
+    let queue = option(&core, subscriber.queue.as_ref().map(syn::LitStr::value));
+    let max_retries = option(&core, subscriber.max_retries);
+    let duration = |duration| duration_tokens(krate, duration);
+    let retry_backoff = option(
+        &core,
+        subscriber.retry_backoff.map(|(initial, maximum)| {
+            let (initial, maximum) = (duration(initial), option(&core, maximum.map(duration)));
+            quote!(#private::Backoff { initial: #initial, maximum: #maximum })
+        }),
+    );
+    let timeout = option(&core, subscriber.timeout.map(duration));
+    let priority = subscriber.priority;
+    let debounce = option(&core, debounce(subscriber));
+    let reconciled_by = option(
+        &core,
+        subscriber.reconciled_by.as_ref().map(|path| {
+            quote_spanned! {at(path.span())=>
+                <#path as #private::ReconcilerFunction>::RECONCILER.name
+            }
+        }),
+    );
+    let freshness_only = subscriber.freshness_only;
+    let needs = needs(subscriber);
+    let handler = handler(subscriber);
+    quote! {
+        #private::Subscriber {
+            task: #task,
+            aliases: &[#(#aliases),*],
+            event: #event,
+            function: #core::concat!(#core::module_path!(), "::", #function),
+            file: #core::file!(),
+            line: #core::line!(),
+            queue: #queue,
+            max_retries: #max_retries,
+            retry_backoff: #retry_backoff,
+            timeout: #timeout,
+            priority: #priority,
+            debounce: #debounce,
+            reconciled_by: #reconciled_by,
+            freshness_only: #freshness_only,
+            needs: #needs,
+            handler: #handler,
+        }
+    }
+}
+
+fn option(core: &TokenStream, value: Option<impl quote::ToTokens>) -> TokenStream {
+    match value {
+        Some(value) => quote!(#core::option::Option::Some(#value)),
+        None => quote!(#core::option::Option::None),
+    }
+}
+
+fn event_type(subscriber: &Subscriber) -> TokenStream {
+    let (krate, event) = (&subscriber.krate, &subscriber.event);
+    quote_spanned!(at(event.span())=> <#event as #krate::__private::WiredEvent>::TYPE)
+}
+
+/// The access to the field proves that it exists; its key may be another.
+fn debounce(subscriber: &Subscriber) -> Option<TokenStream> {
+    let (krate, event) = (&subscriber.krate, &subscriber.event);
+    let (window, by) = subscriber.debounce.as_ref()?;
+    let private = quote!(#krate::__private);
+    let window = duration_tokens(krate, *window);
+    let event_type = event_type(subscriber);
+    let rust_name = by.unraw().to_string();
+    Some(quote! {
+        #private::Debounce {
+            window: #window,
+            by: {
+                const _: fn(&#event) = |event| {
+                    let _ = &event.#by;
+                };
+                #private::key_of(#event_type.fields, #rust_name)
+            },
+        }
+    })
+}
+
+fn needs(subscriber: &Subscriber) -> TokenStream {
+    let krate = &subscriber.krate;
+    let needs =
+        subscriber.takes.iter().skip(1).map(
+            |ty| quote_spanned!(at(ty.span())=> <#ty as #krate::__private::Extract<'_>>::NEED),
+        );
+    quote!(#krate::__needs!(#(#needs),*))
+}
+
+/// The function behind one signature: decodes the event and extracts the arguments, then calls.
+fn handler(subscriber: &Subscriber) -> TokenStream {
+    let krate = &subscriber.krate;
+    let private = quote!(#krate::__private);
+    let result = quote!(#private::core::result::Result);
+    let call = call(&private, subscriber);
+    let unit = syn::parse_quote!(());
+    let returns = subscriber.returns.as_ref().unwrap_or(&unit);
+    let convert = quote_spanned! {at(returns.span())=>
+        <#returns as #private::HandlerResult>::into_handler_result
+    };
+    let (variant, output, body) = if subscriber.is_async {
+        let output = quote!(#private::HandlerFuture<'__a>);
+        (quote!(Async), output, quote!(#private::handler_future(#call, #convert)))
+    } else {
+        let output = quote!(#result<(), #private::Failure>);
+        (quote!(Blocking), output, quote!(#result::Ok(#convert(#call))))
+    };
+    quote! {{
+        fn __call<'__a>(
+            mut invocation: #private::Invocation<'__a>,
+        ) -> #result<#output, #private::InvokeError> {
+            #body
+        }
+        #private::Handler::#variant(__call)
+    }}
+}
+
+fn call(private: &TokenStream, subscriber: &Subscriber) -> TokenStream {
+    let ident: Ident = generated(&subscriber.ident);
+    let event = &subscriber.event;
+    let arguments = subscriber.takes.iter().enumerate().map(|(index, ty)| {
+        let span = at(ty.span());
+        if index == 0 {
+            let read = quote_spanned! {at(event.span())=>
+                <#event as #private::WiredEvent>::read(invocation.payload)?
+            };
+            quote_spanned!(span=> <#ty as #private::Takes<#event>>::take(#read))
+        } else {
+            quote_spanned!(span=> <#ty as #private::Extract<'_>>::extract(&mut invocation)?)
+        }
+    });
+    quote!(#ident(#(#arguments),*))
+}

@@ -1,0 +1,285 @@
+//! What a subscriber is, and every rule about one that can be decided without knowing types.
+
+use std::time::Duration;
+
+use proc_macro2::{Ident, Span, TokenStream};
+use syn::{Error, LitStr, Path, Type, Visibility};
+
+use super::parse::Parsed;
+use crate::function::Function;
+use crate::keys::Arguments;
+use crate::mistakes::Mistakes;
+use crate::values;
+
+const A_SUBSCRIBER: &str = "a subscriber";
+
+/// A task that is tried for months is a mistake in the number.
+const MOST_RETRIES: u32 = 1000;
+
+pub(super) struct Subscriber {
+    pub(super) krate: TokenStream,
+    pub(super) visibility: Visibility,
+    pub(super) ident: Ident,
+    pub(super) is_async: bool,
+    pub(super) event: Type,
+    /// The types of the arguments; the first is that of the event.
+    pub(super) takes: Vec<Type>,
+    pub(super) returns: Option<Type>,
+    pub(super) name: Option<LitStr>,
+    pub(super) aliases: Vec<LitStr>,
+    pub(super) queue: Option<LitStr>,
+    pub(super) max_retries: Option<u32>,
+    pub(super) retry_backoff: Option<(Duration, Option<Duration>)>,
+    pub(super) timeout: Option<Duration>,
+    pub(super) priority: i16,
+    pub(super) debounce: Option<(Duration, Ident)>,
+    pub(super) reconciled_by: Option<Path>,
+    pub(super) freshness_only: bool,
+}
+
+impl Subscriber {
+    pub(super) fn new(parsed: &Parsed) -> syn::Result<Self> {
+        let mut found = Mistakes::default();
+        if let Some(error) = &parsed.mistakes {
+            found.add(error.clone());
+        }
+        let Parsed { arguments, function, .. } = parsed;
+        function.check_free(A_SUBSCRIBER, &mut found);
+        let event = event(arguments, &mut found);
+        let subscriber = Self {
+            krate: arguments.krate(&mut found),
+            visibility: function.visibility.clone(),
+            ident: function.signature.ident.clone(),
+            is_async: function.signature.asyncness.is_some(),
+            takes: takes(function, event, &mut found),
+            returns: returns(function, &mut found),
+            name: arguments.names("name", &mut found).pop(),
+            aliases: aliases(arguments, &mut found),
+            queue: queue(arguments, &mut found),
+            max_retries: max_retries(arguments, &mut found),
+            retry_backoff: retry_backoff(arguments, &mut found),
+            timeout: arguments.duration("timeout", &mut found),
+            priority: priority(arguments, &mut found),
+            debounce: debounce(arguments, &mut found),
+            reconciled_by: arguments.path("reconciled_by", &mut found),
+            freshness_only: freshness_only(arguments, &mut found),
+            event: event.cloned().unwrap_or_else(|| syn::parse_quote!(())),
+        };
+        found.check()?;
+        Ok(subscriber)
+    }
+}
+
+fn event<'a>(arguments: &'a Arguments, found: &mut Mistakes) -> Option<&'a Type> {
+    let Some((event, more)) = arguments.types.split_first() else {
+        let message = "name the event first: `#[subscribes_to(TheEvent)]`";
+        found.add(Error::new(Span::call_site(), message));
+        return None;
+    };
+    for stray in more {
+        found.at(stray, "a subscriber has one event; write another function for another event, or `key = value`");
+    }
+    Some(event)
+}
+
+fn takes(function: &Function, event: Option<&Type>, found: &mut Mistakes) -> Vec<Type> {
+    let takes = function.arguments(A_SUBSCRIBER, found);
+    let wanted = event.map_or_else(|| "TheEvent".to_owned(), |event| display(event));
+    match takes.first() {
+        None if function.signature.receiver().is_none() => {
+            let message = format!(
+                "a subscriber takes its event; write `event: {wanted}` as the first argument"
+            );
+            found.at(&function.signature.ident, message);
+        }
+        Some(Type::Reference(reference)) if reference.mutability.is_some() => {
+            let message =
+                format!("the event comes first; write `event: {wanted}` before this argument");
+            found.at(reference, message);
+        }
+        Some(Type::Reference(reference)) => {
+            let message = format!(
+                "the event is taken by value, a copy of the subscriber's own; write `event: {wanted}`"
+            );
+            found.at(reference, message);
+        }
+        _ => {}
+    }
+    let transactions = takes.iter().skip(1).filter(
+        |argument| matches!(argument, Type::Reference(reference) if reference.mutability.is_some()),
+    );
+    for second in transactions.skip(1) {
+        found.at(second, "a task completes in one transaction; remove this argument");
+    }
+    takes
+}
+
+fn returns(function: &Function, found: &mut Mistakes) -> Option<Type> {
+    let output = function.output()?;
+    if let Type::ImplTrait(_) | Type::Never(_) = output {
+        let message = match function.signature.asyncness {
+            Some(_) => "a subscriber returns `()` or `Result<(), E>` where `E: Into<Failure>`",
+            None => {
+                "a subscriber returns `()` or `Result<(), E>` where `E: Into<Failure>`; to await in it, write `async fn`"
+            }
+        };
+        found.at(output, message);
+    }
+    Some(output.clone())
+}
+
+fn aliases(arguments: &Arguments, found: &mut Mistakes) -> Vec<LitStr> {
+    let aliases = arguments.names("alias", found);
+    for (index, alias) in aliases.iter().enumerate() {
+        if aliases[..index].iter().any(|earlier| earlier.value() == alias.value()) {
+            found.at(alias, "this alias is given twice; keep one");
+        }
+    }
+    aliases
+}
+
+fn queue(arguments: &Arguments, found: &mut Mistakes) -> Option<LitStr> {
+    let queue = arguments.text("queue", found)?;
+    if !values::is_queue(&queue.value()) {
+        let message = "a queue is named with 1 to 64 of the letters a-z, A-Z, 0-9, `-`, `_`, `.`";
+        found.at(&queue, message);
+    }
+    Some(queue)
+}
+
+fn max_retries(arguments: &Arguments, found: &mut Mistakes) -> Option<u32> {
+    let (value, written) = arguments.integer("max_retries", found)?;
+    let retries = u32::try_from(value).ok().filter(|retries| *retries <= MOST_RETRIES);
+    if retries.is_none() {
+        found.at(written, format!("`max_retries` is a number from 0 to {MOST_RETRIES}"));
+    }
+    retries
+}
+
+fn retry_backoff(
+    arguments: &Arguments,
+    found: &mut Mistakes,
+) -> Option<(Duration, Option<Duration>)> {
+    let text = arguments.text("retry_backoff", found)?;
+    let value = text.value();
+    let (initial, maximum) = match value.split_once("..") {
+        Some((initial, maximum)) => (initial, Some(maximum)),
+        None => (value.as_str(), None),
+    };
+    let mut read =
+        |part: &str| values::duration(part.trim()).map_err(|message| found.at(&text, message)).ok();
+    let initial = read(initial);
+    let maximum = maximum.map(read);
+    match (initial?, maximum) {
+        (initial, None) => Some((initial, None)),
+        (initial, Some(maximum)) => {
+            let maximum = maximum?;
+            if maximum < initial {
+                found.at(&text, "the longest pause comes second: `retry_backoff = \"1s..1h\"`");
+            }
+            Some((initial, Some(maximum)))
+        }
+    }
+}
+
+fn priority(arguments: &Arguments, found: &mut Mistakes) -> i16 {
+    let Some((value, written)) = arguments.integer("priority", found) else { return 0 };
+    i16::try_from(value).unwrap_or_else(|_| {
+        found.at(written, "`priority` is a number from -32768 to 32767; smaller runs first");
+        0
+    })
+}
+
+fn debounce(arguments: &Arguments, found: &mut Mistakes) -> Option<(Duration, Ident)> {
+    let window = arguments.duration("debounce", found);
+    let by = arguments.ident("debounce_by", found);
+    match (arguments.key("debounce"), arguments.key("debounce_by")) {
+        (Some(key), None) => found.at(
+            key,
+            "`debounce` needs to know what to keep one task of; add `debounce_by = field_of_the_event`",
+        ),
+        (None, Some(key)) => {
+            found.at(key, "`debounce_by` needs a window; add `debounce = \"30s\"`");
+        }
+        _ => {}
+    }
+    Some((window?, by?))
+}
+
+fn freshness_only(arguments: &Arguments, found: &mut Mistakes) -> bool {
+    let freshness_only = arguments.flag("freshness_only", found);
+    if freshness_only && let Some(key) = arguments.key("reconciled_by") {
+        found.at(
+            key,
+            "`freshness_only` says that nothing needs repair, `reconciled_by` names the repair; keep one",
+        );
+    }
+    freshness_only
+}
+
+/// Tokens as a user would write them.
+fn display(ty: &Type) -> String {
+    quote::ToTokens::to_token_stream(ty).to_string().replace(" :: ", "::")
+}
+
+#[cfg(test)]
+mod tests {
+    use quote::quote;
+
+    use super::super::parse;
+    use super::*;
+
+    fn model(arguments: TokenStream, item: TokenStream) -> Result<Subscriber, Vec<String>> {
+        let parsed = parse::parse(arguments, item).expect("a function");
+        Subscriber::new(&parsed)
+            .map_err(|error| error.into_iter().map(|error| error.to_string()).collect())
+    }
+
+    #[test]
+    fn every_key_is_understood() {
+        let subscriber = model(
+            quote!(
+                a::Changed,
+                queue = "slow",
+                max_retries = 8,
+                retry_backoff = "1s..1h",
+                timeout = "30s",
+                priority = -1,
+                debounce = "2m",
+                debounce_by = id,
+                reconciled_by = sweeps::all,
+                name = "events.changed",
+                alias = "events.old",
+                alias = "events.older"
+            ),
+            quote!(
+                async fn on(event: a::Changed, State(pool): State<Pool>) -> Result<(), Failure> {}
+            ),
+        )
+        .unwrap_or_else(|errors| panic!("{errors:?}"));
+        assert_eq!(subscriber.max_retries, Some(8));
+        assert_eq!(
+            subscriber.retry_backoff,
+            Some((Duration::from_secs(1), Some(Duration::from_secs(3600))))
+        );
+        assert_eq!(subscriber.timeout, Some(Duration::from_secs(30)));
+        assert_eq!(subscriber.priority, -1);
+        assert_eq!(subscriber.debounce.map(|(window, _)| window), Some(Duration::from_secs(120)));
+        assert_eq!(subscriber.aliases.len(), 2);
+        assert_eq!(subscriber.takes.len(), 2);
+        assert!(subscriber.is_async && !subscriber.freshness_only);
+    }
+
+    #[test]
+    fn all_mistakes_of_one_subscriber_are_reported_at_once() {
+        let errors = model(
+            quote!(A, queue = "a b", max_retries = 1001, timeout = "0s", debounce = "1s"),
+            quote!(
+                fn on<T>(event: &A, x: &mut T, y: &mut T) {}
+            ),
+        )
+        .err()
+        .expect("mistakes");
+        assert_eq!(errors.len(), 7, "{errors:#?}");
+    }
+}
