@@ -1,0 +1,254 @@
+//! The command line: what may be asked for, and with which exit code it ends.
+
+use std::fs::File;
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+use clap::{Args, Parser, Subcommand};
+use events_core::extract::States;
+use events_core::{Registry, Scope};
+
+use crate::generate::Plan;
+use crate::replay::measurements::Measured;
+use crate::replay::{self, Options, ReplayError, worker_process};
+use crate::{catalog, telemetry};
+
+/// How a command ended. The numbers are the process's exit codes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Exit {
+    /// All is well.
+    Success = 0,
+    /// The derived rows differ from a fresh computation, or items could not be reconciled.
+    Differs = 1,
+    /// Lines of the change log were refused; all else is well.
+    Refused = 2,
+    /// The command line makes no sense.
+    Usage = 64,
+    /// The change log cannot be read, or is not the one that was begun.
+    Input = 66,
+    /// Something kept the command from its end.
+    Failed = 70,
+    /// It was interrupted.
+    Interrupted = 130,
+}
+
+/// A data-governance service: monitors inherit data stewards from the systems they watch.
+#[derive(Debug, Parser)]
+#[command(name = "stewardship", version, after_help = EXIT_CODES)]
+pub struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+const EXIT_CODES: &str = "Exit codes: 0 all is well, 1 the derived rows differ, 2 lines were \
+refused and all else is well,
+64 wrong usage, 66 the change log cannot be used, 70 anything else, 130 interrupted.
+Log lines are chosen with RUST_LOG (default: warn).";
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Apply a change log while workers propagate it, and check the result
+    Replay(Replay),
+    /// List events, publishers, subscribers and what coverage finds
+    Catalog {
+        /// As JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Recompute derived rows without events, for all monitors or those given
+    Reconcile {
+        /// The database
+        #[arg(long, value_name = "PATH")]
+        database: PathBuf,
+        /// Monitors; all if none is given
+        #[arg(value_name = "MONITOR")]
+        monitors: Vec<String>,
+    },
+    /// Make a change log; without options, the bundled one
+    Generate(Generate),
+    /// Work on a database until standard input ends
+    #[command(hide = true)]
+    Worker {
+        #[arg(long, value_name = "PATH")]
+        database: PathBuf,
+    },
+}
+
+#[derive(Debug, Args)]
+struct Replay {
+    /// The change log, as JSON lines; the bundled one if not given
+    #[arg(value_name = "FILE")]
+    file: Option<PathBuf>,
+    /// The database: kept, and resumed if it exists. Without, a temporary one
+    #[arg(long, value_name = "PATH")]
+    database: Option<PathBuf>,
+    /// Start so many worker processes instead of a worker inside this one
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=64))]
+    workers: Option<u16>,
+    /// Tell every refused line, not only the first 20
+    #[arg(long)]
+    verbose: bool,
+}
+
+#[derive(Debug, Args)]
+struct Generate {
+    /// Where the randomness begins
+    #[arg(long, value_name = "N", default_value_t = Plan::default().seed)]
+    seed: u64,
+    /// How many lines
+    #[arg(long, value_name = "N", default_value_t = Plan::default().lines)]
+    lines: usize,
+    /// How many users
+    #[arg(long, value_name = "N", default_value_t = Plan::default().users)]
+    users: usize,
+    /// How many systems
+    #[arg(long, value_name = "N", default_value_t = Plan::default().systems)]
+    systems: usize,
+    /// How many connection configs
+    #[arg(long, value_name = "N", default_value_t = Plan::default().connections)]
+    connections: usize,
+    /// How many monitors
+    #[arg(long, value_name = "N", default_value_t = Plan::default().monitors)]
+    monitors: usize,
+    /// The file to write; standard output if not given
+    #[arg(long, value_name = "PATH")]
+    output: Option<PathBuf>,
+}
+
+impl Cli {
+    /// Does what is asked for.
+    #[must_use]
+    pub fn run(self) -> Exit {
+        let ended = match self.command {
+            Command::Replay(replay) => replay.run(),
+            Command::Catalog { json } => print_catalog(json),
+            Command::Reconcile { database, monitors } => reconcile(&database, monitors),
+            Command::Generate(generate) => generate.run(),
+            Command::Worker { database } => work(&database),
+        };
+        ended.unwrap_or_else(|failure| {
+            complain(&*failure.error);
+            failure.exit
+        })
+    }
+}
+
+/// Why a command did not reach its end, and the exit code for it.
+struct CommandFailure {
+    exit: Exit,
+    error: events_core::BoxError,
+}
+
+impl<E: Into<events_core::BoxError>> From<E> for CommandFailure {
+    fn from(error: E) -> Self {
+        let error = error.into();
+        let exit = match error.downcast_ref::<ReplayError>() {
+            Some(ReplayError::ReadLog { .. } | ReplayError::OtherLog { .. }) => Exit::Input,
+            Some(ReplayError::Interrupted { .. }) => Exit::Interrupted,
+            _ => Exit::Failed,
+        };
+        Self { exit, error }
+    }
+}
+
+type Ended = Result<Exit, CommandFailure>;
+
+impl Replay {
+    fn run(self) -> Ended {
+        let measured = Measured::default();
+        telemetry::start(Some(measured.clone()));
+        let Self { file, database, workers, verbose } = self;
+        let options = Options { file, database, workers, verbose };
+        let report = runtime()?.block_on(replay::run(&options, &measured))?;
+        print(&report.to_string())?;
+        Ok(match (report.converged(), report.has_refusals()) {
+            (false, _) => Exit::Differs,
+            (true, true) => Exit::Refused,
+            (true, false) => Exit::Success,
+        })
+    }
+}
+
+fn print_catalog(json: bool) -> Ended {
+    telemetry::start(None);
+    let catalog = catalog::of(Registry::linked()?);
+    print(&if json { catalog::json(&catalog) } else { catalog::text(&catalog) })?;
+    Ok(Exit::Success)
+}
+
+fn reconcile(database: &Path, monitors: Vec<String>) -> Ended {
+    telemetry::start(None);
+    if !database.exists() {
+        return Err(format!("there is no database `{}` to reconcile", database.display()).into());
+    }
+    let scope = if monitors.is_empty() { Scope::All } else { Scope::Keys(monitors) };
+    runtime()?.block_on(async {
+        let (events, queue) = replay::open_database(database).await?;
+        let mut states = States::new();
+        states.insert(queue.clone());
+        let mut exit = Exit::Success;
+        for reconciler in events.registry().reconcilers() {
+            let report = events.reconcile(reconciler.name, scope.clone(), &states).await?;
+            print(&format!(
+                "{}: {} checked, {} added, {} removed, {} failed\n",
+                reconciler.name,
+                report.checked,
+                report.added,
+                report.removed,
+                report.failed.len()
+            ))?;
+            for (monitor, reason) in &report.failed {
+                exit = Exit::Differs;
+                print(&format!("  {monitor:?}: {reason}\n"))?;
+            }
+        }
+        Ok(exit)
+    })
+}
+
+impl Generate {
+    fn run(self) -> Ended {
+        let Self { seed, lines, users, systems, connections, monitors, output } = self;
+        let text = Plan { seed, lines, users, systems, connections, monitors }
+            .text()
+            .map_err(|error| CommandFailure { exit: Exit::Usage, error: error.into() })?;
+        match output {
+            Some(path) => File::create(path)?.write_all(text.as_bytes())?,
+            None => print(&text)?,
+        }
+        Ok(Exit::Success)
+    }
+}
+
+fn work(database: &Path) -> Ended {
+    let measured = Measured::default();
+    telemetry::start(Some(measured.clone()));
+    runtime()?.block_on(worker_process::run(database, &measured))?;
+    Ok(Exit::Success)
+}
+
+fn runtime() -> io::Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_multi_thread().enable_all().build()
+}
+
+/// Writes to standard output. That the reader has seen enough is no failure.
+fn print(text: &str) -> io::Result<()> {
+    let mut out = io::stdout().lock();
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        written => written,
+    }
+}
+
+/// The error and its causes, on standard error.
+fn complain(error: &(dyn std::error::Error + 'static)) {
+    let mut text = format!("error: {error}");
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text.push_str("\n  because: ");
+        text.push_str(&error.to_string());
+        cause = error.source();
+    }
+    writeln!(io::stderr(), "{text}").ok(); // nobody may be listening
+}

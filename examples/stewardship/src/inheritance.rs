@@ -1,0 +1,140 @@
+//! The derived state: which stewards a monitor inherits, and what it has completed.
+//!
+//! Whoever converges a monitor first takes it: he reads its key here, in the order of keys, and
+//! only then reads what is true. On SQLite the transaction has held the only write lock since its
+//! `BEGIN IMMEDIATE`; on a database with row locks, these selects are where `FOR UPDATE` stands.
+//! Two handlers that work on one monitor thus follow each other, and the later one sees all that
+//! the earlier one saw and more, so that no stale row survives.
+
+use sqlx::SqliteConnection;
+
+/// What converging changed, in rows.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Converged {
+    /// Rows that were missing.
+    pub added: u64,
+    /// Rows that were wrong.
+    pub removed: u64,
+}
+
+/// Takes the monitors whose inherited stewards depend on this system, or show that they did.
+///
+/// # Errors
+/// The database failed.
+pub async fn take_monitors_of_system(
+    connection: &mut SqliteConnection,
+    system_id: &str,
+) -> Result<Vec<String>, sqlx::Error> {
+    sqlx::query_scalar(
+        "SELECT monitors.key
+         FROM system_connection_config_links AS links
+         JOIN monitor_configs AS monitors
+             ON monitors.connection_config_id = links.connection_config_id
+         WHERE links.system_id = ?1 AND monitors.inherit_system_stewards
+         UNION
+         SELECT monitor_config_key FROM monitor_stewards WHERE source_system_id = ?1
+         ORDER BY 1",
+    )
+    .bind(system_id)
+    .fetch_all(connection)
+    .await
+}
+
+/// Takes the monitors that watch this connection config.
+///
+/// # Errors
+/// The database failed.
+pub async fn take_monitors_of_connection(
+    connection: &mut SqliteConnection,
+    connection_config_id: &str,
+) -> Result<Vec<String>, sqlx::Error> {
+    sqlx::query_scalar(
+        "SELECT key FROM monitor_configs WHERE connection_config_id = ? ORDER BY key",
+    )
+    .bind(connection_config_id)
+    .fetch_all(connection)
+    .await
+}
+
+/// Takes this monitor; none if it is gone.
+///
+/// # Errors
+/// The database failed.
+pub async fn take_monitor(
+    connection: &mut SqliteConnection,
+    key: &str,
+) -> Result<Vec<String>, sqlx::Error> {
+    sqlx::query_scalar("SELECT key FROM monitor_configs WHERE key = ?")
+        .bind(key)
+        .fetch_all(connection)
+        .await
+}
+
+/// Makes the inherited rows of these monitors exactly those that are due. Doing it again changes
+/// nothing; explicit rows are not touched.
+///
+/// # Errors
+/// The database failed.
+///
+/// # Panics
+/// Never: texts are JSON.
+pub async fn converge(
+    connection: &mut SqliteConnection,
+    monitors: &[String],
+) -> Result<Converged, sqlx::Error> {
+    if monitors.is_empty() {
+        return Ok(Converged::default());
+    }
+    let keys = serde_json::to_string(monitors).expect("texts are JSON");
+    let removed = sqlx::query(
+        "DELETE FROM monitor_stewards
+         WHERE source = 'inherited'
+           AND monitor_config_key IN (SELECT value FROM json_each(?))
+           AND NOT EXISTS (
+               SELECT 1 FROM due_inherited_stewards AS due
+               WHERE due.monitor_config_key = monitor_stewards.monitor_config_key
+                 AND due.source_system_id = monitor_stewards.source_system_id
+                 AND due.user_id = monitor_stewards.user_id)",
+    )
+    .bind(&keys)
+    .execute(&mut *connection)
+    .await?;
+    let added = sqlx::query(
+        "INSERT INTO monitor_stewards (user_id, monitor_config_key, source, source_system_id)
+         SELECT user_id, monitor_config_key, 'inherited', source_system_id
+         FROM due_inherited_stewards
+         WHERE monitor_config_key IN (SELECT value FROM json_each(?))
+         ON CONFLICT DO NOTHING",
+    )
+    .bind(&keys)
+    .execute(&mut *connection)
+    .await?;
+    Ok(Converged { added: added.rows_affected(), removed: removed.rows_affected() })
+}
+
+/// Makes a monitor's activity of one type what its recorded operations say.
+///
+/// # Errors
+/// The database failed.
+pub async fn count_operations(
+    connection: &mut SqliteConnection,
+    key: &str,
+    operation_type: &str,
+) -> Result<(), sqlx::Error> {
+    sqlx::query(
+        "INSERT INTO monitor_activity
+             (monitor_config_key, operation_type, operations, last_completed_at_micros)
+         SELECT monitor_config_key, operation_type, count(*), max(completed_at_micros)
+         FROM monitor_operations
+         WHERE monitor_config_key = ? AND operation_type = ?
+         GROUP BY monitor_config_key, operation_type
+         ON CONFLICT (monitor_config_key, operation_type) DO UPDATE
+         SET operations = excluded.operations,
+             last_completed_at_micros = excluded.last_completed_at_micros",
+    )
+    .bind(key)
+    .bind(operation_type)
+    .execute(connection)
+    .await?;
+    Ok(())
+}

@@ -1,0 +1,27 @@
+//! The reference application: a data-governance service in which monitors inherit data stewards
+//! from the systems they watch.
+//!
+//! | to see how                          | read                                       |
+//! |-------------------------------------|--------------------------------------------|
+//! | events are declared                 | [`events`]                                 |
+//! | repositories publish what changed   | [`repositories`]                           |
+//! | handlers converge the derived rows  | [`propagation`], [`inheritance`]           |
+//! | lost events are made up for         | [`reconcile`]                              |
+//! | an application and workers start    | [`replay`]                                 |
+//! | the wiring is inspected             | [`catalog`]                                |
+//!
+//! [`change_log`] and [`generate`] are about the replay's input, [`cli`] is the command line.
+
+pub mod catalog;
+pub mod change_log;
+pub mod cli;
+pub mod events;
+pub mod generate;
+pub mod inheritance;
+pub mod propagation;
+pub mod reconcile;
+pub mod replay;
+pub mod repositories;
+pub mod schema;
+pub mod settings;
+mod telemetry;

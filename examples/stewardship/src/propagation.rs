@@ -1,0 +1,121 @@
+//! What follows from the events: monitors inherit the stewards of the systems they watch.
+//!
+//! Each handler takes the transaction in which its task completes, takes the monitors that the
+//! event may concern, reads what is true now and converges them. The order of events, and how
+//! often one is seen, therefore do not matter.
+
+use events_core::prelude::*;
+use events_sqlx::EventTransaction;
+use sqlx::Sqlite;
+
+use crate::events::{
+    MonitorConnectionReassigned, MonitorInheritanceFlagChanged, MonitorOperationCompleted,
+    SystemConnectionLinkChanged, SystemDataStewardsChanged,
+};
+use crate::inheritance;
+use crate::reconcile::{monitor_activity, steward_inheritance};
+
+/// Gives a system's stewards to the monitors that watch it, and takes from them who left.
+///
+/// # Errors
+/// The database failed; the task is tried again.
+#[subscribes_to(
+    SystemDataStewardsChanged,
+    queue = "stewardship",
+    max_retries = 8,
+    retry_backoff = "100ms..10s",
+    timeout = "30s",
+    reconciled_by = steward_inheritance
+)]
+pub async fn inherit_from_system(
+    event: SystemDataStewardsChanged,
+    tx: &mut EventTransaction<Sqlite>,
+) -> Result<(), sqlx::Error> {
+    let monitors = inheritance::take_monitors_of_system(tx, &event.system_id).await?;
+    inheritance::converge(tx, &monitors).await?;
+    Ok(())
+}
+
+/// Follows the link of a system to a connection config, for the monitors that watch it.
+///
+/// # Errors
+/// The database failed; the task is tried again.
+#[subscribes_to(
+    SystemConnectionLinkChanged,
+    queue = "stewardship",
+    max_retries = 8,
+    retry_backoff = "100ms..10s",
+    timeout = "30s",
+    reconciled_by = steward_inheritance
+)]
+pub async fn inherit_over_link(
+    event: SystemConnectionLinkChanged,
+    tx: &mut EventTransaction<Sqlite>,
+) -> Result<(), sqlx::Error> {
+    let monitors =
+        inheritance::take_monitors_of_connection(tx, &event.connection_config_id).await?;
+    inheritance::converge(tx, &monitors).await?;
+    Ok(())
+}
+
+/// Begins or ends a monitor's inheritance.
+///
+/// # Errors
+/// The database failed; the task is tried again.
+#[subscribes_to(
+    MonitorInheritanceFlagChanged,
+    queue = "stewardship",
+    max_retries = 8,
+    retry_backoff = "100ms..10s",
+    timeout = "30s",
+    reconciled_by = steward_inheritance
+)]
+pub async fn follow_inheritance_flag(
+    event: MonitorInheritanceFlagChanged,
+    tx: &mut EventTransaction<Sqlite>,
+) -> Result<(), sqlx::Error> {
+    let monitors = inheritance::take_monitor(tx, &event.monitor_config_key).await?;
+    inheritance::converge(tx, &monitors).await?;
+    Ok(())
+}
+
+/// Exchanges a monitor's inherited stewards when it watches something else.
+///
+/// # Errors
+/// The database failed; the task is tried again.
+#[subscribes_to(
+    MonitorConnectionReassigned,
+    queue = "stewardship",
+    max_retries = 8,
+    retry_backoff = "100ms..10s",
+    timeout = "30s",
+    reconciled_by = steward_inheritance
+)]
+pub async fn follow_reassigned_connection(
+    event: MonitorConnectionReassigned,
+    tx: &mut EventTransaction<Sqlite>,
+) -> Result<(), sqlx::Error> {
+    let monitors = inheritance::take_monitor(tx, &event.monitor_config_key).await?;
+    inheritance::converge(tx, &monitors).await?;
+    Ok(())
+}
+
+/// Keeps how often and when last a monitor completed each type of operation.
+///
+/// # Errors
+/// The database failed; the task is tried again.
+#[subscribes_to(
+    MonitorOperationCompleted,
+    queue = "activity",
+    max_retries = 8,
+    retry_backoff = "100ms..10s",
+    timeout = "30s",
+    reconciled_by = monitor_activity
+)]
+pub async fn keep_activity(
+    event: MonitorOperationCompleted,
+    tx: &mut EventTransaction<Sqlite>,
+) -> Result<(), sqlx::Error> {
+    inheritance::take_monitor(tx, &event.monitor_config_key).await?;
+    inheritance::count_operations(tx, &event.monitor_config_key, &event.operation_type).await
+}

@@ -1,0 +1,106 @@
+//! Who may change what. Each module owns the mutations of one part of the state and publishes what
+//! changed, and only if something did.
+
+pub mod connections;
+pub mod links;
+pub mod monitor_stewards;
+pub mod monitors;
+pub mod system_stewards;
+pub mod systems;
+pub mod users;
+
+use std::fmt;
+
+use events_core::PublishError;
+use events_sqlx::EventTransaction;
+use sqlx::Sqlite;
+
+/// The session that all mutations take: an open transaction.
+pub type Session = EventTransaction<Sqlite>;
+
+/// A mutation that did not happen. Roll the transaction back.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StoreError {
+    /// It names something that does not exist.
+    #[error("{what} {id:?} is unknown; create it first")]
+    Unknown {
+        /// What kind of thing.
+        what: Thing,
+        /// What it was called.
+        id: String,
+    },
+    /// It creates something that exists.
+    #[error("{what} {id:?} exists already")]
+    Exists {
+        /// What kind of thing.
+        what: Thing,
+        /// What it was called.
+        id: String,
+    },
+    /// What it would publish is no valid event.
+    #[error(transparent)]
+    Publish(#[from] PublishError),
+    /// The database failed.
+    #[error("the database could not execute a statement")]
+    Database(#[from] sqlx::Error),
+}
+
+impl StoreError {
+    /// Whether the mutation was refused for what it asked: trying it again cannot help.
+    #[must_use]
+    pub fn is_refusal(&self) -> bool {
+        !matches!(self, Self::Database(_))
+    }
+}
+
+/// The kinds of things that mutations name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Thing {
+    /// A row of `users`.
+    User,
+    /// A row of `systems`.
+    System,
+    /// A row of `connection_configs`.
+    Connection,
+    /// A row of `monitor_configs`.
+    Monitor,
+}
+
+impl fmt::Display for Thing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::User => "user",
+            Self::System => "system",
+            Self::Connection => "connection",
+            Self::Monitor => "monitor",
+        })
+    }
+}
+
+impl Thing {
+    const fn exists_sql(self) -> &'static str {
+        match self {
+            Self::User => "SELECT EXISTS (SELECT 1 FROM users WHERE id = ?)",
+            Self::System => "SELECT EXISTS (SELECT 1 FROM systems WHERE id = ?)",
+            Self::Connection => "SELECT EXISTS (SELECT 1 FROM connection_configs WHERE id = ?)",
+            Self::Monitor => "SELECT EXISTS (SELECT 1 FROM monitor_configs WHERE key = ?)",
+        }
+    }
+
+    /// Refuses what names something that does not exist.
+    async fn require(self, session: &mut Session, id: &str) -> Result<(), StoreError> {
+        let exists: bool =
+            sqlx::query_scalar(self.exists_sql()).bind(id).fetch_one(&mut **session).await?;
+        if exists { Ok(()) } else { Err(StoreError::Unknown { what: self, id: id.to_owned() }) }
+    }
+
+    /// Refuses what was to create something and did not insert a row.
+    fn created(self, id: &str, inserted: u64) -> Result<(), StoreError> {
+        if inserted > 0 {
+            Ok(())
+        } else {
+            Err(StoreError::Exists { what: self, id: id.to_owned() })
+        }
+    }
+}

@@ -1,0 +1,44 @@
+//! The stewards that people gave to monitors. Inherited rows belong to the propagation.
+
+use super::{Session, StoreError, Thing};
+
+/// Makes a user an explicit steward of a monitor; nothing happens if he is one already.
+///
+/// # Errors
+/// Either is unknown, or the database failed.
+pub async fn add_explicit(
+    session: &mut Session,
+    key: &str,
+    user_id: &str,
+) -> Result<(), StoreError> {
+    const INSERT: &str = "INSERT INTO monitor_stewards
+        (monitor_config_key, user_id, source, source_system_id)
+        VALUES (?, ?, 'explicit', NULL) ON CONFLICT DO NOTHING";
+    change(session, INSERT, key, user_id).await
+}
+
+/// Ends an explicit stewardship; nothing happens if there is none. What the user inherits stays.
+///
+/// # Errors
+/// Either is unknown, or the database failed.
+pub async fn remove_explicit(
+    session: &mut Session,
+    key: &str,
+    user_id: &str,
+) -> Result<(), StoreError> {
+    const DELETE: &str = "DELETE FROM monitor_stewards
+        WHERE monitor_config_key = ? AND user_id = ? AND source = 'explicit'";
+    change(session, DELETE, key, user_id).await
+}
+
+async fn change(
+    session: &mut Session,
+    statement: &'static str,
+    key: &str,
+    user_id: &str,
+) -> Result<(), StoreError> {
+    Thing::Monitor.require(session, key).await?;
+    Thing::User.require(session, user_id).await?;
+    sqlx::query(statement).bind(key).bind(user_id).execute(&mut **session).await?;
+    Ok(())
+}

@@ -1,0 +1,135 @@
+//! Monitors: what they watch, whether they inherit stewards, and what they have completed.
+
+use events_core::Session as _;
+use events_core::prelude::*;
+
+use super::{Session, StoreError, Thing};
+use crate::events::{
+    MonitorConnectionReassigned, MonitorInheritanceFlagChanged, MonitorOperationCompleted,
+};
+
+/// Creates a monitor; if it inherits stewards, that is published.
+///
+/// # Errors
+/// It exists already, the connection config is unknown, or the database failed.
+#[publishes(MonitorInheritanceFlagChanged)]
+pub async fn create(
+    session: &mut Session,
+    key: &str,
+    connection_config_id: Option<&str>,
+    inherit_system_stewards: bool,
+) -> Result<(), StoreError> {
+    if let Some(connection) = connection_config_id {
+        Thing::Connection.require(session, connection).await?;
+    }
+    let inserted = sqlx::query(
+        "INSERT INTO monitor_configs (key, connection_config_id, inherit_system_stewards)
+         VALUES (?, ?, ?) ON CONFLICT DO NOTHING",
+    )
+    .bind(key)
+    .bind(connection_config_id)
+    .bind(inherit_system_stewards)
+    .execute(&mut **session)
+    .await?;
+    Thing::Monitor.created(key, inserted.rows_affected())?;
+    if inherit_system_stewards {
+        publish_after_commit(
+            session,
+            MonitorInheritanceFlagChanged { monitor_config_key: key.to_owned(), enabled: true },
+        )?;
+    }
+    Ok(())
+}
+
+/// Sets whether a monitor inherits stewards; nothing happens if it is set so already.
+///
+/// # Errors
+/// The monitor is unknown, or the database failed.
+#[publishes(MonitorInheritanceFlagChanged)]
+pub async fn set_inheritance(
+    session: &mut Session,
+    key: &str,
+    enabled: bool,
+) -> Result<(), StoreError> {
+    Thing::Monitor.require(session, key).await?;
+    let updated = sqlx::query(
+        "UPDATE monitor_configs SET inherit_system_stewards = ?2
+         WHERE key = ?1 AND inherit_system_stewards <> ?2",
+    )
+    .bind(key)
+    .bind(enabled)
+    .execute(&mut **session)
+    .await?;
+    if updated.rows_affected() > 0 {
+        publish_after_commit(
+            session,
+            MonitorInheritanceFlagChanged { monitor_config_key: key.to_owned(), enabled },
+        )?;
+    }
+    Ok(())
+}
+
+/// Lets a monitor watch another connection config, or none; nothing happens if it does already.
+///
+/// # Errors
+/// The monitor or the connection config is unknown, or the database failed.
+#[publishes(MonitorConnectionReassigned)]
+pub async fn reassign_connection(
+    session: &mut Session,
+    key: &str,
+    connection_config_id: Option<&str>,
+) -> Result<(), StoreError> {
+    Thing::Monitor.require(session, key).await?;
+    if let Some(connection) = connection_config_id {
+        Thing::Connection.require(session, connection).await?;
+    }
+    let updated = sqlx::query(
+        "UPDATE monitor_configs SET connection_config_id = ?2
+         WHERE key = ?1 AND connection_config_id IS DISTINCT FROM ?2",
+    )
+    .bind(key)
+    .bind(connection_config_id)
+    .execute(&mut **session)
+    .await?;
+    if updated.rows_affected() > 0 {
+        publish_after_commit(
+            session,
+            MonitorConnectionReassigned {
+                monitor_config_key: key.to_owned(),
+                connection_config_id: connection_config_id.map(str::to_owned),
+            },
+        )?;
+    }
+    Ok(())
+}
+
+/// Records that a monitor has completed an operation. Every one counts, so every one is published.
+///
+/// # Errors
+/// The monitor is unknown, the type's name is too long for an event, or the database failed.
+#[publishes(MonitorOperationCompleted)]
+pub async fn complete_operation(
+    session: &mut Session,
+    key: &str,
+    operation_type: &str,
+) -> Result<(), StoreError> {
+    Thing::Monitor.require(session, key).await?;
+    let now = session.pending_events().events().now();
+    sqlx::query(
+        "INSERT INTO monitor_operations (monitor_config_key, operation_type, completed_at_micros)
+         VALUES (?, ?, ?)",
+    )
+    .bind(key)
+    .bind(operation_type)
+    .bind(now.as_micros())
+    .execute(&mut **session)
+    .await?;
+    publish_after_commit(
+        session,
+        MonitorOperationCompleted {
+            monitor_config_key: key.to_owned(),
+            operation_type: operation_type.to_owned(),
+        },
+    )?;
+    Ok(())
+}

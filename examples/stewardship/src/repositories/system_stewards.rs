@@ -1,0 +1,108 @@
+//! Who is a data steward of which system.
+
+use std::collections::BTreeSet;
+
+use events_core::prelude::*;
+
+use super::{Session, StoreError, Thing};
+use crate::events::{ADDED, REMOVED, SystemDataStewardsChanged};
+
+/// Makes a user a steward of a system; nothing happens if he is one already.
+///
+/// # Errors
+/// Either is unknown, or the database failed.
+pub async fn add(session: &mut Session, system_id: &str, user_id: &str) -> Result<(), StoreError> {
+    require(session, system_id, user_id).await?;
+    insert(session, system_id, user_id).await
+}
+
+/// Ends a user's stewardship of a system; nothing happens if he is no steward of it.
+///
+/// # Errors
+/// Either is unknown, or the database failed.
+pub async fn remove(
+    session: &mut Session,
+    system_id: &str,
+    user_id: &str,
+) -> Result<(), StoreError> {
+    require(session, system_id, user_id).await?;
+    delete(session, system_id, user_id).await
+}
+
+/// Makes a user the steward of exactly these systems. Only what differs is changed and published:
+/// first what he loses, then what he gains, each sorted.
+///
+/// # Errors
+/// The user or one of the systems is unknown, or the database failed.
+pub async fn set_managed_systems<S: AsRef<str>>(
+    session: &mut Session,
+    user_id: &str,
+    system_ids: &[S],
+) -> Result<(), StoreError> {
+    let wanted: BTreeSet<&str> = system_ids.iter().map(AsRef::as_ref).collect();
+    Thing::User.require(session, user_id).await?;
+    for system_id in &wanted {
+        Thing::System.require(session, system_id).await?;
+    }
+    let managed: Vec<String> = sqlx::query_scalar(
+        "SELECT system_id FROM system_managers WHERE user_id = ? ORDER BY system_id",
+    )
+    .bind(user_id)
+    .fetch_all(&mut **session)
+    .await?;
+    for lost in managed.iter().filter(|system| !wanted.contains(system.as_str())) {
+        delete(session, lost, user_id).await?;
+    }
+    let managed: BTreeSet<&str> = managed.iter().map(String::as_str).collect();
+    for gained in wanted.difference(&managed) {
+        insert(session, gained, user_id).await?;
+    }
+    Ok(())
+}
+
+async fn require(session: &mut Session, system_id: &str, user_id: &str) -> Result<(), StoreError> {
+    Thing::System.require(session, system_id).await?;
+    Thing::User.require(session, user_id).await
+}
+
+#[publishes(SystemDataStewardsChanged)]
+async fn insert(session: &mut Session, system_id: &str, user_id: &str) -> Result<(), StoreError> {
+    let inserted = sqlx::query(
+        "INSERT INTO system_managers (system_id, user_id) VALUES (?, ?) ON CONFLICT DO NOTHING",
+    )
+    .bind(system_id)
+    .bind(user_id)
+    .execute(&mut **session)
+    .await?;
+    if inserted.rows_affected() > 0 {
+        publish_after_commit(
+            session,
+            SystemDataStewardsChanged {
+                system_id: system_id.to_owned(),
+                user_id: user_id.to_owned(),
+                change: ADDED.to_owned(),
+            },
+        )?;
+    }
+    Ok(())
+}
+
+#[publishes(SystemDataStewardsChanged)]
+async fn delete(session: &mut Session, system_id: &str, user_id: &str) -> Result<(), StoreError> {
+    let deleted = sqlx::query("DELETE FROM system_managers WHERE system_id = ? AND user_id = ?")
+        .bind(system_id)
+        .bind(user_id)
+        .execute(&mut **session)
+        .await?;
+    if deleted.rows_affected() > 0 {
+        publish_after_commit(
+            session,
+            SystemDataStewardsChanged {
+                system_id: system_id.to_owned(),
+                user_id: user_id.to_owned(),
+                change: REMOVED.to_owned(),
+            },
+        )?;
+    }
+    Ok(())
+}

@@ -1,0 +1,15 @@
+//! Systems.
+
+use super::{Session, StoreError, Thing};
+
+/// Creates a system.
+///
+/// # Errors
+/// It exists already, or the database failed.
+pub async fn create(session: &mut Session, id: &str) -> Result<(), StoreError> {
+    let inserted = sqlx::query("INSERT INTO systems (id) VALUES (?) ON CONFLICT DO NOTHING")
+        .bind(id)
+        .execute(&mut **session)
+        .await?;
+    Thing::System.created(id, inserted.rows_affected())
+}

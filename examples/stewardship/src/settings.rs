@@ -1,0 +1,21 @@
+//! How the framework is set for this application.
+
+use std::time::Duration;
+
+use events_core::EventSettings;
+
+/// How many handlers a worker runs at once. They take the transaction and SQLite has one writer, so
+/// more would only wait.
+pub const CONCURRENCY: usize = 4;
+
+/// The settings of the application and of its workers.
+#[must_use]
+pub fn settings() -> EventSettings {
+    EventSettings {
+        default_queue: "stewardship".into(),
+        // A killed worker's tasks are taken over after so long: a run of seconds should not wait
+        // for the default of a quarter of a minute.
+        lease: Duration::from_secs(3),
+        ..EventSettings::default()
+    }
+}

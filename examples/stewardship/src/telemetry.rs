@@ -1,0 +1,19 @@
+//! Where log lines go.
+
+use tracing_subscriber::filter::{EnvFilter, LevelFilter, Targets};
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
+use tracing_subscriber::{Layer, fmt};
+
+use crate::replay::measurements::{Measured, TARGET};
+
+/// Sends log lines to standard error, as `RUST_LOG` says (default: `warn`), and those of the
+/// worker to `measured`.
+pub(crate) fn start(measured: Option<Measured>) {
+    let chosen =
+        EnvFilter::builder().with_default_directive(LevelFilter::WARN.into()).from_env_lossy();
+    let lines = fmt::layer().with_writer(std::io::stderr).with_filter(chosen);
+    let measured = measured
+        .map(|layer| layer.with_filter(Targets::new().with_target(TARGET, LevelFilter::DEBUG)));
+    tracing_subscriber::registry().with(lines).with(measured).init();
+}
