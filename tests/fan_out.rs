@@ -45,8 +45,10 @@ async fn program() -> (Events, SqliteQueue, Log, tempfile::TempDir) {
 }
 
 async fn work(events: &Events, queue: &SqliteQueue, log: &Log) {
-    let worker =
-        Worker::builder(events, queue.clone()).state(log.clone()).build().expect("the worker starts");
+    let worker = Worker::builder(events, queue.clone())
+        .state(log.clone())
+        .build()
+        .expect("the worker starts");
     work_until_drained(worker, queue).await;
 }
 

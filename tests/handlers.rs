@@ -48,7 +48,10 @@ mod arguments {
     ) -> Result<(), Failure> {
         assert_eq!(context.attempt(), 1);
         assert_eq!(context.queue(), "events");
-        assert_eq!(context.task_name(), "events.suite.handlers.arguments.Asked.suite.handlers.arguments.in_any_order");
+        assert_eq!(
+            context.task_name(),
+            "events.suite.handlers.arguments.Asked.suite.handlers.arguments.in_any_order"
+        );
         if text != "echo" {
             echo(session)?;
         }
@@ -62,7 +65,10 @@ mod arguments {
     }
 
     #[subscribes_to(Asked, freshness_only)]
-    fn blocking_with_transaction(event: Asked, session: &mut MemorySession) -> Result<(), PublishError> {
+    fn blocking_with_transaction(
+        event: Asked,
+        session: &mut MemorySession,
+    ) -> Result<(), PublishError> {
         if event.text == "question" {
             echo(session)?;
         }
@@ -169,7 +175,13 @@ mod failures {
         }
     }
 
-    #[subscribes_to(Tried, freshness_only, max_retries = 2, retry_backoff = "10s..15s", timeout = "50ms")]
+    #[subscribes_to(
+        Tried,
+        freshness_only,
+        max_retries = 2,
+        retry_backoff = "10s..15s",
+        timeout = "50ms"
+    )]
     async fn answer(event: Tried) -> Result<(), Failure> {
         match event.how.as_str() {
             "error" => Err(Deep)?,
@@ -194,8 +206,7 @@ mod failures {
     impl Trial {
         async fn of(how: &str) -> Self {
             let clock = ManualClock::new();
-            let registry =
-                events_core::Registry::builder().subscriber::<answer>().build().unwrap();
+            let registry = events_core::Registry::builder().subscriber::<answer>().build().unwrap();
             let events = Events::builder().registry(registry).clock(clock.clone()).build().unwrap();
             let queue = MemoryQueue::new(&events);
             publish(&queue, Tried { how: how.into() }).await;
@@ -367,7 +378,7 @@ mod redelivery {
         session.commit().await.unwrap();
         let faulty = FaultyBroker::new(queue.clone());
         faulty.faults().inject(Fault::DeliverTwice);
-        let seen = Seen::default();
+        let seen = Seen::<i64>::default();
         let mut states = States::new();
         states.insert(seen.clone());
         drain(&faulty, &states).await.unwrap();
@@ -451,7 +462,7 @@ mod trace_context {
         let mut session = queue.begin();
         hop(&mut session, 2).unwrap();
         session.commit().await.unwrap();
-        let seen = Seen::default();
+        let seen = Seen::<Option<String>>::default();
         drain_with(&queue, seen.clone()).await.assert_all_completed();
         assert_eq!(seen.all(), vec![Some(TRACE.to_owned()); 3]);
     }

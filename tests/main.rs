@@ -11,6 +11,7 @@
 //! | `round_trips` | every allowed type survives JSON                                       |
 //! | `wiring`      | registry errors, coverage green and red                                |
 //! | `imports`     | which crate may import which                                           |
+#![allow(unreachable_pub, reason = "a test program exports nothing")]
 
 mod contracts;
 mod crashes;

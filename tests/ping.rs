@@ -121,7 +121,10 @@ async fn publishes_of_one_transaction_arrive_in_order() {
     states.insert(program.seen.clone());
     drain(&program.queue, &states).await.unwrap().assert_all_completed();
     let seen = program.seen.all();
-    assert_eq!(seen.iter().map(|(ping, _)| ping.count).collect::<Vec<_>>(), (0..20).collect::<Vec<_>>());
+    assert_eq!(
+        seen.iter().map(|(ping, _)| ping.count).collect::<Vec<_>>(),
+        (0..20).collect::<Vec<_>>()
+    );
     assert_eq!(seen.iter().map(|(_, id)| *id).collect::<Vec<_>>(), ids);
 }
 
@@ -208,7 +211,10 @@ async fn event_without_subscriber_warns_and_does_not_fail() {
     let id = whisper(&mut session).unwrap();
     session.commit().await.unwrap();
     drop(guard);
-    assert!(logs.has("WARN", &["no subscriber", &id.to_string(), "suite.ping.Whispered"]), "{logs}");
+    assert!(
+        logs.has("WARN", &["no subscriber", &id.to_string(), "suite.ping.Whispered"]),
+        "{logs}"
+    );
     assert!(program.queue.counts().await.unwrap().is_drained());
 }
 
@@ -224,7 +230,13 @@ async fn three_log_lines_tell_the_way_of_an_event() {
     drain(&program.queue, &states).await.unwrap().assert_all_completed();
     drop(guard);
     let task = "events.suite.ping.Pinged.suite.ping.on_ping";
-    assert!(logs.has("DEBUG", &["event published", &id, "suite.ping.Pinged", "tests/ping.rs:"]), "{logs}");
-    assert!(logs.has("DEBUG", &["event dispatched", &id, task, "task_id=", "queue=\"events\""]), "{logs}");
+    assert!(
+        logs.has("DEBUG", &["event published", &id, "suite.ping.Pinged", "tests/ping.rs:"]),
+        "{logs}"
+    );
+    assert!(
+        logs.has("DEBUG", &["event dispatched", &id, task, "task_id=", "queue=\"events\""]),
+        "{logs}"
+    );
     assert!(logs.has("DEBUG", &["task completed", &id, task, "attempt=1", "duration="]), "{logs}");
 }

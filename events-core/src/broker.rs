@@ -50,6 +50,9 @@ pub trait Broker: Clone + Send + Sync + 'static {
 
     /// Leases up to `limit` due tasks of `queues` to `worker`: by priority, then due time, then age.
     ///
+    /// Do not drop the future while the worker goes on: what it may have leased already would wait
+    /// for nobody, until the worker's own heartbeat ends.
+    ///
     /// # Errors
     /// The broker could not be reached, or `worker` is not registered (any more).
     fn claim(

@@ -1,7 +1,7 @@
 //! What a session will publish, and assertions about it.
 
-use events_core::session::{PendingEvent, Session};
 use events_core::Event;
+use events_core::session::{PendingEvent, Session};
 
 /// The events that are pending on a session, in the order in which they were published.
 pub fn published_events<S: Session + ?Sized>(session: &S) -> &[PendingEvent] {

@@ -45,9 +45,9 @@ pub mod transactions;
 
 use std::future::Future;
 
+use events_core::Events;
 use events_core::broker::{Admin, Broker, BrokerError};
 use events_core::session::Session;
-use events_core::Events;
 
 /// How the suite makes a broker and sessions on it.
 pub trait Harness: Sized + Send + Sync {

@@ -2,9 +2,9 @@
 
 use std::fmt;
 
+use events_core::Event;
 use events_core::coverage::{Finding, Severity, findings};
 use events_core::registry::Registry;
-use events_core::Event;
 
 /// Checks that the publishers and subscribers of `registry` match.
 ///

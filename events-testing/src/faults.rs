@@ -180,11 +180,7 @@ impl<B: Broker> Broker for FaultyBroker<B> {
         self.inner.begin_task(worker, receipt).await
     }
 
-    async fn rescue(
-        &self,
-        worker: WorkerId,
-        lease: Duration,
-    ) -> Result<Vec<Rescued>, BrokerError> {
+    async fn rescue(&self, worker: WorkerId, lease: Duration) -> Result<Vec<Rescued>, BrokerError> {
         self.faults.alive(worker, "rescue tasks")?;
         self.inner.rescue(worker, lease).await
     }

@@ -1,9 +1,9 @@
 //! A session for tests: its commit runs the handlers.
 
+use events_core::Events;
 use events_core::broker::BrokerError;
 use events_core::extract::{StateValue, States};
 use events_core::session::{PendingEvents, Session};
-use events_core::Events;
 use events_runtime::{MemoryQueue, MemorySession};
 
 use crate::drain::{Drained, drain};

@@ -31,8 +31,11 @@ pub async fn many_concurrent_claims_lease_each_task_once<H: Harness>() {
         claimers.push(tokio::spawn(async move {
             let mut claimed = Vec::new();
             loop {
-                let tasks =
-                    broker.claim(worker, &Queues::all(), 7).await.expect("the claim succeeds").tasks;
+                let tasks = broker
+                    .claim(worker, &Queues::all(), 7)
+                    .await
+                    .expect("the claim succeeds")
+                    .tasks;
                 if tasks.is_empty() {
                     return claimed;
                 }

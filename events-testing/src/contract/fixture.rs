@@ -76,8 +76,7 @@ static SINGLE: Subscriber = subscriber::<Single>("contract.single");
 static DOUBLE_A: Subscriber = subscriber::<Double>("contract.double.a");
 static DOUBLE_B: Subscriber =
     Subscriber { queue: Some("other"), ..subscriber::<Double>("contract.double.b") };
-static URGENT: Subscriber =
-    Subscriber { priority: -1, ..subscriber::<Urgent>("contract.urgent") };
+static URGENT: Subscriber = Subscriber { priority: -1, ..subscriber::<Urgent>("contract.urgent") };
 
 /// A broker under test, with its clock.
 pub(super) struct World<H: Harness> {
@@ -175,9 +174,8 @@ impl<H: Harness> World<H> {
             self.clock.advance(step);
             passed += step;
             self.broker().heartbeat(survivor, false).await.expect("the survivor beats");
-            rescued.extend(
-                self.broker().rescue(survivor, LEASE).await.expect("the survivor rescues"),
-            );
+            rescued
+                .extend(self.broker().rescue(survivor, LEASE).await.expect("the survivor rescues"));
         }
         rescued
     }

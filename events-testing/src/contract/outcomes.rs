@@ -122,12 +122,8 @@ pub async fn one_batch_may_mix_outcomes_and_stale_claims<H: Harness>() {
         .collect();
     let applied = world.broker().settle(worker, &batch).await.expect("settles");
     assert_eq!(applied, [true, true, true, false, true]);
-    let mut again: Vec<_> = world
-        .claim(worker, 10)
-        .await
-        .iter()
-        .map(|lease| (number(lease), lease.attempt))
-        .collect();
+    let mut again: Vec<_> =
+        world.claim(worker, 10).await.iter().map(|lease| (number(lease), lease.attempt)).collect();
     again.sort_unstable();
     assert_eq!(again, [(1, 2), (4, 1)]);
     assert_eq!(world.broker().counts().await.expect("counts").dead, 1);

@@ -9,11 +9,11 @@ use super::fixture::{Double, Single, Unheard, World, numbers, put};
 /// One task for each (event, subscriber).
 pub async fn commit_makes_one_task_per_event_and_subscriber<H: Harness>() {
     let world = World::<H>::start().await;
+    let worker = world.worker().await;
     let mut session = world.harness.begin().await;
     let single = put(&mut session, Single { number: 1 });
     let double = put(&mut session, Double { text: "two".into() });
-    let worker = world.worker().await;
-    assert!(world.claim(worker, 10).await.is_empty(), "nothing before the commit");
+    assert!(world.broker().counts().await.expect("counts").is_drained(), "not before the commit");
     world.harness.commit(session).await.expect("commits");
     let mut tasks: Vec<_> = world
         .claim(worker, 10)
