@@ -189,6 +189,22 @@ mod reconcilers {
 mod linked {
     use super::*;
 
+    // A crate without any registration, as one whose feature is off would be.
+    events_core::link_subscribers!(serde_json, events_testing::contract);
+
+    #[test]
+    fn crate_that_registers_nothing_does_not_start() {
+        let error = Registry::linked().unwrap_err();
+        let missing: Vec<_> = error
+            .problems()
+            .iter()
+            .filter(|problem| matches!(problem, Problem::NothingLinked { .. }))
+            .map(ToString::to_string)
+            .collect();
+        assert_eq!(missing.len(), 2, "{missing:?}");
+        assert!(missing[0].contains("link_subscribers!(") && missing[0].contains("tests/wiring.rs:"));
+    }
+
     #[test]
     fn linked_program_finds_what_is_declared_anywhere() {
         // Other modules of this test program are wired wrongly on purpose.

@@ -82,8 +82,10 @@ pub use events_macros::{Event, publishes, reconciles, subscribes_to};
 ///
 /// Write crates by their own names, not by names given to them in `Cargo.toml`.
 ///
-/// ```ignore
+/// ```standalone_crate
+/// # mod stewardship {} mod billing { pub mod invoices {} }
 /// events_core::link_subscribers!(stewardship, billing::invoices);
+/// # fn main() {}
 /// ```
 #[macro_export]
 macro_rules! link_subscribers {

@@ -22,8 +22,10 @@ use crate::drain::{Drained, drain};
 /// #[derive(Event)]
 /// struct Pinged { count: u32 }
 ///
+/// type Seen = std::sync::Arc<std::sync::Mutex<Vec<u32>>>;
+///
 /// #[subscribes_to(Pinged, freshness_only)]
-/// fn count_ping(event: Pinged, State(seen): State<std::sync::Arc<std::sync::Mutex<Vec<u32>>>>) {
+/// fn count_ping(event: Pinged, State(seen): State<Seen>) {
 ///     seen.lock().unwrap().push(event.count);
 /// }
 ///
@@ -36,8 +38,8 @@ use crate::drain::{Drained, drain};
 /// # use events_core::Registry;
 /// let registry = Registry::builder().subscriber::<count_ping>().build()?;
 /// let events = Events::builder().registry(registry).build()?;
-/// let seen = std::sync::Arc::default();
-/// let mut session = TestSession::new(&events).state(std::sync::Arc::clone(&seen));
+/// let seen = Seen::default();
+/// let mut session = TestSession::new(&events).state(seen.clone());
 /// ping(&mut session, 1)?;
 /// session.commit().await?.assert_all_completed();
 /// assert_eq!(*seen.lock().unwrap(), [1]);
