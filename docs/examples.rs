@@ -3,6 +3,9 @@
 //! Examples that read what is linked (`Events::builder().build()`) are marked `standalone_crate`:
 //! others share one binary, and would see each other's subscribers.
 
+#[cfg(test)]
+mod checks;
+
 macro_rules! pages {
     ($($name:ident: $path:literal)*) => {$(
         #[cfg(doctest)]
