@@ -334,8 +334,8 @@ pub const fn dotted_str(bytes: &[u8]) -> &str {
 #[macro_export]
 macro_rules! __dotted {
     ($($part:expr),+ $(,)?) => {{
-        const PARTS: &[&str] = &[$($part),+];
-        const BYTES: [u8; $crate::__private::dotted_len(PARTS)] =
+        const PARTS: &[&$crate::__private::core::primitive::str] = &[$($part),+];
+        const BYTES: [$crate::__private::core::primitive::u8; $crate::__private::dotted_len(PARTS)] =
             $crate::__private::dotted_bytes(PARTS);
         $crate::__private::dotted_str(&BYTES)
     }};

@@ -165,3 +165,75 @@ impl std::fmt::Display for Chain<'_> {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECOND: Duration = Duration::from_secs(1);
+    const POLICY: RetryPolicy = RetryPolicy {
+        max_retries: 2,
+        backoff: RetryBackoff { initial: SECOND, maximum: Duration::from_secs(10) },
+    };
+
+    fn next(outcome: &Outcome, attempt: u32) -> Next {
+        after(outcome, attempt, &POLICY, 1.0)
+    }
+
+    fn retry(error: &str, seconds: u64) -> Next {
+        Next::Retry { after: SECOND * u32::try_from(seconds).unwrap(), error: error.into() }
+    }
+
+    fn bury(error: &str) -> Next {
+        Next::Bury { error: error.into() }
+    }
+
+    #[test]
+    fn every_arrow_of_the_diagram_is_an_arm() {
+        let failed = || Outcome::Failed(Failure::retry("no"));
+        let table = [
+            (Outcome::Succeeded, 1, Next::Complete),
+            (failed(), 1, retry("no", 1)),
+            (failed(), 2, retry("no", 2)),
+            (failed(), 3, bury("no")),
+            (Outcome::Panicked("oh".into()), 1, retry("panicked: oh", 1)),
+            (Outcome::Panicked("oh".into()), 3, bury("panicked: oh")),
+            (Outcome::TimedOut(SECOND), 2, retry("timed out after 1s", 2)),
+            (Outcome::TimedOut(SECOND), 3, bury("timed out after 1s")),
+            (Outcome::Failed(Failure::snooze(SECOND)), 3, Next::Release { after: SECOND }),
+            (Outcome::Failed(Failure::discard("no")), 1, bury("discarded by the handler: no")),
+            (Outcome::Unknown { delay: SECOND }, 9, Next::Release { after: SECOND }),
+            (Outcome::NotStarted { delay: SECOND }, 9, Next::Release { after: SECOND }),
+            (Outcome::Interrupted, 3, Next::Release { after: Duration::ZERO }),
+        ];
+        for (outcome, attempt, wanted) in table {
+            assert_eq!(next(&outcome, attempt), wanted, "{outcome:?} in attempt {attempt}");
+        }
+        let undecodable = Outcome::Undecodable(DecodeError::new("no".into()));
+        assert_eq!(next(&undecodable, 1), bury("the payload cannot be decoded: no"));
+        assert!(matches!(next(&Outcome::Abandoned, 4), Next::Bury { .. }));
+    }
+
+    #[test]
+    fn backoff_doubles_up_to_its_maximum_and_jitter_takes_at_most_half() {
+        let seconds: Vec<_> =
+            (1..=6).map(|attempt| POLICY.backoff.delay(attempt, 1.0).as_secs()).collect();
+        assert_eq!(seconds, [1, 2, 4, 8, 10, 10]);
+        assert_eq!(POLICY.backoff.delay(1, 0.0), SECOND / 2);
+        assert_eq!(POLICY.backoff.delay(u32::MAX, 1.0), Duration::from_secs(10));
+    }
+
+    #[test]
+    fn task_that_was_rescued_too_often_does_not_start() {
+        let starts: Vec<_> = (1..=5).map(|attempt| may_start(attempt, &POLICY)).collect();
+        assert_eq!(starts, [true, true, true, false, false]);
+    }
+
+    #[test]
+    fn first_rescue_is_prompt_and_later_ones_wait() {
+        let seconds: Vec<_> = (1..=4)
+            .map(|attempt| rescue_delay(attempt, &POLICY.backoff, 1.0).as_secs())
+            .collect();
+        assert_eq!(seconds, [0, 1, 2, 4]);
+    }
+}

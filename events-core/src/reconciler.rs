@@ -111,7 +111,7 @@ pub enum ReconcileError {
 #[diagnostic::on_unimplemented(
     message = "a reconciler can't return `{Self}`",
     label = "return `Result<Report, E>` where `E: Into<Failure>`",
-    note = "every error type converts into `Failure`"
+    note = "`E` is `Failure` or any error type; make one of a boxed error or a text with `.map_err(Failure::retry)`"
 )]
 pub trait ReconcilerResult {
     #[doc(hidden)]

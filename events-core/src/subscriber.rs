@@ -229,7 +229,7 @@ impl<E: std::error::Error + Send + Sync + 'static> From<E> for Failure {
 #[diagnostic::on_unimplemented(
     message = "a subscriber can't return `{Self}`",
     label = "return `()` or `Result<(), E>` where `E: Into<Failure>`",
-    note = "every error type converts into `Failure` and means \"try again later\""
+    note = "`E` is `Failure` or any error type, which means \"try again later\"; make one of a boxed error or a text with `.map_err(Failure::retry)`"
 )]
 pub trait HandlerResult {
     #[doc(hidden)]

@@ -8,7 +8,7 @@ use events_core::registry::Registry;
 
 /// Checks that the publishers and subscribers of `registry` match.
 ///
-/// ```
+/// ```standalone_crate
 /// # use events_core::prelude::*;
 /// # use events_core::Registry;
 /// # use events_testing::coverage;
