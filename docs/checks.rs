@@ -32,7 +32,8 @@ fn files(folder: &Path, extension: &str) -> Vec<PathBuf> {
 fn pages() -> Vec<PathBuf> {
     let mut pages = files(&root().join("docs"), "md");
     pages.extend(
-        ["README.md", "CONTRIBUTING.md", "CHANGELOG.md", "SECURITY.md"].map(|page| root().join(page)),
+        ["README.md", "CONTRIBUTING.md", "CHANGELOG.md", "SECURITY.md"]
+            .map(|page| root().join(page)),
     );
     pages
 }
@@ -76,7 +77,8 @@ fn literals(call: &str) -> Vec<String> {
 
 /// The texts of all warnings and errors that the library logs.
 fn warnings(sources: &str) -> Vec<String> {
-    let calls = ["tracing::warn!(", "tracing::error!(", "log_error(", "line!(warn,", "line!(error,"];
+    let calls =
+        ["tracing::warn!(", "tracing::error!(", "log_error(", "line!(warn,", "line!(error,"];
     // How rustfmt breaks the lines of a call must not matter.
     let sources = sources.replace("line!(\n            ", "line!(");
     calls
@@ -117,7 +119,8 @@ async fn sql_of_the_pages_runs_on_the_queues_tables() {
     for page in files(&root().join("docs/guide"), "md") {
         for block in read(&page).split("```sql\n").skip(1) {
             let sql = block.split("```").next().expect("a block");
-            let run = sqlx::raw_sql(sqlx::AssertSqlSafe(sql.to_owned())).execute(queue.pool()).await;
+            let run =
+                sqlx::raw_sql(sqlx::AssertSqlSafe(sql.to_owned())).execute(queue.pool()).await;
             run.unwrap_or_else(|error| panic!("{}: {error}\n{sql}", page.display()));
             statements += 1;
         }
@@ -154,6 +157,34 @@ fn links_of_the_pages_lead_somewhere() {
             let found = heading.is_empty()
                 || read(&file).lines().any(|line| line.starts_with('#') && anchor(line) == heading);
             assert!(found, "{} links to {target}, which has no such heading", page.display());
+        }
+    }
+}
+
+#[test]
+fn every_promise_of_the_readme_names_tests_that_exist() {
+    let readme = read(&root().join("README.md"));
+    let table = readme.split("## What is promised").nth(1).expect("the section is there");
+    let promises: Vec<_> = table
+        .lines()
+        .skip_while(|line| !line.starts_with("|---"))
+        .skip(1)
+        .take_while(|line| line.starts_with('|'))
+        .collect();
+    assert!(promises.len() > 10, "the table has {} promises", promises.len());
+    let tests: String = ["tests", "events-testing/src/contract"]
+        .iter()
+        .flat_map(|folder| files(&root().join(folder), "rs"))
+        .map(|path| read(&path))
+        .collect();
+    for promise in promises {
+        let column = promise.rsplit(" | ").next().expect("a last column");
+        let names: Vec<_> = column.split('`').skip(1).step_by(2).collect();
+        assert!(!names.is_empty(), "nothing shows: {promise}");
+        for name in names {
+            let exists =
+                ["()", "<"].iter().any(|after| tests.contains(&format!("fn {name}{after}")));
+            assert!(exists, "no test is called {name}");
         }
     }
 }
