@@ -22,9 +22,8 @@ async fn bill(event: Ordered, State(log): State<Log>) {
 }
 
 #[subscribes_to(Ordered, freshness_only, queue = "shipping")]
-fn ship(event: Ordered, log: State<Log>) -> Result<(), Failure> {
+fn ship(event: Ordered, log: State<Log>) {
     log.push(("ship", event.number));
-    Ok(())
 }
 
 #[subscribes_to(Ordered, freshness_only, max_retries = 1, retry_backoff = "1ms")]

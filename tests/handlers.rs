@@ -186,7 +186,7 @@ mod failures {
         match event.how.as_str() {
             "error" => Err(Deep)?,
             "discard" => Err(Failure::discard("the system no longer exists")),
-            "snooze" => Err(Failure::snooze(Duration::from_secs(60))),
+            "snooze" => Err(Failure::snooze(Duration::from_mins(1))),
             "panic" => panic!("at the disco"),
             "hang" => std::future::pending().await,
             _ => Ok(()),
@@ -250,8 +250,8 @@ mod failures {
     async fn snooze_costs_no_attempt() {
         let trial = Trial::of("snooze").await;
         for _ in 0..10 {
-            assert_eq!(trial.next().await, Next::Release { after: Duration::from_secs(60) });
-            trial.clock.advance(Duration::from_secs(60));
+            assert_eq!(trial.next().await, Next::Release { after: Duration::from_mins(1) });
+            trial.clock.advance(Duration::from_mins(1));
         }
     }
 

@@ -12,6 +12,12 @@
 //! | `wiring`      | registry errors, coverage green and red                                |
 //! | `imports`     | which crate may import which                                           |
 #![allow(unreachable_pub, reason = "a test program exports nothing")]
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+#![allow(
+    clippy::needless_pass_by_value,
+    clippy::unused_async,
+    reason = "handlers take their event by value and may be async without waiting"
+)]
 
 mod contracts;
 mod crashes;

@@ -150,7 +150,7 @@ mod reconcilers {
     #[reconciles]
     async fn sweep(scope: Scope, State(found): State<u64>) -> Result<Report, Failure> {
         match scope {
-            Scope::All => Ok(Report { checked: *&found, ..Report::default() }),
+            Scope::All => Ok(Report { checked: found, ..Report::default() }),
             _ => Err(Failure::retry("only everything can be swept")),
         }
     }
@@ -202,7 +202,9 @@ mod linked {
             .map(ToString::to_string)
             .collect();
         assert_eq!(missing.len(), 2, "{missing:?}");
-        assert!(missing[0].contains("link_subscribers!(") && missing[0].contains("tests/wiring.rs:"));
+        assert!(
+            missing[0].contains("link_subscribers!(") && missing[0].contains("tests/wiring.rs:")
+        );
     }
 
     #[test]

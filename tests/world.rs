@@ -61,7 +61,7 @@ pub async fn work_until_drained<B: Broker + Admin>(worker: Worker<B>, queue: &B)
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
     };
-    tokio::time::timeout(Duration::from_secs(60), worker.run_until(drained))
+    tokio::time::timeout(Duration::from_mins(1), worker.run_until(drained))
         .await
         .expect("the queue drains")
         .expect("the worker runs");

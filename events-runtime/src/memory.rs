@@ -8,9 +8,9 @@ mod store;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use events_core::Events;
 use events_core::task::Task;
 use events_core::transport::{Transport, TransportError};
-use events_core::Events;
 use tokio::sync::Notify;
 
 pub use session::{MemorySavepoint, MemorySession};

@@ -12,6 +12,7 @@ use events_core::broker::{Broker, BrokerError, Lease, Settlement};
 use events_core::context::Cancellation;
 use events_core::event::WorkerId;
 use events_core::lifecycle::Next;
+use events_core::subscriber::Subscriber;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
@@ -323,7 +324,7 @@ async fn run_handler<B: Broker>(
     let Held { lease, worker, lost } = held;
     let subscriber = executor.broker().events().registry().subscriber(&lease.task.name);
     // A transaction is fenced by the task's row in it; losing the lease cannot do it harm.
-    let interrupt = match subscriber.is_some_and(|found| found.is_transactional()) {
+    let interrupt = match subscriber.is_some_and(Subscriber::is_transactional) {
         true => stop,
         false => lost,
     };

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use events_core::broker::Admin;
 
-use processes::{Process, World};
+use processes::{Process, World, start_on};
 
 /// One worker dies at a point of its first handler; a second takes over. How often each effect
 /// of order 1 is there in the end.
@@ -143,7 +143,7 @@ async fn handler_that_aborts_its_process_ends_as_a_dead_letter() {
 async fn processes_that_start_at_once_on_a_new_file_all_come_up() {
     let world = World::new().await;
     let fresh = world.folder.path().join("fresh.db");
-    let mut processes: Vec<_> = (0..6).map(|_| world.start_on(&fresh, &["work"], &[])).collect();
+    let mut processes: Vec<_> = (0..6).map(|_| start_on(&fresh, &["work"], &[])).collect();
     for process in &mut processes {
         process.ready().await;
     }

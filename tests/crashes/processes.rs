@@ -12,7 +12,7 @@ use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::{Child, ChildStdin, Command};
 
 /// Longer than anything here takes, on a slow machine; reached only by a bug.
-const PATIENCE: Duration = Duration::from_secs(120);
+const PATIENCE: Duration = Duration::from_mins(2);
 
 pub struct Process {
     child: Child,
@@ -60,6 +60,21 @@ impl Process {
     }
 }
 
+pub fn start_on(database: &Path, arguments: &[&str], environment: &[(&str, &str)]) -> Process {
+    let mut child = Command::new(env!("CARGO_BIN_EXE_crash-program"))
+        .arg(arguments[0])
+        .arg(database)
+        .args(&arguments[1..])
+        .envs(environment.iter().copied())
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .kill_on_drop(true)
+        .spawn()
+        .expect("the program starts");
+    let input = child.stdin.take();
+    Process { child, input }
+}
+
 pub struct World {
     pub folder: tempfile::TempDir,
     pub queue: SqliteQueue,
@@ -80,27 +95,7 @@ impl World {
     }
 
     pub fn start_with(&self, arguments: &[&str], environment: &[(&str, &str)]) -> Process {
-        self.start_on(&self.folder.path().join("crash.db"), arguments, environment)
-    }
-
-    pub fn start_on(
-        &self,
-        database: &Path,
-        arguments: &[&str],
-        environment: &[(&str, &str)],
-    ) -> Process {
-        let mut child = Command::new(env!("CARGO_BIN_EXE_crash-program"))
-            .arg(arguments[0])
-            .arg(database)
-            .args(&arguments[1..])
-            .envs(environment.iter().copied())
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .kill_on_drop(true)
-            .spawn()
-            .expect("the program starts");
-        let input = child.stdin.take();
-        Process { child, input }
+        start_on(&self.folder.path().join("crash.db"), arguments, environment)
     }
 
     pub async fn count(&self, kind: &str, number: i64) -> i64 {
@@ -140,9 +135,8 @@ impl World {
                 tokio::time::sleep(Duration::from_millis(20)).await;
             }
         };
-        if tokio::time::timeout(PATIENCE, drained).await.is_err() {
-            panic!("not drained: {:?}", self.queue.counts().await);
-        }
+        let in_time = tokio::time::timeout(PATIENCE, drained).await.is_ok();
+        assert!(in_time, "not drained: {:?}", self.queue.counts().await);
     }
 
     /// Every order was booked exactly once and confirmed at least once.

@@ -72,7 +72,7 @@ async fn confirm(
 }
 
 #[subscribes_to(PoisonPlaced, freshness_only, max_retries = 2, retry_backoff = "10ms..20ms")]
-async fn swallow(_: PoisonPlaced) {
+fn swallow(_: PoisonPlaced) {
     std::process::abort();
 }
 

@@ -16,7 +16,7 @@ pub async fn counts_tell_every_state<H: Harness>() {
     let worker = world.worker().await;
     let leases = world.claim(worker, 4).await;
     assert!(world.settle(worker, &leases[0], Next::Complete).await);
-    assert!(world.settle(worker, &leases[1], retry(Duration::from_secs(60), "later")).await);
+    assert!(world.settle(worker, &leases[1], retry(Duration::from_mins(1), "later")).await);
     assert!(world.settle(worker, &leases[2], Next::Bury { error: "never".into() }).await);
     let counts = world.broker().counts().await.expect("counts");
     assert_eq!(counts, Counts { available: 3, scheduled: 1, running: 1, dead: 1 });
