@@ -72,6 +72,11 @@ pub enum QueueError {
         "a savepoint of the transaction is still open; release, roll back or drop every savepoint before the commit; everything was rolled back"
     )]
     SavepointOpen,
+    /// The future of a savepoint's release was dropped.
+    #[error(
+        "the release of a savepoint was cancelled, so that nobody can tell whether it was kept; everything was rolled back; run the whole unit of work again"
+    )]
+    ReleaseCancelled,
     /// The connection given to `join` is not in a transaction.
     #[error(
         "the connection is not in a transaction, so there is nothing for the events to commit with; begin one and join inside it, or use the queue's own `begin`"

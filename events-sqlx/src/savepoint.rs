@@ -47,13 +47,17 @@ impl<'t, Db: EventDatabase> Savepoint<'t, Db> {
 
     /// Keeps what was written and published: it is the transaction's now.
     ///
+    /// If the future is dropped, nobody can tell whether the writes were kept; the commit of the
+    /// transaction is then an error, and rolls back.
+    ///
     /// # Errors
     /// The transaction was lost, or the connection broke; the savepoint is rolled back.
     pub async fn release(mut self) -> Result<(), QueueError> {
         self.check_still_innermost().await?;
-        Db::TransactionManager::commit(self.transaction.connection())
-            .await
-            .map_err(|error| QueueError::database("release a savepoint", error))?;
+        self.transaction.release_unknown = true;
+        let released = Db::TransactionManager::commit(self.transaction.connection()).await;
+        self.transaction.release_unknown = false;
+        released.map_err(|error| QueueError::database("release a savepoint", error))?;
         self.open = false;
         Ok(())
     }

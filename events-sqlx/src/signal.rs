@@ -29,14 +29,14 @@ impl Signal {
     pub(crate) async fn changed_since(&self, seen: u64) -> u64 {
         loop {
             // Enlisted before the look, so that no change falls between the two.
-            let mut changed = std::pin::pin!(self.changed.notified());
-            changed.as_mut().enable();
+            let mut next = std::pin::pin!(self.changed.notified());
+            next.as_mut().enable();
             let changes = self.changes();
             if changes != seen {
                 return changes;
             }
             let _waiting = Waiting::new(self);
-            changed.await;
+            next.await;
         }
     }
 

@@ -39,6 +39,8 @@ pub struct EventTransaction<Db: EventDatabase> {
     turn: Option<OwnedSemaphorePermit>,
     pending: PendingEvents,
     signal: Arc<Signal>,
+    /// Whether the release of a savepoint was sent whose answer nobody has taken.
+    pub(crate) release_unknown: bool,
 }
 
 const OPEN: &str = "the transaction is open until it is consumed";
@@ -56,15 +58,13 @@ impl<Db: EventDatabase> EventTransaction<Db> {
             turn,
             pending: PendingEvents::new(events),
             signal: signal.clone(),
+            release_unknown: false,
         })
     }
 
     /// The connection, to run statements in this transaction.
-    ///
-    /// # Panics
-    /// Never: the transaction is open until it is consumed.
     pub fn connection(&mut self) -> &mut Db::Connection {
-        self.connection.as_deref_mut().expect(OPEN)
+        &mut *self
     }
 
     /// Commits: what was written, and one task per queued event and subscriber.
@@ -90,7 +90,10 @@ impl<Db: EventDatabase> EventTransaction<Db> {
     }
 
     async fn commit_with(&mut self, tasks: &[events_core::Task]) -> Result<(), QueueError> {
-        let connection = self.connection.as_deref_mut().expect(OPEN);
+        if self.release_unknown {
+            return Err(QueueError::ReleaseCancelled);
+        }
+        let connection = self.connection();
         Db::seal(connection, tasks).await.map_err(|error| {
             match Db::is_lost_transaction(&error) {
                 true => QueueError::TransactionLost,
@@ -121,7 +124,7 @@ impl<Db: EventDatabase> EventTransaction<Db> {
     /// The connection broke; the database rolls back by itself.
     pub async fn rollback(mut self) -> Result<(), QueueError> {
         self.pending.discard();
-        let connection = self.connection.as_deref_mut().expect(OPEN);
+        let connection = self.connection();
         match Db::TransactionManager::rollback(connection).await {
             Ok(()) => {}
             // An error has rolled it back before; the drop takes care of the connection.

@@ -115,8 +115,8 @@ fn dead_letter(found: &SqliteRow) -> Result<DeadLetter, QueueError> {
 async fn retry(inner: Arc<Inner>, task: TaskId) -> Result<bool, QueueError> {
     const STEP: &str = "retry a dead letter";
     let failed = |error| QueueError::database(STEP, error);
-    let mut writer = inner.writer(STEP).await?;
-    let mut transaction = writer.connection.begin_with("BEGIN IMMEDIATE").await.map_err(failed)?;
+    let mut writer = inner.gate.writer(&inner.own, STEP).await?;
+    let mut transaction = writer.begin_with("BEGIN IMMEDIATE").await.map_err(failed)?;
     let inserted = sqlx::query(RETRY_DEAD_LETTER)
         .bind(task.to_bytes().to_vec())
         .bind(inner.events.now().as_micros())
@@ -129,19 +129,20 @@ async fn retry(inner: Arc<Inner>, task: TaskId) -> Result<bool, QueueError> {
         .await
         .map_err(failed)?;
     transaction.commit().await.map_err(failed)?;
-    drop(writer);
+    writer.finish();
     inner.signal.notify();
     Ok(inserted.rows_affected() > 0)
 }
 
 async fn discard(inner: Arc<Inner>, task: TaskId) -> Result<bool, QueueError> {
     const STEP: &str = "discard a dead letter";
-    let mut writer = inner.writer(STEP).await?;
+    let mut writer = inner.gate.writer(&inner.own, STEP).await?;
     let deleted = sqlx::query(DISCARD_DEAD_LETTER)
         .bind(task.to_bytes().to_vec())
-        .execute(&mut *writer.connection)
+        .execute(&mut *writer)
         .await
         .map_err(|error| QueueError::database(STEP, error))?;
+    writer.finish();
     Ok(deleted.rows_affected() > 0)
 }
 
@@ -152,14 +153,15 @@ pub(super) async fn prune(inner: Arc<Inner>) -> Result<u64, QueueError> {
     let before = inner.events.now().before(retention);
     let mut pruned = 0;
     loop {
-        let mut writer = inner.writer(STEP).await?;
+        let mut writer = inner.gate.writer(&inner.own, STEP).await?;
         let deleted = sqlx::query(PRUNE)
             .bind(before.as_micros())
             .bind(PRUNED_AT_ONCE)
-            .execute(&mut *writer.connection)
+            .execute(&mut *writer)
             .await
             .map_err(|error| QueueError::database(STEP, error))?
             .rows_affected();
+        writer.finish();
         pruned += deleted;
         if deleted < u64::from(PRUNED_AT_ONCE) {
             return Ok(pruned);

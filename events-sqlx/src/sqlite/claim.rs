@@ -136,7 +136,7 @@ async fn claim_from(
     tasks: &mut Vec<Lease<SqliteReceipt>>,
 ) -> Result<(), QueueError> {
     let limit = i64::try_from(limit).unwrap_or(i64::MAX);
-    let mut writer = inner.writer("claim tasks").await?;
+    let mut writer = inner.gate.writer(&inner.own, "claim tasks").await?;
     let now = inner.events.now().as_micros();
     let sql = if lanes.len() == 1 { CLAIM_FROM_ONE } else { CLAIM_FROM_MANY };
     let query = sqlx::query(sql).bind(worker.to_bytes().to_vec()).bind(now).bind(limit);
@@ -148,10 +148,10 @@ async fn claim_from(
         }
     };
     let rows = query
-        .fetch_all(&mut *writer.connection)
+        .fetch_all(&mut *writer)
         .await
         .map_err(|error| QueueError::database("claim tasks", error))?;
-    drop(writer);
+    writer.finish();
     for claimed in &rows {
         match row::lease(claimed) {
             Ok(lease) => tasks.push(lease),

@@ -112,14 +112,14 @@ pub(super) async fn heartbeat(
 ) -> Result<Heartbeat, QueueError> {
     const STEP: &str = "write a heartbeat";
     let failed = |error| QueueError::database(STEP, error);
-    let mut writer = inner.writer(STEP).await?;
-    let mut transaction = writer.connection.begin_with("BEGIN IMMEDIATE").await.map_err(failed)?;
+    let mut writer = inner.gate.writer(&inner.own, STEP).await?;
+    let mut transaction = writer.begin_with("BEGIN IMMEDIATE").await.map_err(failed)?;
     // Read once the writer is ours: the wait for it must not make the heartbeat look older.
     let now = inner.events.now();
     let alive = write(&mut transaction, worker, first, now).await.map_err(failed)?;
     let rows = workers(&mut transaction).await?;
     transaction.commit().await.map_err(failed)?;
-    drop(writer);
+    writer.finish();
     if !alive {
         inner.sightings.forget(worker);
         return Ok(Heartbeat::Lost);
@@ -165,12 +165,13 @@ pub(super) async fn workers(
 /// Forgets a worker that ends.
 pub(super) async fn deregister(inner: Arc<Inner>, worker: WorkerId) -> Result<(), QueueError> {
     const STEP: &str = "deregister a worker";
-    let mut writer = inner.writer(STEP).await?;
+    let mut writer = inner.gate.writer(&inner.own, STEP).await?;
     sqlx::query("DELETE FROM events_workers WHERE id = ?1")
         .bind(worker.to_bytes().to_vec())
-        .execute(&mut *writer.connection)
+        .execute(&mut *writer)
         .await
         .map_err(|error| QueueError::database(STEP, error))?;
+    writer.finish();
     inner.sightings.forget(worker);
     Ok(())
 }

@@ -132,7 +132,7 @@ fn json(tasks: &[Task]) -> String {
             headers(&task.headers),
         ])
     });
-    serde_json::Value::from_iter(rows).to_string()
+    rows.collect::<serde_json::Value>().to_string()
 }
 
 /// Asks SQLite itself whether the connection is in a transaction, and opens the savepoint that the

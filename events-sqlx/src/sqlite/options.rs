@@ -82,7 +82,7 @@ impl SqliteQueueOptions {
     }
 
     /// How many connections the application's pool may have, each with a thread. Default 8. The
-    /// queue keeps up to three more for itself, so that readers cannot starve its heartbeats.
+    /// queue keeps up to four more for itself, so that readers cannot starve its heartbeats.
     pub fn max_connections(mut self, connections: u32) -> Self {
         self.max_connections = connections.max(1);
         self

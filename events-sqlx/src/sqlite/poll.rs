@@ -1,11 +1,11 @@
 //! Notices the commits of other processes.
 //!
 //! SQLite tells a connection in a few microseconds, and without a lock, whether somebody else has
-//! committed since it last asked. One connection asks for all clones of the queue, every few
-//! milliseconds and only while somebody waits.
+//! committed since it last asked. One connection asks for all clones of the queue, and only while
+//! somebody waits: every few milliseconds while commits come, less often when it is quiet.
 
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use sqlx::SqlitePool;
 use sqlx::pool::PoolConnection;
@@ -14,9 +14,12 @@ use tokio::task::JoinHandle;
 use super::rescue::jitter;
 use crate::signal::Signal;
 
-/// The mean pause between two looks; each is spread over half of it, so that processes do not look
-/// in step.
-const PAUSE: Duration = Duration::from_millis(5);
+/// The pause between two looks while commits come, and its growth when they do not: a part of the
+/// time since the last one. A look costs some ten microseconds of two threads, so that an idle
+/// worker that looks 20 times a second needs a small part of a percent of a core.
+const SHORTEST_PAUSE: Duration = Duration::from_millis(4);
+const LONGEST_PAUSE: Duration = Duration::from_millis(50);
+const PAUSE_PER_QUIET_TIME: f64 = 0.05;
 
 /// The pause after a look that failed.
 const PAUSE_AFTER_FAILURE: Duration = Duration::from_secs(1);
@@ -45,13 +48,16 @@ impl Drop for Poller {
 
 async fn watch(own: SqlitePool, signal: Arc<Signal>) {
     let mut watcher: Option<(PoolConnection<sqlx::Sqlite>, i64)> = None;
+    let mut quiet_since = Instant::now();
     loop {
         signal.wanted().await;
         match look(&own, &mut watcher).await {
-            Ok(false) => tokio::time::sleep(PAUSE.mul_f64(0.75 + 0.5 * jitter())).await,
-            Ok(true) => {
-                signal.notify();
-                tokio::time::sleep(PAUSE).await;
+            Ok(changed) => {
+                if changed {
+                    signal.notify();
+                    quiet_since = Instant::now();
+                }
+                tokio::time::sleep(pause(quiet_since.elapsed())).await;
             }
             Err(error) => {
                 tracing::warn!(
@@ -63,6 +69,12 @@ async fn watch(own: SqlitePool, signal: Arc<Signal>) {
             }
         }
     }
+}
+
+/// Spread by jitter, so that processes do not look in step.
+fn pause(quiet: Duration) -> Duration {
+    let pause = quiet.mul_f64(PAUSE_PER_QUIET_TIME).clamp(SHORTEST_PAUSE, LONGEST_PAUSE);
+    pause.mul_f64(0.75 + 0.5 * jitter())
 }
 
 /// Whether anybody has committed since the last look; the first look always says so.

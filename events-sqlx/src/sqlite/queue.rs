@@ -9,10 +9,8 @@ use std::time::Duration;
 
 use events_core::session::PendingEvents;
 use events_core::{BrokerError, Events};
-use sqlx::pool::PoolConnection;
 use sqlx::sqlite::SqlitePoolOptions;
 use sqlx::{ConnectOptions, Sqlite, SqliteConnection, SqlitePool};
-use tokio::sync::OwnedSemaphorePermit;
 
 use super::gate::Gate;
 use super::heartbeat::Sightings;
@@ -60,7 +58,7 @@ pub(super) struct Inner {
     pub(super) events: Events,
     /// The application's connections, on which sessions run.
     pub(super) pool: SqlitePool,
-    /// The queue's own: one that writes, one that reads, one that watches for other processes.
+    /// The queue's own: one that writes, one that watches for other processes, two that read.
     pub(super) own: SqlitePool,
     pub(super) gate: Gate,
     pub(super) signal: Arc<Signal>,
@@ -128,7 +126,7 @@ impl SqliteQueue {
     ) -> Result<Self, QueueError> {
         let options = (*pool.connect_options()).clone().disable_statement_logging();
         let own = SqlitePoolOptions::new()
-            .max_connections(3)
+            .max_connections(OWN_CONNECTIONS)
             .test_before_acquire(false)
             .connect_lazy_with(options);
         migrate::migrate(&own, events.now()).await?;
@@ -218,24 +216,10 @@ impl SqliteQueue {
     }
 }
 
+const OWN_CONNECTIONS: u32 = 4;
+
 /// How often the queue's own statements wait for the busy timeout.
 const TRIES: u32 = 3;
-
-/// A connection of the queue's own, with the turn to write.
-pub(super) struct Writer {
-    pub(super) connection: PoolConnection<Sqlite>,
-    _turn: OwnedSemaphorePermit,
-}
-
-impl Inner {
-    /// Waits for the turn to write. `step` completes "the database could not …".
-    pub(super) async fn writer(&self, step: &'static str) -> Result<Writer, QueueError> {
-        let turn = self.gate.enter().await?;
-        let connection =
-            self.own.acquire().await.map_err(|error| QueueError::database(step, error))?;
-        Ok(Writer { connection, _turn: turn })
-    }
-}
 
 impl fmt::Debug for Inner {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -32,38 +32,40 @@ FROM (SELECT value ->> 0 AS seq, value ->> 1 AS fence, value ->> 2 AS due_at, va
     FROM json_each(?1)) AS given
 WHERE events_tasks.seq = given.seq AND events_tasks.fence = given.fence";
 
-/// Rescues on behalf of `rescuer`.
+/// Rescues on behalf of `observer`.
 pub(super) async fn rescue(
     inner: Arc<Inner>,
-    rescuer: WorkerId,
+    observer: WorkerId,
     lease: Duration,
 ) -> Result<Vec<Rescued>, QueueError> {
     const STEP: &str = "rescue tasks";
     let failed = |error| QueueError::database(STEP, error);
-    if !is_needed(&inner, rescuer, lease).await? {
+    if !is_needed(&inner, observer, lease).await? {
         return Ok(Vec::new());
     }
-    let mut writer = inner.writer(STEP).await?;
-    let mut transaction = writer.connection.begin_with("BEGIN IMMEDIATE").await.map_err(failed)?;
+    let mut writer = inner.gate.writer(&inner.own, STEP).await?;
+    let mut transaction = writer.begin_with("BEGIN IMMEDIATE").await.map_err(failed)?;
     let now = inner.events.now();
     let workers = heartbeat::workers(&mut transaction).await?;
     // One that was taken for dead itself has no say.
-    if !workers.iter().any(|row| row.worker == rescuer) {
+    if !workers.iter().any(|row| row.worker == observer) {
+        transaction.rollback().await.map_err(failed)?;
+        writer.finish();
         return Ok(Vec::new());
     }
-    for dead in dead(&inner, rescuer, &workers, now, lease) {
+    for dead in dead(&inner, observer, &workers, now, lease) {
         // The row goes, so that its worker learns at its next heartbeat that it lost its tasks.
         sqlx::query("DELETE FROM events_workers WHERE id = ?1")
             .bind(dead.worker.to_bytes().to_vec())
             .execute(&mut *transaction)
             .await
             .map_err(failed)?;
-        tracing::warn!(worker = %dead.worker, last_heartbeat = %dead.heartbeat_at, rescuer = %rescuer,
+        tracing::warn!(worker = %dead.worker, last_heartbeat = %dead.heartbeat_at, observer = %observer,
             "worker is silent for longer than its lease and was taken for dead");
     }
     let rescued = offer_again(&inner, &mut transaction, now).await?;
     transaction.commit().await.map_err(failed)?;
-    drop(writer);
+    writer.finish();
     if !rescued.is_empty() {
         inner.signal.notify();
     }
@@ -71,11 +73,11 @@ pub(super) async fn rescue(
 }
 
 /// Looks before it takes the lock: there is rarely anything to rescue.
-async fn is_needed(inner: &Inner, rescuer: WorkerId, lease: Duration) -> Result<bool, QueueError> {
+async fn is_needed(inner: &Inner, observer: WorkerId, lease: Duration) -> Result<bool, QueueError> {
     let failed = |error| QueueError::database("look for dead workers", error);
     let mut connection = inner.own.acquire().await.map_err(failed)?;
     let workers = heartbeat::workers(&mut connection).await?;
-    if !dead(inner, rescuer, &workers, inner.events.now(), lease).is_empty() {
+    if !dead(inner, observer, &workers, inner.events.now(), lease).is_empty() {
         return Ok(true);
     }
     let orphan = sqlx::query(ORPHANS).fetch_optional(&mut *connection).await.map_err(failed)?;
@@ -84,13 +86,13 @@ async fn is_needed(inner: &Inner, rescuer: WorkerId, lease: Duration) -> Result<
 
 fn dead(
     inner: &Inner,
-    rescuer: WorkerId,
+    observer: WorkerId,
     workers: &[WorkerRow],
     now: Timestamp,
     lease: Duration,
 ) -> Vec<WorkerRow> {
-    let others = workers.iter().filter(|row| row.worker != rescuer);
-    others.filter(|row| inner.sightings.is_dead(rescuer, row, now, lease)).copied().collect()
+    let others = workers.iter().filter(|row| row.worker != observer);
+    others.filter(|row| inner.sightings.is_dead(observer, row, now, lease)).copied().collect()
 }
 
 async fn offer_again(

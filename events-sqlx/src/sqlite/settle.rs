@@ -4,13 +4,14 @@
 //! whose worker was taken for dead, changes nothing.
 
 use std::collections::HashSet;
+use std::fmt::{self, Write};
 use std::sync::Arc;
 use std::time::Duration;
 
 use events_core::broker::{AttemptError, Lease, Settlement};
 use events_core::lifecycle::Next;
 use events_core::{Timestamp, WorkerId};
-use serde_json::{Value, json};
+use serde_json::json;
 use sqlx::{Connection, SqliteConnection};
 
 use super::queue::Inner;
@@ -73,30 +74,57 @@ const BURY: &str = concat!(
     held!()
 );
 
-/// A batch, sorted by where its tasks go: each an array of arrays for one statement.
+/// A batch, sorted by where its tasks go.
 #[derive(Default)]
 struct Batch {
-    complete: Vec<Value>,
-    retry: Vec<Value>,
-    release: Vec<Value>,
-    bury: Vec<Value>,
+    complete: Given,
+    retry: Given,
+    release: Given,
+    bury: Given,
+}
+
+/// What one statement is given: a JSON array of arrays, written as it grows.
+#[derive(Default)]
+struct Given(String);
+
+impl Given {
+    fn push(&mut self, row: fmt::Arguments<'_>) {
+        self.0.push(if self.0.is_empty() { '[' } else { ',' });
+        self.0.write_fmt(row).expect("writing to a string cannot fail");
+    }
+
+    fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    fn json(&self) -> String {
+        format!("{}]", self.0)
+    }
 }
 
 impl Batch {
     fn of(settlements: &[Settlement<SqliteReceipt>], now: Timestamp) -> Self {
         let mut batch = Self::default();
         for Settlement { receipt: SqliteReceipt { seq, fence }, attempt, next } in settlements {
-            let error = |error: &str| json!(AttemptError::new(*attempt, now, error)).to_string();
+            // JSON in a JSON text: the column keeps it as it is.
+            let error =
+                |error: &str| json!(json!(AttemptError::new(*attempt, now, error)).to_string());
             match next {
-                Next::Complete => batch.complete.push(json!([seq, fence])),
+                Next::Complete => batch.complete.push(format_args!("[{seq},{fence}]")),
                 Next::Retry { after, error: text } => {
-                    batch.retry.push(json!([seq, fence, (now + *after).as_micros(), error(text)]));
+                    let (due, error) = ((now + *after).as_micros(), error(text));
+                    batch.retry.push(format_args!("[{seq},{fence},{due},{error}]"));
+                }
+                Next::Release { after } if after.is_zero() => {
+                    batch.release.push(format_args!("[{seq},{fence},null]"));
                 }
                 Next::Release { after } => {
-                    let due = (*after > Duration::ZERO).then(|| (now + *after).as_micros());
-                    batch.release.push(json!([seq, fence, due]));
+                    let due = (now + *after).as_micros();
+                    batch.release.push(format_args!("[{seq},{fence},{due}]"));
                 }
-                Next::Bury { error: text } => batch.bury.push(json!([seq, fence, error(text)])),
+                Next::Bury { error: text } => {
+                    batch.bury.push(format_args!("[{seq},{fence},{}]", error(text)));
+                }
             }
         }
         batch
@@ -122,21 +150,20 @@ pub(super) async fn settle(
     let now = inner.events.now();
     let batch = Batch::of(&settlements, now);
     let retain = inner.events.settings().retain_completed.is_some();
-    let mut writer = inner.writer(STEP).await?;
+    let mut writer = inner.gate.writer(&inner.own, STEP).await?;
     let mut settled = HashSet::new();
     if batch.only_completes() && !retain {
-        apply(&mut writer.connection, COMPLETE, &batch.complete, worker, &mut settled)
+        apply(&mut writer, COMPLETE, &batch.complete, worker, &mut settled)
             .await
             .map_err(failed)?;
     } else {
-        let mut transaction =
-            writer.connection.begin_with("BEGIN IMMEDIATE").await.map_err(failed)?;
+        let mut transaction = writer.begin_with("BEGIN IMMEDIATE").await.map_err(failed)?;
         record(&mut transaction, &batch, retain, worker, now, &mut settled)
             .await
             .map_err(failed)?;
         transaction.commit().await.map_err(failed)?;
     }
-    drop(writer);
+    writer.finish();
     if !batch.only_completes() {
         inner.signal.notify();
     }
@@ -166,7 +193,7 @@ async fn record(
 async fn apply(
     connection: &mut SqliteConnection,
     sql: &'static str,
-    given: &[Value],
+    given: &Given,
     worker: WorkerId,
     settled: &mut HashSet<i64>,
 ) -> Result<(), sqlx::Error> {
@@ -174,7 +201,7 @@ async fn apply(
         return Ok(());
     }
     let seqs: Vec<i64> = sqlx::query_scalar(sql)
-        .bind(json!(given).to_string())
+        .bind(given.json())
         .bind(worker.to_bytes().to_vec())
         .fetch_all(connection)
         .await?;
@@ -186,7 +213,7 @@ async fn apply(
 async fn copy(
     connection: &mut SqliteConnection,
     sql: &'static str,
-    given: &[Value],
+    given: &Given,
     worker: WorkerId,
     now: Timestamp,
 ) -> Result<(), sqlx::Error> {
@@ -194,7 +221,7 @@ async fn copy(
         return Ok(());
     }
     sqlx::query(sql)
-        .bind(json!(given).to_string())
+        .bind(given.json())
         .bind(worker.to_bytes().to_vec())
         .bind(now.as_micros())
         .execute(connection)
@@ -210,8 +237,9 @@ pub(super) async fn complete_in(
     retain: bool,
     now: Timestamp,
 ) -> Result<bool, sqlx::Error> {
-    let given = [json!([receipt.seq, receipt.fence])];
     if retain {
+        let mut given = Given::default();
+        given.push(format_args!("[{},{}]", receipt.seq, receipt.fence));
         copy(connection, ARCHIVE, &given, worker, now).await?;
     }
     let deleted =
