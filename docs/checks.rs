@@ -172,7 +172,7 @@ fn every_promise_of_the_readme_names_tests_that_exist() {
         .take_while(|line| line.starts_with('|'))
         .collect();
     assert!(promises.len() > 10, "the table has {} promises", promises.len());
-    let tests: String = ["tests", "events-testing/src/contract"]
+    let tests: String = ["tests", "events-testing/src/contract", "events-sqlx/tests"]
         .iter()
         .flat_map(|folder| files(&root().join(folder), "rs"))
         .map(|path| read(&path))
