@@ -107,6 +107,8 @@ macro_rules! broker_contract {
             liveness: silent_worker_loses_its_tasks,
             liveness: rescue_costs_the_attempt,
             liveness: repeated_rescue_waits_longer,
+            liveness: clock_that_jumps_ahead_takes_nobody_for_dead,
+            liveness: clock_that_jumps_back_hides_no_dead_worker,
             liveness: worker_taken_for_dead_is_told_and_cannot_claim,
             liveness: outcome_of_a_rescued_task_is_refused,
             liveness: deregistered_workers_tasks_are_offered_again,

@@ -23,7 +23,8 @@ impl Broker for MemoryQueue {
     }
 
     async fn heartbeat(&self, worker: WorkerId, first: bool) -> Result<Heartbeat, BrokerError> {
-        Ok(match self.store().heartbeat(worker, first, self.events.now()) {
+        let lease = self.events.settings().lease;
+        Ok(match self.store().heartbeat(worker, first, lease, self.events.now()) {
             true => Heartbeat::Alive,
             false => Heartbeat::Lost,
         })
@@ -76,13 +77,9 @@ impl Broker for MemoryQueue {
         Ok(held.then(|| MemorySession::new(self.clone(), Some((worker, *receipt)))))
     }
 
-    async fn rescue(
-        &self,
-        _worker: WorkerId,
-        lease: Duration,
-    ) -> Result<Vec<Rescued>, BrokerError> {
+    async fn rescue(&self, worker: WorkerId, lease: Duration) -> Result<Vec<Rescued>, BrokerError> {
         let backoff = self.events.settings().backoff();
-        let rescued = self.store().rescue(lease, &backoff, self.events.now());
+        let rescued = self.store().rescue(worker, lease, &backoff, self.events.now());
         if !rescued.is_empty() {
             self.shared.arrived.notify_waiters();
         }

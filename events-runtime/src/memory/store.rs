@@ -40,7 +40,32 @@ pub(super) struct Store {
     /// Waiting tasks, by priority and queue, then due time and age.
     lanes: BTreeMap<(i16, Name), BTreeSet<(Timestamp, u64)>>,
     dead: BTreeMap<(Timestamp, TaskId), DeadLetter>,
-    heartbeats: HashMap<WorkerId, Timestamp>,
+    workers: HashMap<WorkerId, Heartbeats>,
+}
+
+/// The heartbeats of one worker, and how long others have seen the last.
+#[derive(Debug, Clone, Copy)]
+struct Heartbeats {
+    last: Timestamp,
+    count: u64,
+    /// The count at the last look, and since when it is that.
+    seen: (u64, Timestamp),
+}
+
+impl Heartbeats {
+    fn look_afresh(&mut self, now: Timestamp) {
+        self.seen = (self.count, now);
+    }
+
+    /// Whether the worker is dead. The clock may have jumped, so its last heartbeat must not only
+    /// be old but have been looked at twice, apart enough that a live worker had written another.
+    fn are_over(&mut self, lease: Duration, now: Timestamp) -> bool {
+        if self.seen.0 != self.count || now < self.seen.1 {
+            self.look_afresh(now);
+        }
+        let watched = now.since(self.seen.1);
+        watched > lease || (now.since(self.last) > lease && watched >= lease / 3)
+    }
 }
 
 impl Store {
@@ -64,20 +89,34 @@ impl Store {
         self.lanes.entry(lane).or_default().insert((task.due_at, sequence));
     }
 
-    pub(super) fn heartbeat(&mut self, worker: WorkerId, first: bool, now: Timestamp) -> bool {
+    pub(super) fn heartbeat(
+        &mut self,
+        worker: WorkerId,
+        first: bool,
+        lease: Duration,
+        now: Timestamp,
+    ) -> bool {
         if first {
-            self.heartbeats.insert(worker, now);
+            self.workers.insert(worker, Heartbeats { last: now, count: 0, seen: (0, now) });
             return true;
         }
-        self.heartbeats.get_mut(&worker).map(|beat| *beat = now).is_some()
+        let Some(beats) = self.workers.get_mut(&worker) else { return false };
+        let late = now.since(beats.last) > lease;
+        beats.last = now;
+        beats.count += 1;
+        if late {
+            // Who is late itself, or whose clock has jumped, draws no conclusion from before.
+            self.workers.values_mut().for_each(|beats| beats.look_afresh(now));
+        }
+        true
     }
 
     pub(super) fn deregister(&mut self, worker: WorkerId) {
-        self.heartbeats.remove(&worker);
+        self.workers.remove(&worker);
     }
 
     pub(super) fn is_registered(&self, worker: WorkerId) -> bool {
-        self.heartbeats.contains_key(&worker)
+        self.workers.contains_key(&worker)
     }
 
     pub(super) fn claim(
@@ -211,17 +250,18 @@ impl Store {
 
     pub(super) fn rescue(
         &mut self,
+        observer: WorkerId,
         lease: Duration,
         backoff: &RetryBackoff,
         now: Timestamp,
     ) -> Vec<Rescued> {
-        self.heartbeats.retain(|_, beat| now.since(*beat) <= lease);
+        self.workers.retain(|worker, beats| *worker == observer || !beats.are_over(lease, now));
         let orphans: Vec<_> = self
             .tasks
             .iter()
             .filter_map(|(sequence, stored)| {
                 let holder = stored.holder.as_ref()?;
-                let dead = !self.heartbeats.contains_key(&holder.worker);
+                let dead = !self.workers.contains_key(&holder.worker);
                 (dead && !holder.in_transaction).then_some((*sequence, holder.worker))
             })
             .collect();

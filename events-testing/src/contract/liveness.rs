@@ -79,6 +79,34 @@ pub async fn repeated_rescue_waits_longer<H: Harness>() {
     assert!(due.since(before) > Duration::from_secs(16), "{due} {before}");
 }
 
+/// Everybody's heartbeat looks old then, until they write the next.
+pub async fn clock_that_jumps_ahead_takes_nobody_for_dead<H: Harness>() {
+    let world = World::<H>::start().await;
+    world.publish(Single { number: 1 }).await;
+    let (holder, other) = (world.worker().await, world.worker().await);
+    let lease = world.claim_one(holder).await;
+    for jump in [Duration::from_hours(24), LEASE * 3, LEASE + Duration::from_secs(1)] {
+        world.clock.advance(jump);
+        // The observer beats first, and looks at once; the holder is a moment later.
+        world.broker().heartbeat(other, false).await.expect("beats");
+        assert_eq!(world.broker().rescue(other, LEASE).await.expect("looks"), []);
+        world.broker().heartbeat(holder, false).await.expect("beats");
+        assert_eq!(world.broker().rescue(other, LEASE).await.expect("looks"), []);
+    }
+    assert!(world.settle(holder, &lease, Next::Complete).await);
+}
+
+/// The dead worker's heartbeat then lies in the future.
+pub async fn clock_that_jumps_back_hides_no_dead_worker<H: Harness>() {
+    let world = World::<H>::start().await;
+    world.publish(Single { number: 1 }).await;
+    let (dead, survivor) = (world.worker().await, world.worker().await);
+    world.claim_one(dead).await;
+    world.outlive(survivor, LEASE / 3).await;
+    world.clock.set(world.events.now().before(Duration::from_hours(24)));
+    assert_eq!(world.outlive(survivor, LEASE * 2).await.len(), 1);
+}
+
 /// It must not go on under leases that others have.
 pub async fn worker_taken_for_dead_is_told_and_cannot_claim<H: Harness>() {
     let world = World::<H>::start().await;
