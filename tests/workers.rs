@@ -8,7 +8,8 @@ use events_core::broker::{Admin, Broker, Heartbeat};
 use events_core::extract::States;
 use events_core::prelude::*;
 use events_core::unchecked;
-use events_runtime::{MemoryQueue, Worker};
+use events_runtime::{MemoryQueue, MemorySession, Worker};
+use events_testing::ManualClock;
 use events_testing::faults::{Fault, FaultyBroker};
 use tokio::sync::{Notify, Semaphore, oneshot};
 
@@ -255,6 +256,43 @@ async fn worker_that_crashes_before_it_settles_has_its_task_run_again() {
     work_until_drained(build(), &queue).await;
     crashed.abort();
     assert_eq!(seen.all(), [0, 0], "at least once");
+}
+
+#[subscribes_to(Queued, freshness_only)]
+async fn in_transaction(
+    event: Queued,
+    _transaction: &mut MemorySession,
+    State(seen): State<Seen<u32>>,
+) {
+    seen.push(event.number);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn transaction_that_cannot_begin_puts_the_task_back() {
+    for fault in [Fault::FailBegin, Fault::PanicInBegin] {
+        let clock = ManualClock::new();
+        let registry = Registry::builder().subscriber::<in_transaction>().build().unwrap();
+        let events = Events::builder().registry(registry).clock(clock.clone()).build().unwrap();
+        let queue = FaultyBroker::new(MemoryQueue::new(&events));
+        queue.faults().inject(fault);
+        publish(queue.inner(), 0..1).await;
+        let seen = Seen::<u32>::default();
+        let worker = Worker::builder(&events, queue.clone()).state(seen.clone()).build().unwrap();
+        let statistics = worker.statistics();
+        let admin = queue.clone();
+        let done = async move {
+            while statistics.released() == 0 {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+            assert_eq!(admin.counts().await.unwrap().scheduled, 1, "not at once");
+            clock.advance(Duration::from_mins(1));
+            while statistics.completed() == 0 {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+        };
+        worker.run_until(done).await.unwrap();
+        assert_eq!(seen.all(), [0]);
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

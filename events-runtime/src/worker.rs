@@ -4,6 +4,7 @@ mod builder;
 mod feed;
 
 use std::future::Future;
+use std::panic::AssertUnwindSafe;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,6 +14,7 @@ use events_core::context::Cancellation;
 use events_core::event::WorkerId;
 use events_core::lifecycle::Next;
 use events_core::subscriber::Subscriber;
+use futures_util::FutureExt;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
@@ -30,6 +32,9 @@ const POLL: Duration = Duration::from_secs(1);
 
 /// After a claim that failed.
 const CLAIM_RETRY: Duration = Duration::from_millis(250);
+
+/// Before a task is offered again whose execution panicked outside its handler.
+const AFTER_PANIC: Duration = Duration::from_secs(5);
 
 /// How long handlers that were told to stop, and the last outcomes, are waited for at shutdown.
 const LAST_WORDS: Duration = Duration::from_secs(5);
@@ -328,7 +333,21 @@ async fn run_handler<B: Broker>(
         true => stop,
         false => lost,
     };
-    let execution = executor.execute(worker, lease, &interrupt).await;
+    // The handler's own panics are outcomes. One of the broker's must not leave a lease behind that
+    // a live worker holds and nobody executes.
+    let unfinished = Settlement {
+        receipt: lease.receipt.clone(),
+        attempt: lease.attempt,
+        next: Next::Release { after: AFTER_PANIC },
+    };
+    let execution = AssertUnwindSafe(executor.execute(worker, lease, &interrupt)).catch_unwind();
+    let Ok(execution) = execution.await else {
+        tracing::error!(
+            "the execution of a task panicked outside its handler; the task is put back"
+        );
+        outcomes.send((worker, unfinished)).await.ok();
+        return;
+    };
     match execution.settlement {
         Some(settlement) => {
             // The receiver is gone only when the worker was dropped.

@@ -34,6 +34,8 @@ pub enum Fault {
     FailSettle,
     /// The next task transaction cannot begin.
     FailBegin,
+    /// The broker panics when the next task transaction begins.
+    PanicInBegin,
     /// The next heartbeat fails.
     FailHeartbeat,
     /// The worker that settles next dies before it does: nothing it says arrives any more.
@@ -177,6 +179,7 @@ impl<B: Broker> Broker for FaultyBroker<B> {
         const ACTION: &str = "begin the task's transaction";
         self.faults.alive(worker, ACTION)?;
         self.faults.fail(Fault::FailBegin, ACTION)?;
+        assert!(!self.faults.strikes(Fault::PanicInBegin), "a panic was injected");
         self.inner.begin_task(worker, receipt).await
     }
 
