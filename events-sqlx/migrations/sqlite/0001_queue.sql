@@ -24,7 +24,8 @@ CREATE TABLE events_tasks (
 ) STRICT;
 
 -- A claim reads the head of a lane here, however long the lane is. `seq`, the row id, ends it.
-CREATE INDEX events_tasks_waiting ON events_tasks (queue, priority, due_at)
+-- `leased_by` is always NULL in it; as a column it lets counts read the index alone.
+CREATE INDEX events_tasks_waiting ON events_tasks (leased_by, queue, priority, due_at)
     WHERE leased_by IS NULL;
 
 -- A rescue finds the tasks of a dead worker here.

@@ -19,8 +19,8 @@ macro_rules! claim {
             WHERE seq IN (",
             $heads,
             ") AND EXISTS (SELECT 1 FROM events_workers WHERE id = ?1)
-            RETURNING seq, fence, attempt, task_id, event_id, event, name, queue, priority,
-                due_at, published_at, payload, headers"
+            RETURNING ",
+            row::lease_columns!()
         )
     };
 }
@@ -36,10 +36,10 @@ pub(super) const CLAIM_FROM_ONE: &str = claim!(
 pub(super) const CLAIM_FROM_MANY: &str = claim!(
     "SELECT due.seq FROM json_each(?4) AS lane CROSS JOIN events_tasks AS due
     WHERE due.seq IN (
-        SELECT head.seq FROM events_tasks AS head INDEXED BY events_tasks_waiting
-        WHERE head.leased_by IS NULL AND head.queue = lane.value ->> 0
-            AND head.priority = lane.value ->> 1 AND head.due_at <= ?2
-        ORDER BY head.due_at, head.seq LIMIT ?3)
+        SELECT next.seq FROM events_tasks AS next INDEXED BY events_tasks_waiting
+        WHERE next.leased_by IS NULL AND next.queue = lane.value ->> 0
+            AND next.priority = lane.value ->> 1 AND next.due_at <= ?2
+        ORDER BY next.due_at, next.seq LIMIT ?3)
     ORDER BY due.priority, due.due_at, due.seq LIMIT ?3"
 );
 

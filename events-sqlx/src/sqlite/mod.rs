@@ -9,6 +9,8 @@ mod insert;
 mod lanes;
 mod migrate;
 mod options;
+#[cfg(test)]
+mod plans;
 mod poll;
 mod queue;
 mod rescue;

@@ -24,7 +24,7 @@ WHERE task.leased_by IS NOT NULL
     AND NOT EXISTS (SELECT 1 FROM events_workers WHERE id = task.leased_by)";
 
 /// Given: seq, fence, due at (NULL for at once, which keeps the place), and the error as JSON.
-const OFFER_AGAIN: &str = "
+pub(super) const OFFER_AGAIN: &str = "
 UPDATE events_tasks
 SET leased_by = NULL, due_at = coalesce(given.due_at, events_tasks.due_at),
     errors = json_insert(coalesce(errors, '[]'), '$[#]', json(given.error))

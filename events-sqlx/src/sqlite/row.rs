@@ -1,5 +1,6 @@
 //! Rows read back.
 
+use std::array::TryFromSliceError;
 use std::sync::Arc;
 
 use events_core::broker::{AttemptError, Lease};
@@ -32,9 +33,7 @@ fn unreadable(column: &'static str) -> impl Fn(BoxError) -> QueueError {
 /// A column of 16 bytes.
 pub(super) fn id(row: &SqliteRow, column: &'static str) -> Result<[u8; 16], QueueError> {
     let bytes: &[u8] = get(row, column)?;
-    bytes
-        .try_into()
-        .map_err(|error: std::array::TryFromSliceError| unreadable(column)(error.into()))
+    bytes.try_into().map_err(|error: TryFromSliceError| unreadable(column)(error.into()))
 }
 
 pub(super) fn timestamp(row: &SqliteRow, column: &'static str) -> Result<Timestamp, QueueError> {
@@ -52,23 +51,46 @@ pub(super) fn errors(row: &SqliteRow) -> Result<Vec<AttemptError>, QueueError> {
     serde_json::from_str(get(row, "errors")?).map_err(|error| unreadable("errors")(error.into()))
 }
 
-/// A claimed task, with its place in the order of publishing.
-pub(super) fn lease(row: &SqliteRow) -> Result<Lease<SqliteReceipt>, QueueError> {
-    let text = |column| get::<String>(row, column);
+/// The columns that [`lease`] reads, by position: this is read most of all.
+macro_rules! lease_columns {
+    () => {
+        "seq, fence, attempt, task_id, event_id, event, name, queue, priority, due_at,
+            published_at, payload, headers"
+    };
+}
+pub(super) use lease_columns;
+
+fn invalid(error: TryFromSliceError) -> BoxError {
+    error.into()
+}
+
+/// A claimed task, from [`lease_columns`].
+pub(super) fn lease(row: &SqliteRow) -> Result<Lease<SqliteReceipt>, sqlx::Error> {
+    let id = |index| {
+        let bytes: &[u8] = row.try_get(index)?;
+        bytes.try_into().map_err(|error| sqlx::Error::Decode(invalid(error)))
+    };
+    let text = |index| row.try_get::<String, usize>(index);
+    let headers: Option<&str> = row.try_get(12)?;
     Ok(Lease {
-        receipt: SqliteReceipt { seq: get(row, "seq")?, fence: get(row, "fence")? },
-        attempt: get(row, "attempt")?,
+        receipt: SqliteReceipt { seq: row.try_get(0)?, fence: row.try_get(1)? },
+        attempt: row.try_get(2)?,
         task: Task {
-            id: TaskId::from_bytes(id(row, "task_id")?),
-            event_id: EventId::from_bytes(id(row, "event_id")?),
-            event: text("event")?.into(),
-            name: text("name")?.into(),
-            queue: text("queue")?.into(),
-            priority: get(row, "priority")?,
-            payload: Arc::from(get::<&str>(row, "payload")?),
-            headers: headers(row)?,
-            published_at: timestamp(row, "published_at")?,
-            due_at: timestamp(row, "due_at")?,
+            id: TaskId::from_bytes(id(3)?),
+            event_id: EventId::from_bytes(id(4)?),
+            event: text(5)?.into(),
+            name: text(6)?.into(),
+            queue: text(7)?.into(),
+            priority: row.try_get(8)?,
+            due_at: Timestamp::from_micros(row.try_get(9)?),
+            published_at: Timestamp::from_micros(row.try_get(10)?),
+            payload: Arc::from(row.try_get::<&str, _>(11)?),
+            headers: match headers {
+                None => Headers::new(),
+                Some(json) => {
+                    Headers::from_json(json).map_err(|error| sqlx::Error::Decode(error.into()))?
+                }
+            },
         },
     })
 }

@@ -61,12 +61,12 @@ async fn a_claim_tells_when_the_next_task_is_due() {
     let worker = fixture.worker().await;
     fixture.publish(1).await;
     let receipt = fixture.claim(worker, 1).await.tasks[0].receipt;
-    let next = Next::Release { after: Duration::from_secs(60) };
+    let next = Next::Release { after: Duration::from_mins(1) };
     assert!(fixture.settle(worker, receipt, 1, next).await);
     let idle = fixture.claim(worker, 1).await;
     assert!(idle.tasks.is_empty());
-    assert_eq!(idle.next_due, Some(fixture.events.now() + Duration::from_secs(60)));
-    fixture.clock.advance(Duration::from_secs(60));
+    assert_eq!(idle.next_due, Some(fixture.events.now() + Duration::from_mins(1)));
+    fixture.clock.advance(Duration::from_mins(1));
     assert_eq!(fixture.claim(worker, 1).await.tasks.len(), 1);
 }
 

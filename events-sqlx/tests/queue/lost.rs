@@ -108,7 +108,7 @@ async fn a_full_disk_at_the_commit_loses_nothing_and_says_so() {
     let fixture = Fixture::new().await;
     let options = SqliteQueueOptions::new().max_connections(1);
     let queue = options.open(fixture.path(), &fixture.events).await.unwrap();
-    limit(&mut *queue.pool().acquire().await.unwrap(), 30).await;
+    limit(&mut queue.pool().acquire().await.unwrap(), 30).await;
     let mut committed = 0;
     let error = loop {
         let mut session = queue.begin().await.unwrap();

@@ -1,0 +1,72 @@
+//! How SQLite executes the statements: never by reading the backlog.
+
+use events_core::Events;
+use sqlx::Row;
+
+use super::{SqliteQueue, admin, claim, lanes, rescue, settle};
+
+/// What `EXPLAIN QUERY PLAN` says, with and without statistics.
+async fn plans(sql: &'static str) -> Vec<String> {
+    let directory = tempfile::tempdir().unwrap();
+    let events = Events::builder().build().unwrap();
+    let queue = SqliteQueue::open(directory.path().join("app.db"), &events).await.unwrap();
+    let mut plans = Vec::new();
+    for prepare in ["SELECT 1", "ANALYZE"] {
+        sqlx::raw_sql(prepare).execute(queue.pool()).await.unwrap();
+        let explain = sqlx::AssertSqlSafe(format!("EXPLAIN QUERY PLAN {sql}"));
+        let rows = sqlx::query(explain).fetch_all(queue.pool()).await.unwrap();
+        let steps: Vec<String> = rows.iter().map(|row| row.get("detail")).collect();
+        plans.push(steps.join("\n"));
+    }
+    plans
+}
+
+/// The steps of all plans that read something from end to end, or sort.
+async fn costly(sql: &'static str) -> Vec<String> {
+    let plans = plans(sql).await.join("\n");
+    let steps = plans.lines().filter(|step| step.starts_with("SCAN") || step.contains("TEMP"));
+    steps.map(str::to_owned).collect()
+}
+
+#[tokio::test]
+async fn a_claim_from_one_lane_seeks_and_never_sorts() {
+    assert_eq!(costly(claim::CLAIM_FROM_ONE).await, [""; 0]);
+    for plan in plans(claim::CLAIM_FROM_ONE).await {
+        assert!(plan.contains("(leased_by=? AND queue=? AND priority=? AND due_at<?)"), "{plan}");
+    }
+}
+
+#[tokio::test]
+async fn a_claim_from_many_lanes_seeks_in_each_and_sorts_only_what_it_found() {
+    let each = ["SCAN lane VIRTUAL TABLE INDEX 1:", "USE TEMP B-TREE FOR ORDER BY"];
+    assert_eq!(costly(claim::CLAIM_FROM_MANY).await, [each, each].concat());
+    for plan in plans(claim::CLAIM_FROM_MANY).await {
+        assert!(plan.contains("(leased_by=? AND queue=? AND priority=? AND due_at<?)"), "{plan}");
+    }
+}
+
+#[tokio::test]
+async fn a_look_for_lanes_jumps_from_head_to_head() {
+    for plan in plans(lanes::SCAN).await {
+        assert!(plan.contains("(leased_by=? AND (queue,priority)>(?,?))"), "{plan}");
+        assert!(!plan.contains("SCAN events_tasks") && !plan.contains("SCAN next"), "{plan}");
+    }
+}
+
+#[tokio::test]
+async fn settling_and_rescuing_look_up_only_the_tasks_they_are_given() {
+    for sql in [settle::COMPLETE, settle::RETRY, settle::RELEASE] {
+        assert_eq!(costly(sql).await, ["SCAN given VIRTUAL TABLE INDEX 1:"; 2], "{sql}");
+    }
+    assert_eq!(costly(rescue::OFFER_AGAIN).await, ["SCAN json_each VIRTUAL TABLE INDEX 1:"; 2]);
+    assert_eq!(costly(rescue::ORPHANS).await, [""; 0]);
+}
+
+#[tokio::test]
+async fn counts_read_indexes_and_no_task() {
+    for plan in plans(admin::COUNTS).await {
+        for step in plan.lines().filter(|step| step.contains("events_")) {
+            assert!(step.contains("COVERING INDEX"), "{plan}");
+        }
+    }
+}
