@@ -229,7 +229,7 @@ fn work(database: &Path) -> Ended {
 }
 
 fn runtime() -> io::Result<tokio::runtime::Runtime> {
-    tokio::runtime::Builder::new_multi_thread().enable_all().build()
+    tokio::runtime::Builder::new_current_thread().enable_all().build()
 }
 
 /// Writes to standard output. That the reader has seen enough is no failure.

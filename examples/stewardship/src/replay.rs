@@ -18,7 +18,7 @@ use std::time::{Duration, Instant};
 
 use events_core::{Admin, BrokerError, Events, StartError};
 use events_runtime::WorkerError;
-use events_sqlx::{QueueError, SqliteQueue};
+use events_sqlx::{QueueError, SqliteQueue, SqliteQueueOptions};
 
 use crate::change_log::lines::Lines;
 use crate::generate;
@@ -167,7 +167,9 @@ pub async fn run(options: &Options, measured: &Measured) -> Result<Report, Repla
 /// The program is wired wrongly, or the database cannot be used.
 pub async fn open_database(path: &Path) -> Result<(Events, SqliteQueue), ReplayError> {
     let events = Events::builder().settings(settings::settings()).build()?;
-    let queue = SqliteQueue::open(path, &events)
+    let queue = SqliteQueueOptions::new()
+        .max_connections(settings::CONNECTIONS)
+        .open(path, &events)
         .await
         .map_err(|source| ReplayError::Open { path: path.to_owned(), source })?;
     schema::create(queue.pool()).await.map_err(ReplayError::Schema)?;

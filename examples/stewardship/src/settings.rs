@@ -8,6 +8,10 @@ use events_core::EventSettings;
 /// more would only wait.
 pub const CONCURRENCY: usize = 4;
 
+/// How many connections the application and its handlers share. They write in turn anyway, and a
+/// connection that nobody writes beside keeps its cache of pages warm.
+pub const CONNECTIONS: u32 = 1;
+
 /// The settings of the application and of its workers.
 #[must_use]
 pub fn settings() -> EventSettings {
@@ -15,7 +19,7 @@ pub fn settings() -> EventSettings {
         default_queue: "stewardship".into(),
         // A killed worker's tasks are taken over after so long: a run of seconds should not wait
         // for the default of a quarter of a minute.
-        lease: Duration::from_secs(3),
+        lease: Duration::from_secs(5),
         ..EventSettings::default()
     }
 }

@@ -15,7 +15,10 @@ pub async fn link(
     connection_config_id: &str,
 ) -> Result<(), StoreError> {
     const INSERT: &str = "INSERT INTO system_connection_config_links
-        (system_id, connection_config_id) VALUES (?, ?) ON CONFLICT DO NOTHING";
+        (system_id, connection_config_id)
+        SELECT systems.id, connection_configs.id FROM systems, connection_configs
+        WHERE systems.id = ? AND connection_configs.id = ?
+        ON CONFLICT DO NOTHING";
     change(session, INSERT, system_id, connection_config_id, ADDED).await
 }
 
@@ -41,22 +44,23 @@ async fn change(
     connection_config_id: &str,
     change: &str,
 ) -> Result<(), StoreError> {
-    Thing::System.require(session, system_id).await?;
-    Thing::Connection.require(session, connection_config_id).await?;
     let changed = sqlx::query(statement)
         .bind(system_id)
         .bind(connection_config_id)
         .execute(&mut **session)
         .await?;
-    if changed.rows_affected() > 0 {
-        publish_after_commit(
-            session,
-            SystemConnectionLinkChanged {
-                system_id: system_id.to_owned(),
-                connection_config_id: connection_config_id.to_owned(),
-                change: change.to_owned(),
-            },
-        )?;
+    if changed.rows_affected() == 0 {
+        // It is so already, unless something is unknown.
+        Thing::System.require(session, system_id).await?;
+        return Thing::Connection.require(session, connection_config_id).await;
     }
+    publish_after_commit(
+        session,
+        SystemConnectionLinkChanged {
+            system_id: system_id.to_owned(),
+            connection_config_id: connection_config_id.to_owned(),
+            change: change.to_owned(),
+        },
+    )?;
     Ok(())
 }

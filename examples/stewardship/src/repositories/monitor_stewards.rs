@@ -13,7 +13,9 @@ pub async fn add_explicit(
 ) -> Result<(), StoreError> {
     const INSERT: &str = "INSERT INTO monitor_stewards
         (monitor_config_key, user_id, source, source_system_id)
-        VALUES (?, ?, 'explicit', NULL) ON CONFLICT DO NOTHING";
+        SELECT monitor_configs.key, users.id, 'explicit', NULL FROM monitor_configs, users
+        WHERE monitor_configs.key = ? AND users.id = ?
+        ON CONFLICT DO NOTHING";
     change(session, INSERT, key, user_id).await
 }
 
@@ -37,8 +39,11 @@ async fn change(
     key: &str,
     user_id: &str,
 ) -> Result<(), StoreError> {
-    Thing::Monitor.require(session, key).await?;
-    Thing::User.require(session, user_id).await?;
-    sqlx::query(statement).bind(key).bind(user_id).execute(&mut **session).await?;
+    let changed = sqlx::query(statement).bind(key).bind(user_id).execute(&mut **session).await?;
+    if changed.rows_affected() == 0 {
+        // It is so already, unless something is unknown.
+        Thing::Monitor.require(session, key).await?;
+        Thing::User.require(session, user_id).await?;
+    }
     Ok(())
 }

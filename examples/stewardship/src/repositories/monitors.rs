@@ -19,9 +19,7 @@ pub async fn create(
     connection_config_id: Option<&str>,
     inherit_system_stewards: bool,
 ) -> Result<(), StoreError> {
-    if let Some(connection) = connection_config_id {
-        Thing::Connection.require(session, connection).await?;
-    }
+    require_connection(session, connection_config_id).await?;
     let inserted = sqlx::query(
         "INSERT INTO monitor_configs (key, connection_config_id, inherit_system_stewards)
          VALUES (?, ?, ?) ON CONFLICT DO NOTHING",
@@ -51,7 +49,6 @@ pub async fn set_inheritance(
     key: &str,
     enabled: bool,
 ) -> Result<(), StoreError> {
-    Thing::Monitor.require(session, key).await?;
     let updated = sqlx::query(
         "UPDATE monitor_configs SET inherit_system_stewards = ?2
          WHERE key = ?1 AND inherit_system_stewards <> ?2",
@@ -60,12 +57,13 @@ pub async fn set_inheritance(
     .bind(enabled)
     .execute(&mut **session)
     .await?;
-    if updated.rows_affected() > 0 {
-        publish_after_commit(
-            session,
-            MonitorInheritanceFlagChanged { monitor_config_key: key.to_owned(), enabled },
-        )?;
+    if updated.rows_affected() == 0 {
+        return Thing::Monitor.require(session, key).await; // it is so already, unless unknown
     }
+    publish_after_commit(
+        session,
+        MonitorInheritanceFlagChanged { monitor_config_key: key.to_owned(), enabled },
+    )?;
     Ok(())
 }
 
@@ -79,27 +77,27 @@ pub async fn reassign_connection(
     key: &str,
     connection_config_id: Option<&str>,
 ) -> Result<(), StoreError> {
-    Thing::Monitor.require(session, key).await?;
-    if let Some(connection) = connection_config_id {
-        Thing::Connection.require(session, connection).await?;
-    }
     let updated = sqlx::query(
         "UPDATE monitor_configs SET connection_config_id = ?2
-         WHERE key = ?1 AND connection_config_id IS DISTINCT FROM ?2",
+         WHERE key = ?1 AND connection_config_id IS DISTINCT FROM ?2
+           AND (?2 IS NULL OR EXISTS (SELECT 1 FROM connection_configs WHERE id = ?2))",
     )
     .bind(key)
     .bind(connection_config_id)
     .execute(&mut **session)
     .await?;
-    if updated.rows_affected() > 0 {
-        publish_after_commit(
-            session,
-            MonitorConnectionReassigned {
-                monitor_config_key: key.to_owned(),
-                connection_config_id: connection_config_id.map(str::to_owned),
-            },
-        )?;
+    if updated.rows_affected() == 0 {
+        // It is so already, unless something is unknown.
+        Thing::Monitor.require(session, key).await?;
+        return require_connection(session, connection_config_id).await;
     }
+    publish_after_commit(
+        session,
+        MonitorConnectionReassigned {
+            monitor_config_key: key.to_owned(),
+            connection_config_id: connection_config_id.map(str::to_owned),
+        },
+    )?;
     Ok(())
 }
 
@@ -113,17 +111,19 @@ pub async fn complete_operation(
     key: &str,
     operation_type: &str,
 ) -> Result<(), StoreError> {
-    Thing::Monitor.require(session, key).await?;
     let now = session.pending_events().events().now();
-    sqlx::query(
+    let inserted = sqlx::query(
         "INSERT INTO monitor_operations (monitor_config_key, operation_type, completed_at_micros)
-         VALUES (?, ?, ?)",
+         SELECT key, ?2, ?3 FROM monitor_configs WHERE key = ?1",
     )
     .bind(key)
     .bind(operation_type)
     .bind(now.as_micros())
     .execute(&mut **session)
     .await?;
+    if inserted.rows_affected() == 0 {
+        return Thing::Monitor.require(session, key).await;
+    }
     publish_after_commit(
         session,
         MonitorOperationCompleted {
@@ -132,4 +132,11 @@ pub async fn complete_operation(
         },
     )?;
     Ok(())
+}
+
+async fn require_connection(session: &mut Session, id: Option<&str>) -> Result<(), StoreError> {
+    match id {
+        Some(id) => Thing::Connection.require(session, id).await,
+        None => Ok(()),
+    }
 }

@@ -12,8 +12,10 @@ use crate::events::{ADDED, REMOVED, SystemDataStewardsChanged};
 /// # Errors
 /// Either is unknown, or the database failed.
 pub async fn add(session: &mut Session, system_id: &str, user_id: &str) -> Result<(), StoreError> {
-    require(session, system_id, user_id).await?;
-    insert(session, system_id, user_id).await
+    match insert(session, system_id, user_id).await? {
+        true => Ok(()),
+        false => require(session, system_id, user_id).await,
+    }
 }
 
 /// Ends a user's stewardship of a system; nothing happens if he is no steward of it.
@@ -25,8 +27,10 @@ pub async fn remove(
     system_id: &str,
     user_id: &str,
 ) -> Result<(), StoreError> {
-    require(session, system_id, user_id).await?;
-    delete(session, system_id, user_id).await
+    match delete(session, system_id, user_id).await? {
+        true => Ok(()),
+        false => require(session, system_id, user_id).await,
+    }
 }
 
 /// Makes a user the steward of exactly these systems. Only what differs is changed and published:
@@ -60,49 +64,46 @@ pub async fn set_managed_systems<S: AsRef<str>>(
     Ok(())
 }
 
+/// Nothing changed: it was so already, unless something is unknown.
 async fn require(session: &mut Session, system_id: &str, user_id: &str) -> Result<(), StoreError> {
     Thing::System.require(session, system_id).await?;
     Thing::User.require(session, user_id).await
 }
 
-#[publishes(SystemDataStewardsChanged)]
-async fn insert(session: &mut Session, system_id: &str, user_id: &str) -> Result<(), StoreError> {
-    let inserted = sqlx::query(
-        "INSERT INTO system_managers (system_id, user_id) VALUES (?, ?) ON CONFLICT DO NOTHING",
-    )
-    .bind(system_id)
-    .bind(user_id)
-    .execute(&mut **session)
-    .await?;
-    if inserted.rows_affected() > 0 {
-        publish_after_commit(
-            session,
-            SystemDataStewardsChanged {
-                system_id: system_id.to_owned(),
-                user_id: user_id.to_owned(),
-                change: ADDED.to_owned(),
-            },
-        )?;
-    }
-    Ok(())
+/// Whether it changed anything.
+async fn insert(session: &mut Session, system_id: &str, user_id: &str) -> Result<bool, StoreError> {
+    const INSERT: &str = "INSERT INTO system_managers (system_id, user_id)
+        SELECT systems.id, users.id FROM systems, users WHERE systems.id = ? AND users.id = ?
+        ON CONFLICT DO NOTHING";
+    change(session, INSERT, system_id, user_id, ADDED).await
+}
+
+/// Whether it changed anything.
+async fn delete(session: &mut Session, system_id: &str, user_id: &str) -> Result<bool, StoreError> {
+    const DELETE: &str = "DELETE FROM system_managers WHERE system_id = ? AND user_id = ?";
+    change(session, DELETE, system_id, user_id, REMOVED).await
 }
 
 #[publishes(SystemDataStewardsChanged)]
-async fn delete(session: &mut Session, system_id: &str, user_id: &str) -> Result<(), StoreError> {
-    let deleted = sqlx::query("DELETE FROM system_managers WHERE system_id = ? AND user_id = ?")
-        .bind(system_id)
-        .bind(user_id)
-        .execute(&mut **session)
-        .await?;
-    if deleted.rows_affected() > 0 {
-        publish_after_commit(
-            session,
-            SystemDataStewardsChanged {
-                system_id: system_id.to_owned(),
-                user_id: user_id.to_owned(),
-                change: REMOVED.to_owned(),
-            },
-        )?;
+async fn change(
+    session: &mut Session,
+    statement: &'static str,
+    system_id: &str,
+    user_id: &str,
+    change: &str,
+) -> Result<bool, StoreError> {
+    let changed =
+        sqlx::query(statement).bind(system_id).bind(user_id).execute(&mut **session).await?;
+    if changed.rows_affected() == 0 {
+        return Ok(false);
     }
-    Ok(())
+    publish_after_commit(
+        session,
+        SystemDataStewardsChanged {
+            system_id: system_id.to_owned(),
+            user_id: user_id.to_owned(),
+            change: change.to_owned(),
+        },
+    )?;
+    Ok(true)
 }
