@@ -103,15 +103,9 @@ pub trait EventField: Sized {
     #[doc(hidden)]
     const NESTED: Option<fn() -> &'static [Field]> = None;
 
-    /// What an event's description says of a field of this type, but its name.
+    /// All that generated code needs of a field's type.
     #[doc(hidden)]
-    const __FIELD: Field = Field {
-        name: "",
-        rust_name: "",
-        kind: Self::KIND,
-        optional: Self::OPTIONAL,
-        nested: Self::NESTED,
-    };
+    const __CODEC: Codec<Self> = Codec::NEW;
 
     #[doc(hidden)]
     fn __encode(&self, to: &mut Encoder) -> Result<(), EncodeError>;
@@ -124,19 +118,6 @@ pub trait EventField: Sized {
     #[must_use]
     fn __absent() -> Option<Self> {
         None
-    }
-
-    /// Writes the field of this name. Generated code calls it on the type, never on the value, so
-    /// that every complaint about a type is the same one and the compiler prints it once.
-    #[doc(hidden)]
-    fn __put(&self, name: &str, to: &mut Encoder) -> Result<(), EncodeError> {
-        to.field(name, self)
-    }
-
-    /// Reads the field under the first of these names that is there.
-    #[doc(hidden)]
-    fn __take(from: &mut Object, names: &[&str]) -> Result<Self, DecodeError> {
-        from.field(names)
     }
 }
 

@@ -99,6 +99,14 @@ impl Function {
                         format!("{is} can't be generic; write the type that it takes"),
                     );
                 }
+                if let Some(condition) =
+                    argument.attrs.iter().find(|attribute| attribute.path().is_ident("cfg"))
+                {
+                    found.at(
+                        condition,
+                        format!("{is} takes the same in every build; write two functions, each behind `#[cfg]`"),
+                    );
+                }
                 types.push(Type::clone(&argument.ty));
             }
         }

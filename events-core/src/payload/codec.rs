@@ -150,13 +150,23 @@ impl Object {
 #[derive(Debug)]
 pub struct Codec<T> {
     field: Field,
-    put: fn(&T, &str, &mut Encoder) -> Result<(), EncodeError>,
+    put: fn(&mut Encoder, &str, &T) -> Result<(), EncodeError>,
     take: fn(&mut Object, &[&str]) -> Result<T, DecodeError>,
 }
 
 impl<T: EventField> Codec<T> {
     /// The type's own.
-    pub const NEW: Self = Self { field: T::__FIELD, put: T::__put, take: T::__take };
+    pub(super) const NEW: Self = Self {
+        field: Field {
+            name: "",
+            rust_name: "",
+            kind: T::KIND,
+            optional: T::OPTIONAL,
+            nested: T::NESTED,
+        },
+        put: Encoder::field,
+        take: Object::field,
+    };
 }
 
 impl<T> Codec<T> {
@@ -166,7 +176,7 @@ impl<T> Codec<T> {
     }
 
     pub fn put(&self, value: &T, name: &str, to: &mut Encoder) -> Result<(), EncodeError> {
-        (self.put)(value, name, to)
+        (self.put)(to, name, value)
     }
 
     pub fn take(&self, from: &mut Object, names: &[&str]) -> Result<T, DecodeError> {

@@ -19,14 +19,14 @@ pub(super) fn expand(event: &Event) -> TokenStream {
         .enumerate()
         .map(|(index, field)| Expansion::new(&private, &event.ident, index, field))
         .collect();
-    let guards = fields.iter().map(|field| &field.guard);
+    let codecs = fields.iter().map(|field| &field.codec);
     let descriptions = fields.iter().map(|field| &field.description);
     let puts = fields.iter().map(|field| &field.put);
     let takes = fields.iter().map(|field| &field.take);
     let stands_in_fields = stands_in_fields(&private, &ident);
     quote! {
         const _: () = {
-            #(#guards)*
+            #(#codecs)*
             #[automatically_derived]
             impl #private::Event for #ident {
                 const NAME: &'static #private::core::primitive::str = #name;
@@ -88,9 +88,10 @@ fn stands_in_fields(private: &TokenStream, ident: &Ident) -> TokenStream {
     }
 }
 
-/// The code of one field.
+/// The code of one field. What it needs of its type is one constant, the codec, because a type that
+/// may not stand in an event is complained about wherever that is claimed of it.
 struct Expansion {
-    guard: TokenStream,
+    codec: TokenStream,
     description: TokenStream,
     put: TokenStream,
     take: TokenStream,
@@ -101,20 +102,16 @@ impl Expansion {
         let Field { ident, ty, keys, .. } = field;
         let span = at(ty.span());
         let key = &keys[0];
-        let guard_name = format_ident!("__FIELD_{index}", span = at(ident.span()));
-        let (guard, description, put, take);
-        if field.plain {
-            guard = TokenStream::new();
-            description = quote_spanned!(span=> <#ty as #private::EventField>::__FIELD.named(#key));
-            put = quote_spanned!(span=> <#ty as #private::EventField>::__put(&self.#ident, #key, to)?;);
-            take =
-                quote_spanned!(span=> <#ty as #private::EventField>::__take(from, &[#(#keys),*])?);
+        let codec_name = format_ident!("__FIELD_{index}", span = at(ident.span()));
+        let codec = if field.plain {
+            quote_spanned!(span=> <#ty as #private::EventField>::__CODEC)
         } else {
-            guard = self::guard(private, event, field, &guard_name);
-            description = quote!(#guard_name.named(#key));
-            put = quote!(#guard_name.put(&self.#ident, #key, to)?;);
-            take = quote!(#guard_name.take(from, &[#(#keys),*])?);
-        }
+            guard(private, event, field)
+        };
+        let codec = quote!(const #codec_name: #private::Codec<#ty> = #codec;);
+        let description = quote!(#codec_name.named(#key));
+        let put = quote!(#codec_name.put(&self.#ident, #key, to)?;);
+        let take = quote!(#codec_name.take(from, &[#(#keys),*])?);
         let rust_name = ident.unraw().to_string();
         let renamed = (*key != rust_name).then(|| quote!(.renamed(#rust_name)));
         let optional = field.default.then(|| quote!(.optional()));
@@ -130,7 +127,7 @@ impl Expansion {
             take
         };
         Self {
-            guard,
+            codec,
             description: quote!(#description #renamed #optional),
             put,
             take: quote!(#ident: #take),
@@ -138,29 +135,26 @@ impl Expansion {
     }
 }
 
-/// Everything that a field needs of its type, as a constant, behind a trait of the field's own:
-/// the trait is claimed in one place, so a type that does not have it is one error, which names
-/// the field.
-fn guard(private: &TokenStream, event: &Ident, field: &Field, name: &Ident) -> TokenStream {
+/// The codec of a type that may be refused, behind a trait of the field's own, so that the refusal
+/// names the field.
+fn guard(private: &TokenStream, event: &Ident, field: &Field) -> TokenStream {
     let Field { ident, ty, hint, .. } = field;
     let message =
         format!("event field `{event}.{ident}` has type `{{Self}}`, which can't stand in an event");
-    let codec = quote_spanned!(at(ty.span())=> <#ty as EventField>::CODEC);
-    quote! {
-        const #name: #private::Codec<#ty> = {
-            #[diagnostic::on_unimplemented(
-                message = #message,
-                label = #hint,
-                note = "an event carries bool, integers up to 64 bits, f32/f64, String, Option/Vec/array/tuple/set of these, maps keyed by String, and structs that derive `Event`",
-            )]
-            trait EventField: #private::core::marker::Sized {
-                const CODEC: #private::Codec<Self>;
-            }
-            #[diagnostic::do_not_recommend]
-            impl<T: #private::EventField> EventField for T {
-                const CODEC: #private::Codec<T> = #private::Codec::NEW;
-            }
-            #codec
-        };
-    }
+    let claim = quote_spanned!(at(ty.span())=> <#ty as EventField>::CODEC);
+    quote! {{
+        #[diagnostic::on_unimplemented(
+            message = #message,
+            label = #hint,
+            note = "an event carries bool, integers up to 64 bits, f32/f64, String, Option/Vec/array/tuple/set of these, maps keyed by String, and structs that derive `Event`",
+        )]
+        trait EventField: #private::core::marker::Sized {
+            const CODEC: #private::Codec<Self>;
+        }
+        #[diagnostic::do_not_recommend]
+        impl<T: #private::EventField> EventField for T {
+            const CODEC: #private::Codec<T> = <T as #private::EventField>::__CODEC;
+        }
+        #claim
+    }}
 }

@@ -1,0 +1,6 @@
+use events_core::prelude::*;
+
+#[derive(Event)]
+struct SystemChanged;
+
+fn main() {}

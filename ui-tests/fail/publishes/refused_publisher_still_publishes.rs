@@ -1,0 +1,14 @@
+use events_core::prelude::*;
+
+#[derive(Event)]
+struct SystemChanged {
+    system_id: String,
+}
+
+#[publishes(SystemChanged, SystemChanged)]
+fn change(session: &mut impl Session) -> Result<(), PublishError> {
+    publish_after_commit(session, SystemChanged { system_id: "crm".into() })?;
+    Ok(())
+}
+
+fn main() {}

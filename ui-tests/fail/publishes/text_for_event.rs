@@ -1,0 +1,11 @@
+use events_core::prelude::*;
+
+#[derive(Event)]
+struct SystemChanged {
+    system_id: String,
+}
+
+#[publishes("SystemChanged")]
+fn change(_session: &mut impl Session) {}
+
+fn main() {}

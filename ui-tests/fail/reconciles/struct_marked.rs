@@ -1,0 +1,6 @@
+use events_core::prelude::*;
+
+#[reconciles]
+struct Sweep;
+
+fn main() {}

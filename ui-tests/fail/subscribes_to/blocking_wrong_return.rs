@@ -1,0 +1,13 @@
+use events_core::prelude::*;
+
+#[derive(Event)]
+struct SystemChanged {
+    system_id: String,
+}
+
+#[subscribes_to(SystemChanged)]
+fn on_change(_event: SystemChanged) -> bool {
+    true
+}
+
+fn main() {}

@@ -1,0 +1,16 @@
+use events_core::prelude::*;
+use std::rc::Rc;
+
+#[derive(Event)]
+struct SystemChanged {
+    system_id: String,
+}
+
+#[subscribes_to(SystemChanged)]
+async fn on_change(_event: SystemChanged) {
+    let count = Rc::new(1);
+    std::future::ready(()).await;
+    drop(count);
+}
+
+fn main() {}

@@ -1,0 +1,14 @@
+use events_core::prelude::*;
+
+#[derive(Event)]
+struct SystemChanged {
+    system_id: String,
+}
+
+#[subscribes_to(SystemChanged)]
+async fn other(_event: SystemChanged) {}
+
+#[subscribes_to(SystemChanged, reconciled_by = other)]
+async fn on_change(_event: SystemChanged) {}
+
+fn main() {}

@@ -1,0 +1,13 @@
+use events_core::prelude::*;
+
+#[derive(Event)]
+struct SystemChanged {
+    system_id: String,
+}
+
+#[subscribes_to(SystemChanged, queue = "slow lane")]
+async fn on_change(_event: SystemChanged) {}
+
+fn main() {
+    let _registry = events_core::Registry::builder().subscriber::<on_change>().build();
+}

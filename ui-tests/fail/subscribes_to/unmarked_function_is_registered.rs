@@ -1,0 +1,12 @@
+use events_core::prelude::*;
+
+#[derive(Event)]
+struct SystemChanged {
+    system_id: String,
+}
+
+async fn on_change(_event: SystemChanged) {}
+
+fn main() {
+    let _registry = events_core::Registry::builder().subscriber::<on_change>().build();
+}

@@ -1,0 +1,84 @@
+//! Every key of every attribute, and what it becomes.
+
+use std::time::Duration;
+
+use events_core::__private::{ReconcilerFunction, SubscriberFunction};
+use events_core::prelude::*;
+use events_core::subscriber::{Backoff, Debounce, Handler};
+
+#[derive(Event)]
+#[event(name = "shop.changed")]
+struct Changed {
+    #[event(rename = "id", alias = "identifier", alias = "key")]
+    system_id: String,
+    #[event(default)]
+    count: u32,
+}
+
+#[subscribes_to(
+    Changed,
+    queue = "slow",
+    max_retries = 8,
+    retry_backoff = "1s..1h",
+    timeout = "1m 30s",
+    priority = -7,
+    debounce = "30s",
+    debounce_by = system_id,
+    reconciled_by = sweep,
+    name = "events.changed",
+    alias = "events.old",
+    alias = "events.older",
+    crate = events_core,
+)]
+async fn on_change(event: Changed) {
+    let _ = (event.system_id, event.count);
+}
+
+#[subscribes_to(Changed, retry_backoff = "250ms", freshness_only)]
+fn plain(_event: Changed) {}
+
+#[reconciles(every = "15m", name = "sweeps.all", crate = ::events_core)]
+async fn sweep(_scope: Scope) -> Result<Report, Failure> {
+    Ok(Report::default())
+}
+
+fn main() {
+    assert_eq!(Changed::NAME, "shop.changed");
+    let [id, count] = Changed::FIELDS else { panic!("two fields") };
+    assert_eq!((id.name, id.rust_name, id.optional), ("id", "system_id", false));
+    assert_eq!((count.name, count.rust_name, count.optional), ("count", "count", true));
+
+    let subscriber = on_change::SUBSCRIBER;
+    assert_eq!(subscriber.task, "events.changed");
+    assert_eq!(subscriber.aliases, ["events.old", "events.older"]);
+    assert_eq!(subscriber.event.name, "shop.changed");
+    assert_eq!(subscriber.queue, Some("slow"));
+    assert_eq!(subscriber.max_retries, Some(8));
+    let backoff = Backoff {
+        initial: Duration::from_secs(1),
+        maximum: Some(Duration::from_secs(3600)),
+    };
+    assert_eq!(subscriber.retry_backoff, Some(backoff));
+    assert_eq!(subscriber.timeout, Some(Duration::from_secs(90)));
+    assert_eq!(subscriber.priority, -7);
+    let debounce = Debounce { window: Duration::from_secs(30), by: "id" };
+    assert_eq!(subscriber.debounce, Some(debounce));
+    assert_eq!(subscriber.reconciled_by, Some("sweeps.all"));
+    assert!(!subscriber.freshness_only);
+    assert!(subscriber.needs.is_empty());
+    assert!(matches!(subscriber.handler, Handler::Async(_)));
+    assert!(subscriber.file.ends_with("every_key.rs") && subscriber.line == 18);
+
+    let plain = plain::SUBSCRIBER;
+    let module = module_path!().replace("::", ".");
+    assert_eq!(plain.task, format!("events.shop.changed.{module}.plain"));
+    assert_eq!(plain.function, concat!(module_path!(), "::plain"));
+    assert_eq!((plain.queue, plain.max_retries, plain.timeout), (None, None, None));
+    let backoff = Backoff { initial: Duration::from_millis(250), maximum: None };
+    assert_eq!(plain.retry_backoff, Some(backoff));
+    assert!(plain.freshness_only && plain.reconciled_by.is_none() && plain.priority == 0);
+    assert!(matches!(plain.handler, Handler::Blocking(_)));
+
+    assert_eq!(sweep::RECONCILER.every, Some(Duration::from_secs(900)));
+    assert_eq!(sweep::RECONCILER.name, "sweeps.all");
+}
