@@ -1,1 +1,14 @@
-//! Tests.
+//! The reference application, seen from outside: its commands, their output and exit codes, and the
+//! rows they leave.
+
+#![allow(clippy::unwrap_used)] // in a helper, too, it fails the test
+
+events_core::link_subscribers!(stewardship);
+
+mod commands;
+mod convergence;
+mod harness;
+mod interruption;
+mod parsing;
+mod refusals;
+mod repositories;
