@@ -70,8 +70,10 @@ pub(super) struct Scan {
 
 /// Jumps from the head of one lane to the head of the next: as many steps as there are lanes.
 ///
-/// Without the `+`, which takes their types from the columns, SQLite would compare the priorities
-/// as numbers of any kind, could not use the index for them, and would read the whole lane.
+/// Why it looks so strange: SQLite seeks to the first row that is not smaller than the three, so
+/// it must be given the lane's very end, or it reads the whole lane. And without the `+`, which
+/// takes their types from the columns, it would compare the priorities as numbers of any kind and
+/// could not use the index for them.
 pub(super) const SCAN: &str = "
 WITH RECURSIVE head (seq) AS (
     SELECT (SELECT seq FROM events_tasks INDEXED BY events_tasks_waiting
@@ -79,7 +81,8 @@ WITH RECURSIVE head (seq) AS (
     UNION ALL
     SELECT (SELECT next.seq FROM events_tasks AS next INDEXED BY events_tasks_waiting
         WHERE next.leased_by IS NULL
-            AND (next.queue, next.priority) > (+task.queue, +task.priority)
+            AND (next.queue, next.priority, next.due_at)
+                > (+task.queue, +task.priority, 9223372036854775807)
         ORDER BY next.queue, next.priority, next.due_at, next.seq LIMIT 1)
     FROM head CROSS JOIN events_tasks AS task ON task.seq = head.seq
 )

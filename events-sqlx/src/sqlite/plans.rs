@@ -1,5 +1,8 @@
 //! How SQLite executes the statements: never by reading the backlog.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
 use events_core::Events;
 use sqlx::Row;
 
@@ -48,7 +51,7 @@ async fn a_claim_from_many_lanes_seeks_in_each_and_sorts_only_what_it_found() {
 #[tokio::test]
 async fn a_look_for_lanes_jumps_from_head_to_head() {
     for plan in plans(lanes::SCAN).await {
-        assert!(plan.contains("(leased_by=? AND (queue,priority)>(?,?))"), "{plan}");
+        assert!(plan.contains("(leased_by=? AND (queue,priority,due_at)>(?,?,?))"), "{plan}");
         assert!(!plan.contains("SCAN events_tasks") && !plan.contains("SCAN next"), "{plan}");
     }
 }
@@ -68,5 +71,46 @@ async fn counts_read_indexes_and_no_task() {
         for step in plan.lines().filter(|step| step.contains("events_")) {
             assert!(step.contains("COVERING INDEX"), "{plan}");
         }
+    }
+}
+
+/// How many tens of steps SQLite's virtual machine takes for a statement, with a backlog of so
+/// many tasks due and as many for later, in one lane.
+async fn steps(sql: &'static str, backlog: i64) -> usize {
+    const FILL: &str = "
+        WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 2 * ?1)
+        INSERT INTO events_tasks (task_id, event_id, event, name, queue, priority, due_at,
+            published_at, payload)
+        SELECT x'00', x'00', 'event', 'name', 'lane', 0, i + (i > ?1) * 1000000, i, '{}' FROM n";
+    let directory = tempfile::tempdir().unwrap();
+    let events = Events::builder().build().unwrap();
+    let queue = SqliteQueue::open(directory.path().join("app.db"), &events).await.unwrap();
+    let mut connection = queue.pool().acquire().await.unwrap();
+    sqlx::query(FILL).bind(backlog).execute(&mut *connection).await.unwrap();
+    sqlx::raw_sql("INSERT INTO events_workers VALUES (x'00', 0, 0, 0)")
+        .execute(&mut *connection)
+        .await
+        .unwrap();
+    let steps = Arc::new(AtomicUsize::new(0));
+    let count = steps.clone();
+    connection.lock_handle().await.unwrap().set_progress_handler(10, move || {
+        count.fetch_add(1, Ordering::SeqCst);
+        true
+    });
+    let lanes = if sql.contains("json_each(?4)") { r#"[["lane",0],["empty",0]]"# } else { "lane" };
+    let query = sqlx::query(sql).bind(vec![0_u8]);
+    let query = match sql {
+        lanes::SCAN => query,
+        _ => query.bind(1_000_000_i64).bind(10).bind(lanes).bind(0),
+    };
+    query.fetch_all(&mut *connection).await.unwrap();
+    steps.load(Ordering::SeqCst)
+}
+
+#[tokio::test]
+async fn a_claim_takes_as_many_steps_with_a_large_backlog_as_with_a_small_one() {
+    for sql in [claim::CLAIM_FROM_ONE, claim::CLAIM_FROM_MANY, lanes::SCAN] {
+        let (small, large) = (steps(sql, 20).await, steps(sql, 20_000).await);
+        assert!(small > 0 && large <= small + 1, "{small} and {large} for {sql}");
     }
 }
