@@ -31,6 +31,7 @@ fn files(folder: &Path, extension: &str) -> Vec<PathBuf> {
 
 fn pages() -> Vec<PathBuf> {
     let mut pages = files(&root().join("docs"), "md");
+    pages.extend(files(&root().join("examples"), "md"));
     pages.extend(
         ["README.md", "CONTRIBUTING.md", "CHANGELOG.md", "SECURITY.md"]
             .map(|page| root().join(page)),
