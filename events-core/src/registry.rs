@@ -221,12 +221,18 @@ impl RegistryBuilder {
     }
 }
 
-/// Groups values by key, keeping groups with more than one.
-fn collisions<K: Ord, V>(entries: impl Iterator<Item = (K, V)>) -> BTreeMap<K, Vec<V>> {
+/// Groups values by key, keeping groups with more than one. Of ten thousand entries hardly any
+/// collide, so they are sorted rather than gathered in a map of lists.
+fn collisions<K: Ord + Copy, V>(entries: impl Iterator<Item = (K, V)>) -> BTreeMap<K, Vec<V>> {
+    let mut entries: Vec<_> = entries.collect();
+    entries.sort_by_key(|(key, _)| *key);
     let mut groups: BTreeMap<K, Vec<V>> = BTreeMap::new();
-    for (key, value) in entries {
-        groups.entry(key).or_default().push(value);
+    let mut entries = entries.into_iter().peekable();
+    while let Some((key, value)) = entries.next() {
+        let collides = entries.peek().is_some_and(|(next, _)| *next == key);
+        if collides || groups.contains_key(&key) {
+            groups.entry(key).or_default().push(value);
+        }
     }
-    groups.retain(|_, group| group.len() > 1);
     groups
 }

@@ -1,12 +1,11 @@
 //! The checks of a registry: each finds one kind of wrong wiring and says what to write instead.
 
-use std::collections::BTreeMap;
 use std::fmt;
 
 use super::{Registry, collisions, is_within};
 use crate::event::EventType;
 use crate::settings::{QUEUE_NAMES, is_queue_name};
-use crate::subscriber::NeedKind;
+use crate::subscriber::{NeedKind, Subscriber};
 
 /// Wrong wiring: the program does not start. Lists every mistake, not only the first.
 #[derive(Debug, Clone)]
@@ -154,30 +153,32 @@ fn place(function: &str, file: &str, line: u32) -> String {
     format!("`{function}` ({file}:{line})")
 }
 
+/// The place of a subscriber. Made for mistakes only: ten thousand texts take milliseconds.
+fn place_of(subscriber: &Subscriber) -> String {
+    place(subscriber.function, subscriber.file, subscriber.line)
+}
+
 fn duplicate_tasks(registry: &Registry, found: &mut Vec<Problem>) {
-    let tasks = registry.subscribers.iter().map(|subscriber| {
-        (subscriber.task, place(subscriber.function, subscriber.file, subscriber.line))
-    });
-    found.extend(
-        collisions(tasks)
-            .into_iter()
-            .map(|(task, functions)| Problem::DuplicateTask { task, functions }),
-    );
+    let tasks = registry.subscribers.iter().map(|subscriber| (subscriber.task, *subscriber));
+    found.extend(collisions(tasks).into_iter().map(|(task, subscribers)| Problem::DuplicateTask {
+        task,
+        functions: subscribers.into_iter().map(place_of).collect(),
+    }));
 }
 
 fn taken_aliases(registry: &Registry, found: &mut Vec<Problem>) {
     let names = registry.subscribers.iter().flat_map(|subscriber| {
-        let place = place(subscriber.function, subscriber.file, subscriber.line);
-        let own = (subscriber.task, (false, place.clone()));
-        let aliases = subscriber.aliases.iter().map(move |alias| (*alias, (true, place.clone())));
+        let own = (subscriber.task, (false, *subscriber));
+        let aliases = subscriber.aliases.iter().map(|alias| (*alias, (true, *subscriber)));
         std::iter::once(own).chain(aliases)
     });
     for (alias, mut claims) in collisions(names) {
         let Some(position) = claims.iter().position(|(is_alias, _)| *is_alias) else {
             continue; // reported as a duplicate task
         };
-        let (_, function) = claims.remove(position);
-        let others = claims.into_iter().map(|(_, place)| place).collect();
+        let (_, subscriber) = claims.remove(position);
+        let function = place_of(subscriber);
+        let others = claims.into_iter().map(|(_, other)| place_of(other)).collect();
         found.push(Problem::AliasTaken { alias, function, others });
     }
 }
@@ -188,18 +189,19 @@ fn duplicate_events(registry: &Registry, found: &mut Vec<Problem>) {
         .publishers
         .iter()
         .flat_map(|publisher| publisher.events.iter().map(|declared| declared.event));
-    let mut by_name: BTreeMap<&'static str, Vec<EventType>> = BTreeMap::new();
-    for event in subscribed.chain(published) {
-        let types = by_name.entry(event.name).or_default();
-        if !types.contains(&event) {
-            types.push(event);
+    let named = collisions(subscribed.chain(published).map(|event| (event.name, event)));
+    for (event, claims) in named {
+        let mut types: Vec<EventType> = Vec::new();
+        for claim in claims {
+            if !types.contains(&claim) {
+                types.push(claim);
+            }
+        }
+        if types.len() > 1 {
+            let types = types.iter().map(|event| format!("`{}`", (event.rust_path)())).collect();
+            found.push(Problem::DuplicateEvent { event, types });
         }
     }
-    by_name.retain(|_, types| types.len() > 1);
-    found.extend(by_name.into_iter().map(|(event, types)| Problem::DuplicateEvent {
-        event,
-        types: types.into_iter().map(|event| format!("`{}`", (event.rust_path)())).collect(),
-    }));
 }
 
 fn nothing_linked(registry: &Registry, found: &mut Vec<Problem>) {
