@@ -1,5 +1,6 @@
 //! A note is written in a transaction, and work follows from it: once if it commits, never if not.
 #![allow(clippy::print_stdout)] // to be watched is what it is for
+#![allow(clippy::needless_pass_by_value)] // a handler owns what it takes
 
 use std::sync::Arc;
 

@@ -1,6 +1,5 @@
 //! The command line: what may be asked for, and with which exit code it ends.
 
-use std::fs::File;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
@@ -214,7 +213,8 @@ impl Generate {
             .text()
             .map_err(|error| CommandFailure { exit: Exit::Usage, error: error.into() })?;
         match output {
-            Some(path) => File::create(path)?.write_all(text.as_bytes())?,
+            Some(path) => std::fs::write(&path, text)
+                .map_err(|error| format!("`{}` cannot be written: {error}", path.display()))?,
             None => print(&text)?,
         }
         Ok(Exit::Success)
@@ -246,8 +246,12 @@ fn complain(error: &(dyn std::error::Error + 'static)) {
     let mut text = format!("error: {error}");
     let mut cause = error.source();
     while let Some(error) = cause {
-        text.push_str("\n  because: ");
-        text.push_str(&error.to_string());
+        let said = error.to_string();
+        // Some libraries say their cause themselves, and give it as the source as well.
+        if !text.ends_with(&said) {
+            text.push_str("\n  because: ");
+            text.push_str(&said);
+        }
         cause = error.source();
     }
     writeln!(io::stderr(), "{text}").ok(); // nobody may be listening

@@ -63,8 +63,8 @@ pub enum ReplayError {
     Temporary(#[source] io::Error),
     #[error("the events cannot start")]
     Start(#[from] StartError),
-    #[error("the database `{}` cannot be used", path.display())]
-    Open { path: PathBuf, source: QueueError },
+    #[error(transparent)]
+    Open(#[from] QueueError),
     #[error("the application's tables cannot be created; is this another program's database?")]
     Schema(#[source] sqlx::Error),
     #[error("line {line} could not be applied")]
@@ -166,13 +166,18 @@ pub async fn run(options: &Options, measured: &Measured) -> Result<Report, Repla
 /// # Errors
 /// The program is wired wrongly, or the database cannot be used.
 pub async fn open_database(path: &Path) -> Result<(Events, SqliteQueue), ReplayError> {
+    let (events, queue) = open_queue(path).await?;
+    schema::create(queue.pool()).await.map_err(ReplayError::Schema)?;
+    Ok((events, queue))
+}
+
+/// Opens the database for a worker: the application has made its tables already.
+async fn open_queue(path: &Path) -> Result<(Events, SqliteQueue), ReplayError> {
     let events = Events::builder().settings(settings::settings()).build()?;
     let queue = SqliteQueueOptions::new()
         .max_connections(settings::CONNECTIONS)
         .open(path, &events)
-        .await
-        .map_err(|source| ReplayError::Open { path: path.to_owned(), source })?;
-    schema::create(queue.pool()).await.map_err(ReplayError::Schema)?;
+        .await?;
     Ok((events, queue))
 }
 

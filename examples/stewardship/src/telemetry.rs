@@ -1,5 +1,7 @@
 //! Where log lines go.
 
+use std::io::IsTerminal;
+
 use tracing_subscriber::filter::{EnvFilter, LevelFilter, Targets};
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
@@ -12,7 +14,10 @@ use crate::replay::measurements::{Measured, TARGET};
 pub(crate) fn start(measured: Option<Measured>) {
     let chosen =
         EnvFilter::builder().with_default_directive(LevelFilter::WARN.into()).from_env_lossy();
-    let lines = fmt::layer().with_writer(std::io::stderr).with_filter(chosen);
+    let lines = fmt::layer()
+        .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal())
+        .with_filter(chosen);
     let measured = measured
         .map(|layer| layer.with_filter(Targets::new().with_target(TARGET, LevelFilter::DEBUG)));
     tracing_subscriber::registry().with(lines).with(measured).init();

@@ -75,6 +75,34 @@ fn a_replay_whose_workers_are_processes_converges_though_one_is_killed() {
 }
 
 #[test]
+fn two_replays_at_once_do_not_apply_a_line_twice() {
+    let log = organisation(1_200);
+    let undisturbed = Workspace::with_log(&log);
+    undisturbed.replay().assert_converged(0);
+
+    let workspace = Workspace::with_log(&log);
+    let mut first = workspace.command(&[]);
+    let mut first =
+        first.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("the program starts");
+    wait_for_lines(&workspace, 50, &mut first);
+    let second = workspace.replay();
+    let first = Ended::from(first.wait_with_output().unwrap());
+    for ended in [&first, &second] {
+        match ended.code {
+            Some(0) => ended.assert_converged(0),
+            _ => {
+                assert_eq!(ended.code, Some(70), "{ended:?}");
+                assert!(ended.stderr.contains("let one replay at a time work on it"), "{ended:?}");
+            }
+        }
+    }
+    let ended = workspace.replay();
+    ended.assert_converged(0);
+    assert_eq!(ended.number("lines refused"), 0);
+    assert_eq!(workspace.everything(), undisturbed.everything());
+}
+
+#[test]
 fn a_replay_that_is_interrupted_says_how_to_go_on() {
     let workspace = Workspace::with_log(organisation(1_200));
     let mut command = workspace.command(&[]);

@@ -8,7 +8,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use super::measurements::Measured;
-use super::{ReplayError, open_database, workers};
+use super::{ReplayError, open_queue, workers};
 
 /// Between two lines of measurements: what is lost at most when the process is killed.
 const TELL_EVERY: Duration = Duration::from_millis(100);
@@ -18,7 +18,7 @@ const TELL_EVERY: Duration = Duration::from_millis(100);
 /// # Errors
 /// The database cannot be used, or the worker cannot start.
 pub async fn run(database: &Path, measured: &Measured) -> Result<(), ReplayError> {
-    let (events, queue) = open_database(database).await?;
+    let (events, queue) = open_queue(database).await?;
     let worker = workers::inside(&events, &queue)?;
     let telling = async {
         loop {
