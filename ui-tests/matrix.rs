@@ -265,14 +265,14 @@ edition = "2024"
 
 [dependencies]
 chrono = {{ version = "*", default-features = false, features = ["std"] }}
-events-core = {{ path = {core:?} }}
+events-core = {{ path = '{core}' }}
 serde_json = "*"
 time = {{ version = "*", default-features = false, features = ["std"] }}
 uuid = {{ version = "*", default-features = false, features = ["std"] }}
 
 [workspace]
 "#,
-        core = workspace.join("events-core"),
+        core = workspace.join("events-core").display(),
     );
     fs::write(folder.join("Cargo.toml"), manifest).expect("writable");
     // The very versions that are there already: nothing is downloaded.

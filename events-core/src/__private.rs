@@ -21,7 +21,7 @@ pub use crate::publisher::{Declared, Publisher};
 pub use crate::reconciler::{
     Reconciler, ReconcilerFunction, ReconcilerFuture, ReconcilerResult, Report, Scope,
 };
-pub use crate::session::{PublishError, Session};
+pub use crate::session::{PublishError, PublishSite, Session};
 pub use crate::subscriber::{
     Backoff, Debounce, Handler, HandlerFuture, HandlerResult, InvokeError, Need, Subscriber,
     SubscriberFunction,
@@ -47,16 +47,6 @@ pub struct LinkExpectation {
     pub line: u32,
 }
 
-/// What the `publish_after_commit` of a marked function does.
-pub fn publish<S: Session + ?Sized, E: Event>(
-    session: &mut S,
-    event: E,
-    publisher: &'static Publisher,
-) -> Result<EventId, PublishError> {
-    let event = event; // taken by value: nothing can change it afterwards
-    crate::session::publish(session, &event, crate::session::PublishSite::Declared(publisher))
-}
-
 /// The JSON value that a nested event is read from. Not a re-export: generated code needs the name
 /// only.
 pub type Value = Json;
@@ -74,30 +64,55 @@ pub fn fields_of<E: Event>() -> &'static [Field] {
 
 /// What wiring needs of an event's type; implemented for every [`Event`].
 ///
-/// Generated code claims this one trait of an event and nothing else, always in the same form, so
-/// that a type which is no event is complained about once.
+/// Generated code claims it of an event in one place, so that a type which is no event is complained
+/// about once.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not an event",
     label = "expected a type that derives `Event`",
     note = "add `#[derive(Event)]` above the declaration of `{Self}`"
 )]
 pub trait WiredEvent: Sized {
-    const TYPE: EventType;
+    const WIRED: Wired<Self>;
+}
 
-    fn read(payload: &str) -> Result<Self, InvokeError>;
+/// An event's type, and what can be done with it. Claims nothing of `E`.
+#[derive(Debug)]
+pub struct Wired<E> {
+    pub event: EventType,
+    read: fn(&mut Object) -> Result<E, DecodeError>,
+    publish: fn(&mut dyn Session, &E, PublishSite) -> Result<EventId, PublishError>,
 }
 
 #[diagnostic::do_not_recommend]
 impl<E: Event + 'static> WiredEvent for E {
-    const TYPE: EventType = EventType {
-        name: E::NAME,
-        fields: E::FIELDS,
-        id: TypeId::of::<E>(),
-        rust_path: std::any::type_name::<E>,
+    const WIRED: Wired<E> = Wired {
+        event: EventType {
+            name: E::NAME,
+            fields: E::FIELDS,
+            id: TypeId::of::<E>(),
+            rust_path: std::any::type_name::<E>,
+        },
+        read: E::__decode,
+        publish: |session, event, site| crate::session::publish(session, event, site),
     };
+}
 
-    fn read(payload: &str) -> Result<Self, InvokeError> {
-        Ok(E::__decode(&mut crate::event::parse(payload)?)?)
+impl<E> Wired<E> {
+    /// Reads a handler's event.
+    pub fn read(&self, payload: &str) -> Result<E, InvokeError> {
+        Ok((self.read)(&mut crate::event::parse(payload)?)?)
+    }
+
+    /// What the `publish_after_commit` of a marked function does. The event is taken by value:
+    /// nothing can change it afterwards.
+    pub fn publish<S: Session + ?Sized>(
+        &self,
+        mut session: &mut S,
+        event: E,
+        publisher: &'static Publisher,
+    ) -> Result<EventId, PublishError> {
+        let event = event;
+        (self.publish)(&mut session, &event, PublishSite::Declared(publisher))
     }
 }
 
@@ -339,6 +354,19 @@ macro_rules! __dotted {
             $crate::__private::dotted_bytes(PARTS);
         $crate::__private::dotted_str(&BYTES)
     }};
+}
+
+/// Declares the type with a function's name, which lets the function be named where types are.
+///
+/// In an `impl` no type can be declared, which no attribute can see; the compiler's complaint then
+/// mentions this macro, so its name says what is wrong.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __only_free_functions_can_be_registered {
+    ($visibility:vis $function:ident) => {
+        #[doc(hidden)]
+        $visibility struct $function {}
+    };
 }
 
 /// Lists what the worker must have for arguments of these types, at compile time.

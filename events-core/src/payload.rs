@@ -93,7 +93,7 @@ impl Field {
 #[diagnostic::on_unimplemented(
     message = "`{Self}` can't stand in an event",
     label = "not a JSON primitive",
-    note = "an event carries bool, integers up to 64 bits, f32/f64, String, Option/Vec/array/tuple/set of these, maps keyed by String, and structs that derive `Event`"
+    note = "an event carries bool, integers up to 64 bits, f32/f64, String, Option (of no Option)/Vec/array/tuple/set of these, maps keyed by String, and structs that derive `Event`"
 )]
 pub trait EventField: Sized {
     #[doc(hidden)]

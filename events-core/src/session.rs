@@ -13,6 +13,11 @@ use crate::task::{Headers, TRACEPARENT};
 /// A unit of work whose commit publishes the events that were queued on it; an open transaction.
 ///
 /// Adapters implement it. Programs use it only through `publish_after_commit`.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not a session",
+    label = "expected an open transaction, such as `EventTransaction<Db>`",
+    note = "an event is published in the transaction that caused it: begin one, and pass it on as `&mut`"
+)]
 pub trait Session {
     /// The events queued so far.
     fn pending_events(&self) -> &PendingEvents;

@@ -1,9 +1,8 @@
 //! A function under an attribute: its signature is read, its body is left alone.
 
 use proc_macro2::{Delimiter, Group, TokenStream};
-use quote::ToTokens;
 use syn::parse::{Parse, ParseStream};
-use syn::{Attribute, Error, FnArg, ReturnType, Signature, Token, Type, Visibility};
+use syn::{Attribute, Error, FnArg, GenericParam, ReturnType, Signature, Token, Type, Visibility};
 
 use crate::mistakes::Mistakes;
 
@@ -40,15 +39,11 @@ impl Function {
     pub(crate) fn read(attribute: &str, item: TokenStream) -> syn::Result<Self> {
         let head = head(&item);
         syn::parse2(item).map_err(|error| {
-            let is_function =
-                head.tokens.clone().into_iter().any(|token| token.to_string() == "fn");
+            let is_function = head.clone().into_iter().any(|token| token.to_string() == "fn");
             if is_function {
                 error
             } else {
-                Error::new_spanned(
-                    head.tokens,
-                    format!("`#[{attribute}]` marks a function; this is none"),
-                )
+                Error::new_spanned(head, format!("`#[{attribute}]` goes on a function"))
             }
         })
     }
@@ -63,11 +58,16 @@ impl Function {
                 format!("{is} is a free function, not a method; move it out of the `impl`"),
             );
         }
-        if !signature.generics.params.is_empty() {
+        let parameters = &signature.generics.params;
+        if parameters.iter().any(|parameter| !matches!(parameter, GenericParam::Lifetime(_))) {
             found.at(
-                &signature.generics,
-                format!("{is} can't be generic: it is called with one event type, from a queue"),
+                parameters,
+                format!(
+                    "{is} can't be generic: it is registered once; write the types that it takes"
+                ),
             );
+        } else if !parameters.is_empty() {
+            found.at(parameters, format!("{is} needs no lifetimes; leave them out"));
         }
         if let Some(token) = &signature.constness {
             found.at(token, format!("{is} can't be a `const fn`; remove `const`"));
@@ -122,12 +122,16 @@ impl Function {
     }
 }
 
-struct Head {
-    tokens: TokenStream,
+/// Whether this is a path that ends in `name`.
+pub(crate) fn is_called(ty: &Type, name: &str) -> bool {
+    match ty {
+        Type::Path(path) => path.path.segments.last().is_some_and(|last| last.ident == name),
+        _ => false,
+    }
 }
 
 /// What precedes the body: enough to say what the item is, and to point at.
-fn head(item: &TokenStream) -> Head {
+fn head(item: &TokenStream) -> TokenStream {
     let after_attributes = |input: ParseStream<'_>| {
         input.call(Attribute::parse_outer)?;
         input.parse::<TokenStream>()
@@ -139,5 +143,5 @@ fn head(item: &TokenStream) -> Head {
             !matches!(token, proc_macro2::TokenTree::Group(group) if group.delimiter() == Delimiter::Brace)
         })
         .collect::<TokenStream>();
-    Head { tokens: if tokens.is_empty() { item.to_token_stream() } else { tokens } }
+    if tokens.is_empty() { item.clone() } else { tokens }
 }

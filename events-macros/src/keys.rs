@@ -90,7 +90,14 @@ impl Arguments {
 
     fn argument(&mut self, input: ParseStream<'_>, found: &mut Mistakes) -> syn::Result<()> {
         if !self.at_key(input) {
-            self.types.push(input.parse()?);
+            let start = input.span();
+            let argument: Type = input
+                .parse()
+                .map_err(|_| Error::new(start, "expected the path of a type, or `key = value`"))?;
+            match misspelt(&argument).and_then(|written| self.near(&written)) {
+                Some(near) => found.at(&argument, format!("did you mean the key `{near}`?")),
+                None => self.types.push(argument),
+            }
             return Ok(());
         }
         let key = input.call(Ident::parse_any)?;
@@ -138,12 +145,23 @@ impl Arguments {
     }
 
     pub(crate) fn unknown(&self, key: &str) -> String {
-        let names = self.known.iter().map(|known| known.name);
-        if let Some(near) = names.clone().find(|name| distance(name, key) <= 2) {
+        if let Some(near) = self.near(key) {
             return format!("unknown key `{key}`; did you mean `{near}`?");
         }
-        let names: Vec<_> = names.map(|name| format!("`{name}`")).collect();
-        format!("unknown key `{key}`; the keys are {}", names.join(", "))
+        let names: Vec<_> = self.known.iter().map(|known| format!("`{}`", known.name)).collect();
+        match names.as_slice() {
+            [only] => format!("unknown key `{key}`; the only key is {only}"),
+            names => format!("unknown key `{key}`; the keys are {}", names.join(", ")),
+        }
+    }
+
+    /// The key that somebody who wrote this may have meant.
+    fn near(&self, written: &str) -> Option<&'static str> {
+        let tolerated = (written.len() / 3).max(1);
+        let is_near = |name: &&str| {
+            distance(name, written) <= tolerated || written.len() > 2 && name.starts_with(written)
+        };
+        self.known.iter().map(|known| known.name).find(is_near)
     }
 
     pub(crate) fn has(&self, key: &str) -> bool {
@@ -201,7 +219,7 @@ impl Arguments {
         let text = self.text(key, found)?;
         match values::duration(&text.value()) {
             Ok(duration) if duration.is_zero() => {
-                found.at(text, format!("`{key}` must be longer than nothing"));
+                found.at(text, format!("`{key}` must be longer than zero"));
                 None
             }
             Ok(duration) => Some(duration),
@@ -233,7 +251,7 @@ impl Arguments {
     pub(crate) fn flag(&self, key: &str, found: &mut Mistakes) -> bool {
         for entry in self.entries.iter().filter(|entry| entry.key == key) {
             if let Some(value) = &entry.value {
-                found.at(value, self.wants(&entry.key));
+                found.at(value, format!("`{key}` takes no value; write `{key}` alone"));
             }
         }
         self.has(key)
@@ -245,6 +263,14 @@ impl Arguments {
             Some(path) => path.to_token_stream(),
             None => quote!(::events_core),
         }
+    }
+}
+
+/// The one word that this type is, should it be a key without its value.
+fn misspelt(argument: &Type) -> Option<String> {
+    match argument {
+        Type::Path(path) => path.path.get_ident().map(ToString::to_string),
+        _ => None,
     }
 }
 

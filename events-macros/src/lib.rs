@@ -27,17 +27,17 @@ pub fn derive_event(item: TokenStream) -> TokenStream {
 /// See `events_core::subscribes_to`.
 #[proc_macro_attribute]
 pub fn subscribes_to(arguments: TokenStream, item: TokenStream) -> TokenStream {
-    subscribes_to::attribute(arguments.into(), item.into()).into()
+    subscribes_to::attribute(arguments.into(), &item.into()).into()
 }
 
 /// See `events_core::publishes`.
 #[proc_macro_attribute]
 pub fn publishes(arguments: TokenStream, item: TokenStream) -> TokenStream {
-    publishes::attribute(arguments.into(), item.into()).into()
+    publishes::attribute(arguments.into(), &item.into()).into()
 }
 
 /// See `events_core::reconciles`.
 #[proc_macro_attribute]
 pub fn reconciles(arguments: TokenStream, item: TokenStream) -> TokenStream {
-    reconciles::attribute(arguments.into(), item.into()).into()
+    reconciles::attribute(arguments.into(), &item.into()).into()
 }

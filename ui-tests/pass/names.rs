@@ -21,7 +21,7 @@ mod systems {
 
 /// A function with the name of one of our own.
 #[subscribes_to(systems::r#type::Match, reconciled_by = systems::r#type::r#while)]
-fn __call(_event: systems::r#type::Match) {}
+fn call(_event: systems::r#type::Match) {}
 
 fn main() {
     let root = module_path!();
@@ -31,7 +31,7 @@ fn main() {
     assert_eq!(
         tasks,
         [
-            format!("events.{root}.systems.type.Match.{root}.__call"),
+            format!("events.{root}.systems.type.Match.{root}.call"),
             format!("events.{root}.systems.type.Match.{root}.systems.type.loop"),
         ]
     );

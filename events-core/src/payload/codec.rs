@@ -170,15 +170,18 @@ impl<T: EventField> Codec<T> {
 }
 
 impl<T> Codec<T> {
+    #[doc(hidden)]
     #[must_use]
     pub const fn named(&self, name: &'static str) -> Field {
         self.field.named(name)
     }
 
+    #[doc(hidden)]
     pub fn put(&self, value: &T, name: &str, to: &mut Encoder) -> Result<(), EncodeError> {
         (self.put)(to, name, value)
     }
 
+    #[doc(hidden)]
     pub fn take(&self, from: &mut Object, names: &[&str]) -> Result<T, DecodeError> {
         (self.take)(from, names)
     }

@@ -50,6 +50,18 @@ pub(super) fn expand(event: &Event) -> TokenStream {
     }
 }
 
+/// The codecs alone: they complain about types that may not stand in an event.
+pub(super) fn codecs(event: &Event) -> TokenStream {
+    let krate = &event.krate;
+    let private = quote!(#krate::__private);
+    let codecs = event
+        .fields
+        .iter()
+        .enumerate()
+        .map(|(index, field)| Expansion::new(&private, &event.ident, index, field).codec);
+    quote!(#(#codecs)*)
+}
+
 fn name(event: &Event) -> TokenStream {
     let krate = &event.krate;
     match &event.name {
@@ -146,7 +158,7 @@ fn guard(private: &TokenStream, event: &Ident, field: &Field) -> TokenStream {
         #[diagnostic::on_unimplemented(
             message = #message,
             label = #hint,
-            note = "an event carries bool, integers up to 64 bits, f32/f64, String, Option/Vec/array/tuple/set of these, maps keyed by String, and structs that derive `Event`",
+            note = "an event carries bool, integers up to 64 bits, f32/f64, String, Option (of no Option)/Vec/array/tuple/set of these, maps keyed by String, and structs that derive `Event`",
         )]
         trait EventField: #private::core::marker::Sized {
             const CODEC: #private::Codec<Self>;

@@ -2,22 +2,43 @@
 
 use proc_macro2::TokenStream;
 use quote::quote;
-use syn::{DeriveInput, Error};
+use syn::{Data, DeriveInput, Error, Fields};
 
-use super::parse;
-use crate::mistakes::Mistakes;
+use super::expand;
+use super::hint;
+use super::model::Event;
 use crate::spans::generated;
 
-pub(super) fn expand(input: &DeriveInput, error: &Error) -> TokenStream {
+pub(super) fn expand(input: &DeriveInput, error: &Error, event: &Event) -> TokenStream {
     let error = error.to_compile_error();
-    let mut reported = Mistakes::default();
-    let krate =
-        parse::arguments(&input.attrs, parse::STRUCT_KEYS, &mut reported).krate(&mut reported);
+    let types = input.generics.params.is_empty().then(|| expand::codecs(event));
+    let stub = (!is_unsized(input)).then(|| stub(input, event));
+    quote! {
+        #error
+        const _: () = {
+            #types
+            #stub
+        };
+    }
+}
+
+/// Whether an implementation would be an error of its own: events are values.
+fn is_unsized(input: &DeriveInput) -> bool {
+    match &input.data {
+        Data::Struct(data) => match &data.fields {
+            Fields::Unit => false,
+            fields => fields.iter().any(|field| hint::unsized_remedy(&field.ty).is_some()),
+        },
+        _ => false,
+    }
+}
+
+fn stub(input: &DeriveInput, event: &Event) -> TokenStream {
+    let krate = &event.krate;
     let private = quote!(#krate::__private);
     let ident = generated(&input.ident);
     let (parameters, arguments, bounds) = input.generics.split_for_impl();
     quote! {
-        #error
         #[automatically_derived]
         impl #parameters #private::Event for #ident #arguments #bounds {
             const NAME: &'static #private::core::primitive::str = "";

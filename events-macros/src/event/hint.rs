@@ -7,6 +7,8 @@ use proc_macro2::{Ident, TokenStream, TokenTree};
 use quote::ToTokens;
 use syn::{GenericArgument, PathArguments, Type};
 
+use crate::function::is_called;
+
 const PRIMITIVES: &[&str] =
     &["bool", "i8", "i16", "i32", "i64", "u8", "u16", "u32", "u64", "f32", "f64", "String"];
 
@@ -68,8 +70,11 @@ pub(super) fn remedy(field: &Ident, ty: &Type) -> String {
     if let Some(remedy) = by_shape(ty) {
         return remedy.to_owned();
     }
-    if any(&["Uuid", "Ulid"]) {
-        text(&format!("`{field}.to_string()`"))
+    if any(&["dyn"]) {
+        "an event is plain data; send an identifier".to_owned()
+    } else if any(&["Uuid", "Ulid"]) {
+        let whole = is_called(ty, "Uuid") || is_called(ty, "Ulid");
+        text(&if whole { format!("`{field}.to_string()`") } else { "its `to_string()`".to_owned() })
     } else if any(&[
         "DateTime",
         "NaiveDate",
@@ -111,10 +116,10 @@ pub(super) fn remedy(field: &Ident, ty: &Type) -> String {
     } else if any(&["Value", "RawValue"]) {
         "declare the fields that readers need, in a struct that derives `Event`".to_owned()
     } else if any(&["HashMap", "BTreeMap", "IndexMap"]) {
-        "use `BTreeMap<String, T>` or `HashMap<String, T>` with a `T` that may stand in an event"
+        "use `BTreeMap<String, T>` or `HashMap<String, T>`: the keys of a JSON object are texts"
             .to_owned()
-    } else if any(&["HashSet", "IndexSet"]) {
-        "use `BTreeSet<T>` or `HashSet<T>` with a `T` that may stand in an event".to_owned()
+    } else if any(&["HashSet", "BTreeSet", "IndexSet"]) {
+        "use `BTreeSet<T>` or `HashSet<T>` of integers or texts, or `Vec<T>`".to_owned()
     } else if any(&["VecDeque", "LinkedList", "BinaryHeap"]) {
         "use `Vec`".to_owned()
     } else if any(&["Cow", "str", "char", "OsString", "PathBuf", "Path", "CString"]) {

@@ -16,6 +16,6 @@ pub(crate) fn derive(item: TokenStream) -> TokenStream {
     };
     match model::Event::new(&input) {
         Ok(event) => expand::expand(&event),
-        Err(error) => fallback::expand(&input, &error),
+        Err((error, event)) => fallback::expand(&input, &error, &event),
     }
 }

@@ -31,7 +31,8 @@ pub(super) struct Field {
 }
 
 impl Event {
-    pub(super) fn new(input: &DeriveInput) -> syn::Result<Self> {
+    /// The event; or all mistakes, beside what could be understood of it.
+    pub(super) fn new(input: &DeriveInput) -> Result<Self, (syn::Error, Self)> {
         let mut found = Mistakes::default();
         let arguments = parse::arguments(&input.attrs, parse::STRUCT_KEYS, &mut found);
         let name = arguments.names("name", &mut found).pop();
@@ -40,9 +41,12 @@ impl Event {
         check_generics(input, &mut found);
         let fields = fields(input, &mut found);
         check_keys(&fields, &mut found);
-        found.check()?;
         let fields = fields.into_iter().map(|(_, field)| field).collect();
-        Ok(Self { krate, ident: input.ident.clone(), name, fields })
+        let event = Self { krate, ident: input.ident.clone(), name, fields };
+        match found.check() {
+            Ok(()) => Ok(event),
+            Err(error) => Err((error, event)),
+        }
     }
 }
 
@@ -119,6 +123,7 @@ fn field(event: &Ident, field: &syn::Field, found: &mut Mistakes) -> Option<Fiel
             &field.ty,
             format!("event field `{event}.{ident}` has a type that can't be a value of its own; {remedy}"),
         );
+        return None;
     }
     Some(Field {
         plain: hint::is_plain(&field.ty),

@@ -28,7 +28,7 @@ pub(super) fn arguments(
     for attribute in attributes.iter().filter(|attribute| attribute.path().is_ident("event")) {
         match &attribute.meta {
             Meta::List(list) => arguments.extend(list.tokens.clone(), found),
-            other => found.at(other, format!("write `#[event({})]`", keys[0].form)),
+            other => found.at(other, format!("write `#[event({})]`, or remove it", keys[0].form)),
         }
     }
     for stray in std::mem::take(&mut arguments.types) {

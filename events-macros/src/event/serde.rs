@@ -14,8 +14,10 @@ pub(super) fn check_struct(attributes: &[Attribute], name: Option<&LitStr>, foun
             "rename_all" | "rename_all_fields" => {
                 "name the fields as readers see them, or write `#[event(rename = \"…\")]` on each"
             }
-            "tag" | "content" | "untagged" => "the task already says which event it carries",
-            "transparent" => "an event is an object with the names of its fields",
+            "tag" | "content" | "untagged" => {
+                "remove it: the task already says which event it carries"
+            }
+            "transparent" => "remove it: an event is an object with the names of its fields",
             "into" | "from" | "try_from" | "remote" => {
                 "declare an event of its own and convert it in the handler"
             }
@@ -33,7 +35,7 @@ pub(super) fn check_field(attributes: &[Attribute], rename: Option<&LitStr>, fou
             "rename" => "write `#[event(rename = \"…\")]`, beside it or in its place",
             "flatten" => "let the field be a nested event, or spell out its fields",
             "skip" | "skip_serializing" | "skip_deserializing" => {
-                "every field of an event travels; keep what doesn't outside the event"
+                "remove it: every field of an event travels; what doesn't has no place in one"
             }
             "skip_serializing_if" => {
                 "remove it: an empty `Option` is written as `null`, and readers accept its absence"

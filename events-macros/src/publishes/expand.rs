@@ -45,18 +45,24 @@ fn prelude(publisher: &Publisher) -> TokenStream {
     let note = format!("add `{{Self}}` to the `#[publishes(..)]` of `{function}`");
     let impls = publisher.events.iter().map(|declared| {
         let event = &declared.event;
-        quote_spanned!(at(event.span())=> impl __Declared for #event {})
+        quote_spanned! {at(event.span())=>
+            impl __Declared for #event {
+                const WIRED: #private::Wired<#event> = <#event as #private::WiredEvent>::WIRED;
+            }
+        }
     });
     let count = publisher.events.len();
     let declared = publisher.events.iter().map(|declared| {
         let (event, mentioned) = (&declared.event, declared.mentioned);
         quote_spanned! {at(event.span())=>
-            #private::Declared::new(<#event as #private::WiredEvent>::TYPE, #mentioned)
+            #private::Declared::new(<#event as __Declared>::WIRED.event, #mentioned)
         }
     });
     quote! {
         #[diagnostic::on_unimplemented(message = #message, label = #label, note = #note)]
-        trait __Declared {}
+        trait __Declared: #core::marker::Sized {
+            const WIRED: #private::Wired<Self>;
+        }
         #(#impls)*
         fn publish_after_commit<S, E>(
             session: &mut S,
@@ -64,9 +70,9 @@ fn prelude(publisher: &Publisher) -> TokenStream {
         ) -> #core::result::Result<#private::EventId, #private::PublishError>
         where
             S: #private::Session + ?#core::marker::Sized,
-            E: __Declared + #private::Event,
+            E: __Declared,
         {
-            #private::publish(session, event, &__PUBLISHER)
+            E::WIRED.publish(session, event, &__PUBLISHER)
         }
         fn __events_anchor() {}
         static __EVENTS: [#private::Declared; #count] = [#(#declared),*];

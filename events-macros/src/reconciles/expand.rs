@@ -37,8 +37,7 @@ pub(super) fn expand(item: &TokenStream, reconciler: &Reconciler) -> TokenStream
     let handler = handler(&private, reconciler);
     quote! {
         #item
-        #[doc(hidden)]
-        #visibility struct #ident {}
+        #krate::__only_free_functions_can_be_registered!(#visibility #ident);
         const _: () = {
             #[automatically_derived]
             impl #private::ReconcilerFunction for #ident {
@@ -77,13 +76,13 @@ fn handler(private: &TokenStream, reconciler: &Reconciler) -> TokenStream {
         <#returns as #private::ReconcilerResult>::into_reconciler_result
     };
     quote! {{
-        fn __call<'__a>(
+        fn __events_call<'__a>(
             scope: #private::Scope,
             states: &'__a #private::States,
         ) -> #private::core::result::Result<#private::ReconcilerFuture<'__a>, #private::InvokeError>
         {
             #private::reconciler_future(#ident(#(#arguments),*), #convert)
         }
-        __call
+        __events_call
     }}
 }

@@ -26,8 +26,7 @@ pub(super) fn expand(item: &TokenStream, parsed: &Parsed, error: &Error) -> Toke
     quote! {
         #error
         #item
-        #[doc(hidden)]
-        #visibility struct #ident {}
+        #krate::__only_free_functions_can_be_registered!(#visibility #ident);
         #[automatically_derived]
         impl #private::ReconcilerFunction for #ident {
             const RECONCILER: &'static #private::Reconciler = #private::REFUSED_RECONCILER;

@@ -6,7 +6,7 @@ use proc_macro2::{Ident, TokenStream};
 use syn::{LitStr, Type, Visibility};
 
 use super::parse::Parsed;
-use crate::function::Function;
+use crate::function::{Function, is_called};
 use crate::mistakes::Mistakes;
 
 const A_RECONCILER: &str = "a reconciler";
@@ -34,6 +34,9 @@ impl Reconciler {
             found.at(function.signature.fn_token, "a reconciler is async; write `async fn`");
         }
         let takes = function.arguments(A_RECONCILER, &mut found);
+        if let Some(state) = takes.first().filter(|first| is_called(first, "State")) {
+            found.at(state, "the scope comes first; write `scope: Scope` before this argument");
+        }
         if takes.is_empty() && function.signature.receiver().is_none() {
             found.at(
                 &function.signature.ident,
@@ -86,7 +89,7 @@ mod tests {
             ),
         )
         .unwrap_or_else(|errors| panic!("{errors:?}"));
-        assert_eq!(reconciler.every, Some(Duration::from_secs(900)));
+        assert_eq!(reconciler.every, Some(Duration::from_mins(15)));
         assert_eq!(reconciler.takes.len(), 2);
     }
 

@@ -13,12 +13,14 @@ pub(super) fn expand(item: &TokenStream, subscriber: &Subscriber) -> TokenStream
     let krate = &subscriber.krate;
     let private = quote!(#krate::__private);
     let ident = generated(&subscriber.ident);
-    let marker = marker(subscriber);
+    let visibility = &subscriber.visibility;
+    let event = event(subscriber);
     let registration = registration(subscriber);
     quote! {
         #item
-        #marker
+        #krate::__only_free_functions_can_be_registered!(#visibility #ident);
         const _: () = {
+            #event
             #[automatically_derived]
             impl #private::SubscriberFunction for #ident {
                 const SUBSCRIBER: &'static #private::Subscriber = &#registration;
@@ -32,25 +34,18 @@ pub(super) fn expand(item: &TokenStream, subscriber: &Subscriber) -> TokenStream
     }
 }
 
-/// A type with the function's name, which lets the function be named where types are.
-pub(super) fn marker(subscriber: &Subscriber) -> TokenStream {
-    let (visibility, ident) = (&subscriber.visibility, generated(&subscriber.ident));
-    quote!(#[doc(hidden)] #visibility struct #ident {})
-}
-
 fn registration(subscriber: &Subscriber) -> TokenStream {
     let krate = &subscriber.krate;
     let private = quote!(#krate::__private);
     let core = quote!(#private::core);
     let function = subscriber.ident.unraw().to_string();
-    let event = event_type(subscriber);
     let task = match &subscriber.name {
         Some(name) => {
             let name = name.value();
             quote!(#name)
         }
         None => quote! {
-            #krate::__dotted!("events.", #event.name, ".", #core::module_path!(), "::", #function)
+            #krate::__dotted!("events.", __EVENT.event.name, ".", #core::module_path!(), "::", #function)
         },
     };
     let aliases = subscriber.aliases.iter().map(syn::LitStr::value);
@@ -82,7 +77,7 @@ fn registration(subscriber: &Subscriber) -> TokenStream {
         #private::Subscriber {
             task: #task,
             aliases: &[#(#aliases),*],
-            event: #event,
+            event: __EVENT.event,
             function: #core::concat!(#core::module_path!(), "::", #function),
             file: #core::file!(),
             line: #core::line!(),
@@ -107,9 +102,11 @@ fn option(core: &TokenStream, value: Option<impl quote::ToTokens>) -> TokenStrea
     }
 }
 
-fn event_type(subscriber: &Subscriber) -> TokenStream {
+/// Claims once that the event is one; everything else uses the constant.
+fn event(subscriber: &Subscriber) -> TokenStream {
     let (krate, event) = (&subscriber.krate, &subscriber.event);
-    quote_spanned!(at(event.span())=> <#event as #krate::__private::WiredEvent>::TYPE)
+    let wired = quote_spanned!(at(event.span())=> <#event as #krate::__private::WiredEvent>::WIRED);
+    quote!(const __EVENT: #krate::__private::Wired<#event> = #wired;)
 }
 
 /// The access to the field proves that it exists; its key may be another.
@@ -118,7 +115,6 @@ fn debounce(subscriber: &Subscriber) -> Option<TokenStream> {
     let (window, by) = subscriber.debounce.as_ref()?;
     let private = quote!(#krate::__private);
     let window = duration_tokens(krate, *window);
-    let event_type = event_type(subscriber);
     let rust_name = by.unraw().to_string();
     Some(quote! {
         #private::Debounce {
@@ -127,7 +123,7 @@ fn debounce(subscriber: &Subscriber) -> Option<TokenStream> {
                 const _: fn(&#event) = |event| {
                     let _ = &event.#by;
                 };
-                #private::key_of(#event_type.fields, #rust_name)
+                #private::key_of(__EVENT.event.fields, #rust_name)
             },
         }
     })
@@ -161,12 +157,12 @@ fn handler(subscriber: &Subscriber) -> TokenStream {
         (quote!(Blocking), output, quote!(#result::Ok(#convert(#call))))
     };
     quote! {{
-        fn __call<'__a>(
+        fn __events_call<'__a>(
             mut invocation: #private::Invocation<'__a>,
         ) -> #result<#output, #private::InvokeError> {
             #body
         }
-        #private::Handler::#variant(__call)
+        #private::Handler::#variant(__events_call)
     }}
 }
 
@@ -176,9 +172,7 @@ fn call(private: &TokenStream, subscriber: &Subscriber) -> TokenStream {
     let arguments = subscriber.takes.iter().enumerate().map(|(index, ty)| {
         let span = at(ty.span());
         if index == 0 {
-            let read = quote_spanned! {at(event.span())=>
-                <#event as #private::WiredEvent>::read(invocation.payload)?
-            };
+            let read = quote!(__EVENT.read(invocation.payload)?);
             quote_spanned!(span=> <#ty as #private::Takes<#event>>::take(#read))
         } else {
             quote_spanned!(span=> <#ty as #private::Extract<'_>>::extract(&mut invocation)?)

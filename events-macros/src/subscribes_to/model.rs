@@ -6,7 +6,7 @@ use proc_macro2::{Ident, Span, TokenStream};
 use syn::{Error, LitStr, Path, Type, Visibility};
 
 use super::parse::Parsed;
-use crate::function::Function;
+use crate::function::{Function, is_called};
 use crate::keys::Arguments;
 use crate::mistakes::Mistakes;
 use crate::values;
@@ -77,14 +77,14 @@ fn event<'a>(arguments: &'a Arguments, found: &mut Mistakes) -> Option<&'a Type>
         return None;
     };
     for stray in more {
-        found.at(stray, "a subscriber has one event; write another function for another event, or `key = value`");
+        found.at(stray, "a subscriber has one event; write another function for another one");
     }
     Some(event)
 }
 
 fn takes(function: &Function, event: Option<&Type>, found: &mut Mistakes) -> Vec<Type> {
     let takes = function.arguments(A_SUBSCRIBER, found);
-    let wanted = event.map_or_else(|| "TheEvent".to_owned(), |event| display(event));
+    let wanted = event.map_or_else(|| "TheEvent".to_owned(), display);
     match takes.first() {
         None if function.signature.receiver().is_none() => {
             let message = format!(
@@ -92,10 +92,10 @@ fn takes(function: &Function, event: Option<&Type>, found: &mut Mistakes) -> Vec
             );
             found.at(&function.signature.ident, message);
         }
-        Some(Type::Reference(reference)) if reference.mutability.is_some() => {
+        Some(argument) if comes_later(argument) => {
             let message =
                 format!("the event comes first; write `event: {wanted}` before this argument");
-            found.at(reference, message);
+            found.at(argument, message);
         }
         Some(Type::Reference(reference)) => {
             let message = format!(
@@ -112,6 +112,14 @@ fn takes(function: &Function, event: Option<&Type>, found: &mut Mistakes) -> Vec
         found.at(second, "a task completes in one transaction; remove this argument");
     }
     takes
+}
+
+/// Whether the tokens say that this is no event but one of the arguments that may follow it.
+fn comes_later(argument: &Type) -> bool {
+    match argument {
+        Type::Reference(reference) => reference.mutability.is_some(),
+        argument => ["State", "TaskContext"].iter().any(|name| is_called(argument, name)),
+    }
 }
 
 fn returns(function: &Function, found: &mut Mistakes) -> Option<Type> {
@@ -196,7 +204,7 @@ fn debounce(arguments: &Arguments, found: &mut Mistakes) -> Option<(Duration, Id
     match (arguments.key("debounce"), arguments.key("debounce_by")) {
         (Some(key), None) => found.at(
             key,
-            "`debounce` needs to know what to keep one task of; add `debounce_by = field_of_the_event`",
+            "`debounce` keeps one waiting task per key; add the field that is the key: `debounce_by = field_of_the_event`",
         ),
         (None, Some(key)) => {
             found.at(key, "`debounce_by` needs a window; add `debounce = \"30s\"`");
@@ -260,11 +268,11 @@ mod tests {
         assert_eq!(subscriber.max_retries, Some(8));
         assert_eq!(
             subscriber.retry_backoff,
-            Some((Duration::from_secs(1), Some(Duration::from_secs(3600))))
+            Some((Duration::from_secs(1), Some(Duration::from_hours(1))))
         );
         assert_eq!(subscriber.timeout, Some(Duration::from_secs(30)));
         assert_eq!(subscriber.priority, -1);
-        assert_eq!(subscriber.debounce.map(|(window, _)| window), Some(Duration::from_secs(120)));
+        assert_eq!(subscriber.debounce.map(|(window, _)| window), Some(Duration::from_mins(2)));
         assert_eq!(subscriber.aliases.len(), 2);
         assert_eq!(subscriber.takes.len(), 2);
         assert!(subscriber.is_async && !subscriber.freshness_only);

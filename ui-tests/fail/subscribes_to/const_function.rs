@@ -2,7 +2,7 @@ use events_core::prelude::*;
 
 #[derive(Event)]
 struct SystemChanged {
-    system_id: String,
+    count: u32,
 }
 
 #[subscribes_to(SystemChanged)]
