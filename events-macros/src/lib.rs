@@ -5,6 +5,8 @@
 //! what breaks one, `expand` writes the code and cannot fail. After an error `fallback` writes a
 //! stand-in, so that one mistake is one message.
 
+#![allow(missing_docs)] // they stand on the re-exports, where their examples compile and run
+
 use proc_macro::TokenStream;
 
 mod event;
@@ -18,25 +20,21 @@ mod mistakes;
 mod spans;
 mod values;
 
-/// See `events_core::Event`.
 #[proc_macro_derive(Event, attributes(event))]
 pub fn derive_event(item: TokenStream) -> TokenStream {
     event::derive(item.into()).into()
 }
 
-/// See `events_core::subscribes_to`.
 #[proc_macro_attribute]
 pub fn subscribes_to(arguments: TokenStream, item: TokenStream) -> TokenStream {
     subscribes_to::attribute(arguments.into(), &item.into()).into()
 }
 
-/// See `events_core::publishes`.
 #[proc_macro_attribute]
 pub fn publishes(arguments: TokenStream, item: TokenStream) -> TokenStream {
     publishes::attribute(arguments.into(), &item.into()).into()
 }
 
-/// See `events_core::reconciles`.
 #[proc_macro_attribute]
 pub fn reconciles(arguments: TokenStream, item: TokenStream) -> TokenStream {
     reconciles::attribute(arguments.into(), &item.into()).into()
