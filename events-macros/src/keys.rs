@@ -266,12 +266,11 @@ impl Arguments {
     }
 }
 
-/// The one word that this type is, should it be a key without its value.
+/// The word that this type is, if it looks like a key without its value rather than like a type.
 fn misspelt(argument: &Type) -> Option<String> {
-    match argument {
-        Type::Path(path) => path.path.get_ident().map(ToString::to_string),
-        _ => None,
-    }
+    let Type::Path(path) = argument else { return None };
+    let word = path.path.get_ident()?.to_string();
+    word.starts_with(|first: char| first.is_ascii_lowercase()).then_some(word)
 }
 
 /// Skips what cannot be read, to the next comma.
@@ -355,6 +354,15 @@ mod tests {
         assert!(arguments.flag("freshness_only", &mut found));
         assert_eq!(arguments.krate(&mut found).to_string(), "crate :: z");
         assert_eq!(messages(found), Vec::<String>::new());
+    }
+
+    #[test]
+    fn a_type_that_resembles_a_key_is_a_type() {
+        let (arguments, found) = parse(quote!(Queue, Alias, queue = "slow"));
+        assert_eq!(arguments.types.len(), 2);
+        assert_eq!(messages(found), Vec::<String>::new());
+        let (_, found) = parse(quote!(A, freshness_onyl));
+        assert_eq!(messages(found), ["did you mean the key `freshness_only`?"]);
     }
 
     #[test]
