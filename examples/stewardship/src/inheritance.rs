@@ -8,6 +8,19 @@
 
 use sqlx::SqliteConnection;
 
+/// Monitors that a transaction has taken: their keys, as a list in JSON. One row instead of many, and
+/// ready to be bound to the statements that follow.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Taken(String);
+
+impl Taken {
+    /// Whether there are none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.0 == "[]"
+    }
+}
+
 /// What converging changed, in rows.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Converged {
@@ -24,20 +37,22 @@ pub struct Converged {
 pub async fn take_monitors_of_system(
     connection: &mut SqliteConnection,
     system_id: &str,
-) -> Result<Vec<String>, sqlx::Error> {
+) -> Result<Taken, sqlx::Error> {
     sqlx::query_scalar(
-        "SELECT monitors.key
+        "SELECT json_group_array(key) FROM (
+         SELECT monitors.key AS key
          FROM system_connection_config_links AS links
          JOIN monitor_configs AS monitors
              ON monitors.connection_config_id = links.connection_config_id
          WHERE links.system_id = ?1 AND monitors.inherit_system_stewards
          UNION
          SELECT monitor_config_key FROM monitor_stewards WHERE source_system_id = ?1
-         ORDER BY 1",
+         ORDER BY 1)",
     )
     .bind(system_id)
-    .fetch_all(connection)
+    .fetch_one(connection)
     .await
+    .map(Taken)
 }
 
 /// Takes the monitors that watch this connection config.
@@ -47,13 +62,15 @@ pub async fn take_monitors_of_system(
 pub async fn take_monitors_of_connection(
     connection: &mut SqliteConnection,
     connection_config_id: &str,
-) -> Result<Vec<String>, sqlx::Error> {
+) -> Result<Taken, sqlx::Error> {
     sqlx::query_scalar(
-        "SELECT key FROM monitor_configs WHERE connection_config_id = ? ORDER BY key",
+        "SELECT json_group_array(key) FROM (
+         SELECT key FROM monitor_configs WHERE connection_config_id = ? ORDER BY key)",
     )
     .bind(connection_config_id)
-    .fetch_all(connection)
+    .fetch_one(connection)
     .await
+    .map(Taken)
 }
 
 /// Takes this monitor; none if it is gone.
@@ -63,11 +80,12 @@ pub async fn take_monitors_of_connection(
 pub async fn take_monitor(
     connection: &mut SqliteConnection,
     key: &str,
-) -> Result<Vec<String>, sqlx::Error> {
-    sqlx::query_scalar("SELECT key FROM monitor_configs WHERE key = ?")
+) -> Result<Taken, sqlx::Error> {
+    sqlx::query_scalar("SELECT json_group_array(key) FROM monitor_configs WHERE key = ?")
         .bind(key)
-        .fetch_all(connection)
+        .fetch_one(connection)
         .await
+        .map(Taken)
 }
 
 /// Makes the inherited rows of these monitors exactly those that are due. Doing it again changes
@@ -75,17 +93,13 @@ pub async fn take_monitor(
 ///
 /// # Errors
 /// The database failed.
-///
-/// # Panics
-/// Never: texts are JSON.
 pub async fn converge(
     connection: &mut SqliteConnection,
-    monitors: &[String],
+    monitors: &Taken,
 ) -> Result<Converged, sqlx::Error> {
     if monitors.is_empty() {
         return Ok(Converged::default());
     }
-    let keys = serde_json::to_string(monitors).expect("texts are JSON");
     let removed = sqlx::query(
         "DELETE FROM monitor_stewards
          WHERE source = 'inherited'
@@ -96,7 +110,7 @@ pub async fn converge(
                  AND due.source_system_id = monitor_stewards.source_system_id
                  AND due.user_id = monitor_stewards.user_id)",
     )
-    .bind(&keys)
+    .bind(&monitors.0)
     .execute(&mut *connection)
     .await?;
     let added = sqlx::query(
@@ -106,7 +120,7 @@ pub async fn converge(
          WHERE monitor_config_key IN (SELECT value FROM json_each(?))
          ON CONFLICT DO NOTHING",
     )
-    .bind(&keys)
+    .bind(&monitors.0)
     .execute(&mut *connection)
     .await?;
     Ok(Converged { added: added.rows_affected(), removed: removed.rows_affected() })
