@@ -1,10 +1,11 @@
 //! Heartbeats, and what is done beside them: taking over from dead workers, pruning the archive.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use events_core::BoxError;
-use events_core::broker::{Broker, Heartbeat};
+use events_core::broker::{Broker, Heartbeat, Rescued};
 use events_core::context::Cancellation;
 use events_core::event::WorkerId;
 use tokio::sync::watch;
@@ -137,15 +138,7 @@ impl<B: Broker> Liveness<B> {
         let worker = self.standing.borrow().worker;
         match self.broker.rescue(worker, self.lease()).await {
             Ok(rescued) => {
-                for task in &rescued {
-                    tracing::warn!(
-                        task_id = %task.task_id,
-                        subscriber = task.name,
-                        attempt = task.attempt,
-                        dead_worker = %task.worker,
-                        "task taken from a worker that died or stalled; it is offered again"
-                    );
-                }
+                log_rescued(&rescued);
                 self.statistics.add_rescued(rescued.len() as u64);
             }
             Err(error) => tracing::warn!(
@@ -164,5 +157,27 @@ impl<B: Broker> Liveness<B> {
                 "the archive could not be pruned; trying again in a minute"
             ),
         }
+    }
+}
+
+/// One warning for each dead worker; its tasks, which may be many, on the level below.
+fn log_rescued(rescued: &[Rescued]) {
+    let mut by_worker: BTreeMap<WorkerId, usize> = BTreeMap::new();
+    for task in rescued {
+        *by_worker.entry(task.worker).or_default() += 1;
+        tracing::info!(
+            task_id = %task.task_id,
+            subscriber = task.name,
+            attempt = task.attempt,
+            dead_worker = %task.worker,
+            "task is offered again"
+        );
+    }
+    for (worker, tasks) in by_worker {
+        tracing::warn!(
+            dead_worker = %worker,
+            tasks,
+            "tasks taken from a worker that died or stalled; they are offered again"
+        );
     }
 }
