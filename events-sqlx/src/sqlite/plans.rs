@@ -61,6 +61,10 @@ async fn settling_and_rescuing_look_up_only_the_tasks_they_are_given() {
     for sql in [settle::COMPLETE, settle::RETRY, settle::RELEASE] {
         assert_eq!(costly(sql).await, ["SCAN given VIRTUAL TABLE INDEX 1:"; 2], "{sql}");
     }
+    // `held` are the tasks that were given: counted, and looked up.
+    let held = ["SCAN given VIRTUAL TABLE INDEX 1:", "USE TEMP B-TREE FOR DISTINCT"];
+    let all = [&held[..], &["SCAN held", "SCAN held"]].concat();
+    assert_eq!(costly(settle::COMPLETE_ALL).await, [all.clone(), all].concat());
     assert_eq!(costly(rescue::OFFER_AGAIN).await, ["SCAN json_each VIRTUAL TABLE INDEX 1:"; 2]);
     assert_eq!(costly(rescue::ORPHANS).await, [""; 0]);
 }

@@ -124,7 +124,10 @@ impl SqliteQueue {
         busy_timeout: Duration,
         events: &Events,
     ) -> Result<Self, QueueError> {
-        let options = (*pool.connect_options()).clone().disable_statement_logging();
+        let options = (*pool.connect_options())
+            .clone()
+            .disable_statement_logging()
+            .row_buffer_size(ROW_BUFFER);
         let own = SqlitePoolOptions::new()
             .max_connections(OWN_CONNECTIONS)
             .test_before_acquire(false)
@@ -217,6 +220,9 @@ impl SqliteQueue {
 }
 
 const OWN_CONNECTIONS: u32 = 4;
+
+/// A claim's rows all fit, so that SQLite's thread does not stop after every fifty to be read.
+const ROW_BUFFER: usize = 1024;
 
 /// How often the queue's own statements wait for the busy timeout.
 const TRIES: u32 = 3;

@@ -1,11 +1,11 @@
 //! Rows read back.
 
 use std::array::TryFromSliceError;
-use std::sync::Arc;
 
 use events_core::broker::{AttemptError, Lease};
+use events_core::event::InvalidIdentifier;
 use events_core::task::Headers;
-use events_core::{BoxError, EventId, Task, TaskId, Timestamp};
+use events_core::{BoxError, Task, Timestamp};
 use sqlx::Row;
 use sqlx::sqlite::SqliteRow;
 
@@ -51,45 +51,44 @@ pub(super) fn errors(row: &SqliteRow) -> Result<Vec<AttemptError>, QueueError> {
     serde_json::from_str(get(row, "errors")?).map_err(|error| unreadable("errors")(error.into()))
 }
 
-/// The columns that [`lease`] reads, by position: this is read most of all.
+/// What [`lease`] reads: a task's seq, and the task as one JSON array. This is read most of all,
+/// and sqlx copies every column of every row by itself.
 macro_rules! lease_columns {
     () => {
-        "seq, fence, attempt, task_id, event_id, event, name, queue, priority, due_at,
-            published_at, payload, headers"
+        "seq, json_array(fence, attempt, hex(task_id), hex(event_id), event, name, queue, priority,
+            due_at, published_at, payload, headers) AS task"
     };
 }
 pub(super) use lease_columns;
 
-fn invalid(error: TryFromSliceError) -> BoxError {
-    error.into()
-}
+/// The array of [`lease_columns`].
+type Packed =
+    (i64, u32, String, String, String, String, String, i16, i64, i64, String, Option<String>);
 
 /// A claimed task, from [`lease_columns`].
-pub(super) fn lease(row: &SqliteRow) -> Result<Lease<SqliteReceipt>, sqlx::Error> {
-    let id = |index| {
-        let bytes: &[u8] = row.try_get(index)?;
-        bytes.try_into().map_err(|error| sqlx::Error::Decode(invalid(error)))
-    };
-    let text = |index| row.try_get::<String, usize>(index);
-    let headers: Option<&str> = row.try_get(12)?;
+pub(super) fn lease(row: &SqliteRow) -> Result<Lease<SqliteReceipt>, QueueError> {
+    let read = |error: BoxError| unreadable("task")(error);
+    let seq = row.try_get(0).map_err(|error| read(error.into()))?;
+    let packed: &str = row.try_get(1).map_err(|error| read(error.into()))?;
+    let packed: Packed = serde_json::from_str(packed).map_err(|error| read(error.into()))?;
+    let (fence, attempt, task_id, event_id, event, name, queue, priority, ..) = packed;
+    let (.., due_at, published_at, payload, headers) = packed;
     Ok(Lease {
-        receipt: SqliteReceipt { seq: row.try_get(0)?, fence: row.try_get(1)? },
-        attempt: row.try_get(2)?,
+        receipt: SqliteReceipt { seq, fence },
+        attempt,
         task: Task {
-            id: TaskId::from_bytes(id(3)?),
-            event_id: EventId::from_bytes(id(4)?),
-            event: text(5)?.into(),
-            name: text(6)?.into(),
-            queue: text(7)?.into(),
-            priority: row.try_get(8)?,
-            due_at: Timestamp::from_micros(row.try_get(9)?),
-            published_at: Timestamp::from_micros(row.try_get(10)?),
-            payload: Arc::from(row.try_get::<&str, _>(11)?),
+            id: task_id.parse().map_err(|error: InvalidIdentifier| read(error.into()))?,
+            event_id: event_id.parse().map_err(|error: InvalidIdentifier| read(error.into()))?,
+            event: event.into(),
+            name: name.into(),
+            queue: queue.into(),
+            priority,
+            due_at: Timestamp::from_micros(due_at),
+            published_at: Timestamp::from_micros(published_at),
+            payload: payload.into(),
             headers: match headers {
                 None => Headers::new(),
-                Some(json) => {
-                    Headers::from_json(json).map_err(|error| sqlx::Error::Decode(error.into()))?
-                }
+                Some(json) => Headers::from_json(&json).map_err(|error| read(error.into()))?,
             },
         },
     })
