@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
 
 use crate::Failed;
-use crate::measure::in_turns;
+use crate::measure::{Of, in_turns, processor_seconds};
 use crate::report::Report;
 
 const TYPES: usize = 1_000;
@@ -92,28 +92,37 @@ impl Crates {
         let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..").canonicalize()?;
         let crates = Self { directory: root.join("target").join("build-cost") };
         let members: Vec<_> = Variant::ALL.iter().map(|variant| variant.name()).collect();
-        crates.write("Cargo.toml", &format!(
-            "[workspace]\nresolver = \"3\"\nmembers = {members:?}\n\n\
+        crates.write(
+            "Cargo.toml",
+            &format!(
+                "[workspace]\nresolver = \"3\"\nmembers = {members:?}\n\n\
              [workspace.dependencies]\n\
              events-core = {{ path = {:?} }}\n\
              serde = {{ version = \"1.0\", features = [\"derive\"] }}\n\
              \n[profile.release]\nstrip = true\n",
-            root.join("events-core"),
-        ))?;
+                root.join("events-core"),
+            ),
+        )?;
         fs::copy(root.join("Cargo.lock"), crates.directory.join("Cargo.lock"))?;
         for variant in Variant::ALL {
             let name = variant.name();
-            crates.write(&format!("{name}/Cargo.toml"), &format!(
-                "[package]\nname = \"{name}\"\nedition = \"2024\"\n\n\
+            crates.write(
+                &format!("{name}/Cargo.toml"),
+                &format!(
+                    "[package]\nname = \"{name}\"\nedition = \"2024\"\n\n\
                  [dependencies]\nevents-core.workspace = true\nserde.workspace = true\n"
-            ))?;
+                ),
+            )?;
             crates.write(&format!("{name}/src/lib.rs"), &source(variant))?;
             let uses = "use events_core::prelude::*;";
-            crates.write(&format!("{name}/src/main.rs"), &format!(
-                "{uses}\nuse {name} as _;\nfn main() {{\n\
+            crates.write(
+                &format!("{name}/src/main.rs"),
+                &format!(
+                    "{uses}\nuse {name} as _;\nfn main() {{\n\
                  println!(\"{{:?}}\", Events::builder().build().map(|events| \
                  events.registry().subscribers().len()));\n}}\n"
-            ))?;
+                ),
+            )?;
         }
         Ok(crates)
     }
@@ -166,7 +175,8 @@ impl Crates {
 }
 
 fn source(variant: Variant) -> String {
-    let mut source = String::from("#![allow(dead_code, unused_imports)]\nuse events_core::prelude::*;\n");
+    let mut source =
+        String::from("#![allow(dead_code, unused_imports)]\nuse events_core::prelude::*;\n");
     let derive = match variant {
         Variant::Plain => "",
         Variant::Serde => "#[derive(serde::Serialize, serde::Deserialize)]\n",
@@ -205,20 +215,10 @@ pub(crate) fn as_rustc_wrapper() -> Option<ExitCode> {
     let status = Command::new(rustc).args(rest).env_remove(LOG).status().ok()?;
     let name = rest.iter().position(|argument| argument == "--crate-name");
     if let Some(name) = name.and_then(|at| rest.get(at + 1)?.to_str())
-        && let Some(cost) = cost_of_children()
+        && let Some(cost) = processor_seconds(Of::ItsChildren)
     {
         let before = fs::read_to_string(&log).unwrap_or_default();
         fs::write(&log, format!("{before}{name} {cost}\n")).ok()?;
     }
     Some(if status.success() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
-}
-
-/// The processor seconds, of user and system, of the processes that this one has waited for.
-fn cost_of_children() -> Option<f64> {
-    const TICKS: f64 = 100.0; // per second, whatever the kernel's own clock does
-    let stat = fs::read_to_string("/proc/self/stat").ok()?;
-    let after_name = stat.rsplit_once(')')?.1; // the name may hold anything
-    let fields: Vec<&str> = after_name.split_whitespace().collect();
-    let ticks = |at: usize| fields.get(at)?.parse::<f64>().ok();
-    Some((ticks(13)? + ticks(14)?) / TICKS)
 }

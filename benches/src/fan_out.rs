@@ -58,11 +58,9 @@ pub(crate) fn run(report: &mut Report) -> Result<(), Failed> {
     let events = Events::builder().registry(registry).build()?;
     let measured = in_turns(
         ROUNDS,
-        [
-            &mut || Ok::<_, Failed>(by_hand()),
-            &mut || encode_only(),
-            &mut || publish_and_fan_out(&events),
-        ],
+        [&mut || Ok::<_, Failed>(by_hand()), &mut || encode_only(), &mut || {
+            publish_and_fan_out(&events)
+        }],
     )?;
     let [by_hand, encode, all] = &measured;
     let figure = |rounds: &crate::measure::Rounds| format!("{:.0} ns", rounds.median());

@@ -1,5 +1,6 @@
 //! Turns, medians and ratios.
 
+use std::cell::RefCell;
 use std::time::{Duration, Instant};
 
 /// What one contender was measured at, one value for each round.
@@ -88,5 +89,50 @@ pub(crate) fn per_second(rate: f64) -> String {
         rate if rate >= 100_000.0 => format!("{:.0} k/s", rate / 1e3),
         rate if rate >= 1_000.0 => format!("{:.1} k/s", rate / 1e3),
         rate => format!("{rate:.0} /s"),
+    }
+}
+
+/// Whose processor time.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Of {
+    /// All threads of this process.
+    ThisProcess,
+    /// The processes that this one has started and waited for.
+    ItsChildren,
+}
+
+/// Processor seconds, of user and system, to the hundredth. Unlike the time on the wall they grow
+/// little when others use the machine.
+pub(crate) fn processor_seconds(of: Of) -> Option<f64> {
+    const TICKS: f64 = 100.0; // per second, whatever the kernel's own clock does
+    let stat = std::fs::read_to_string("/proc/self/stat").ok()?;
+    let after_name = stat.rsplit_once(')')?.1; // the name may hold anything
+    let fields: Vec<&str> = after_name.split_whitespace().collect();
+    let ticks = |at: usize| fields.get(at)?.parse::<f64>().ok();
+    let user = match of {
+        Of::ThisProcess => 11,
+        Of::ItsChildren => 13,
+    };
+    Some((ticks(user)? + ticks(user + 1)?) / TICKS)
+}
+
+/// Measures things done by their rate, and by what they cost the processors.
+pub(crate) struct Meter {
+    started: Instant,
+    processors: f64,
+}
+
+impl Meter {
+    pub(crate) fn start() -> Self {
+        let processors = processor_seconds(Of::ThisProcess).unwrap_or(f64::NAN);
+        Self { started: Instant::now(), processors }
+    }
+
+    /// The rate. `cost` takes the processor microseconds of one thing.
+    pub(crate) fn stop(self, things: usize, cost: &RefCell<Rounds>) -> f64 {
+        let rate = rate(things, self.started);
+        let now = processor_seconds(Of::ThisProcess).unwrap_or(f64::NAN);
+        cost.borrow_mut().push((now - self.processors) * 1e6 / things as f64);
+        rate
     }
 }

@@ -60,10 +60,7 @@ async fn ignore(_event: MonitorChecked) {}
 async fn ignore_report(_event: ReportWanted) {}
 
 #[subscribes_to(MonitorFinished, freshness_only)]
-async fn record(
-    event: MonitorFinished,
-    tx: &mut EventTransaction<Sqlite>,
-) -> Result<(), Failure> {
+async fn record(event: MonitorFinished, tx: &mut EventTransaction<Sqlite>) -> Result<(), Failure> {
     floor::insert_effect(tx.connection(), event.number).await?;
     Ok(())
 }
@@ -107,15 +104,9 @@ pub(crate) fn events() -> Result<Events, Failed> {
 
 pub(crate) async fn open(path: &Path, events: &Events) -> Result<SqliteQueue, QueueError> {
     let queue = SqliteQueue::open(path, events).await?;
-    sqlx::query(floor::EFFECTS)
-        .execute(queue.pool())
-        .await
-        .map(|_| queue)
-        .map_err(|source| QueueError::Open {
-            path: path.display().to_string(),
-            remedy: "see the cause",
-            source,
-        })
+    sqlx::query(floor::EFFECTS).execute(queue.pool()).await.map(|_| queue).map_err(|source| {
+        QueueError::Open { path: path.display().to_string(), remedy: "see the cause", source }
+    })
 }
 
 /// A worker as most programs have it.

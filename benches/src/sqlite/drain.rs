@@ -1,7 +1,8 @@
 //! How fast a worker empties a queue, beside the bare loop that claims a batch and deletes it.
 
+use std::cell::{Cell, RefCell};
 use std::path::PathBuf;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use events_core::Events;
 use events_sqlx::SqliteQueue;
@@ -10,7 +11,7 @@ use tokio::runtime::Runtime;
 
 use super::floor;
 use crate::Failed;
-use crate::measure::{Rounds, in_turns, per_second, rate};
+use crate::measure::{Meter, Rounds, in_turns, per_second};
 use crate::report::Report;
 
 const TASKS: usize = 100_000;
@@ -21,12 +22,12 @@ const TARGET: f64 = 0.5;
 /// A new file for each measurement.
 struct Files {
     directory: TempDir,
-    made: std::cell::Cell<usize>,
+    made: Cell<usize>,
 }
 
 impl Files {
     fn new() -> Result<Self, Failed> {
-        Ok(Self { directory: tempfile::tempdir()?, made: std::cell::Cell::new(0) })
+        Ok(Self { directory: tempfile::tempdir()?, made: Cell::new(0) })
     }
 
     fn next(&self) -> PathBuf {
@@ -39,70 +40,87 @@ pub(crate) fn run(report: &mut Report) -> Result<(), Failed> {
     let runtime = Runtime::new()?;
     let events = super::events()?;
     let files = Files::new()?;
+    let costs: [RefCell<Rounds>; 6] = Default::default();
     let [floor, own, adaptive, fixed] = in_turns(
         ROUNDS,
         [
-            &mut || runtime.block_on(bare(&files)),
-            &mut || runtime.block_on(bare_on_own_table(&files, &events)),
-            &mut || runtime.block_on(worker(&files, &events, None)),
-            &mut || runtime.block_on(worker(&files, &events, Some(floor::BATCH))),
+            &mut || runtime.block_on(bare(&files, &costs[0])),
+            &mut || runtime.block_on(bare_on_own_table(&files, &events, &costs[1])),
+            &mut || runtime.block_on(worker(&files, &events, None, &costs[2])),
+            &mut || runtime.block_on(worker(&files, &events, Some(floor::BATCH), &costs[3])),
         ],
     )?;
-    report.figure("bare claim of 500 and delete (floor)", &per_second(floor.median()));
-    report.figure(
-        "the same on the queue's own table, all columns",
-        &format!("{}, {} of the floor", per_second(own.median()), own.over(&floor)),
-    );
-    for (what, rounds) in
-        [("worker, 16 handlers", &adaptive), ("worker, 16 handlers, prefetch 500", &fixed)]
+    let of_floor = |rounds: &Rounds, cost: usize| against(rounds, &floor, &costs[cost], &costs[0]);
+    report.figure("bare claim of 500 and delete (floor)", &alone(&floor, &costs[0]));
+    report.figure("the same on the queue's table, all columns", &of_floor(&own, 1));
+    for (what, rounds, cost) in
+        [("worker, 16 handlers", &adaptive, 2), ("worker, 16 handlers, prefetch 500", &fixed, 3)]
     {
-        target(report, what, rounds, &floor);
-        report.figure("  of the bare loop on the queue's table", &rounds.over(&own).to_string());
+        let met = rounds.over(&floor).median() >= TARGET;
+        report.target(what, &of_floor(rounds, cost), "at least 0.50", met);
+        report.figure("  over the bare loop on the queue's table", &rounds.over(&own).to_string());
     }
     let [floor, ours] = in_turns(
         ROUNDS,
-        [
-            &mut || runtime.block_on(bare_transactions(&files)),
-            &mut || runtime.block_on(transactional_worker(&files, &events)),
-        ],
+        [&mut || runtime.block_on(bare_transactions(&files, &costs[4])), &mut || {
+            runtime.block_on(transactional_worker(&files, &events, &costs[5]))
+        }],
     )?;
-    report.figure("bare begin, delete, insert one row, commit (floor)", &per_second(floor.median()));
+    report.figure("bare begin, delete, insert a row, commit (floor)", &alone(&floor, &costs[4]));
     report.figure(
-        "worker, handlers take the transaction, insert one row",
-        &format!("{}, {} of the floor", per_second(ours.median()), ours.over(&floor)),
+        "worker, handlers take the transaction, insert a row",
+        &against(&ours, &floor, &costs[5], &costs[4]),
     );
     Ok(())
 }
 
-fn target(report: &mut Report, what: &str, ours: &Rounds, floor: &Rounds) {
-    let ratio = ours.over(floor);
-    let figure = format!("{}, {ratio} of the floor", per_second(ours.median()));
-    report.target(what, &figure, "at least 0.50", ratio.median() >= TARGET);
+fn alone(rounds: &Rounds, cost: &RefCell<Rounds>) -> String {
+    format!("{}, {:.1} µs of processor each", per_second(rounds.median()), cost.borrow().median())
 }
 
-async fn bare(files: &Files) -> Result<f64, Failed> {
+fn against(
+    rounds: &Rounds,
+    floor: &Rounds,
+    cost: &RefCell<Rounds>,
+    floor_cost: &RefCell<Rounds>,
+) -> String {
+    let more = cost.borrow().over(&floor_cost.borrow()).median();
+    let ratio = rounds.over(floor);
+    format!("{}, {more:.1} times the floor's; rate {ratio} of the floor", alone(rounds, cost))
+}
+
+async fn bare(files: &Files, cost: &RefCell<Rounds>) -> Result<f64, Failed> {
     let mut connection = floor::filled(&files.next(), TASKS).await?;
-    let started = Instant::now();
+    let meter = Meter::start();
     assert_eq!(floor::drain(&mut connection).await?, TASKS);
-    Ok(rate(TASKS, started))
+    Ok(meter.stop(TASKS, cost))
 }
 
-async fn bare_on_own_table(files: &Files, events: &Events) -> Result<f64, Failed> {
+async fn bare_on_own_table(
+    files: &Files,
+    events: &Events,
+    cost: &RefCell<Rounds>,
+) -> Result<f64, Failed> {
     let path = files.next();
     let queue = super::open(&path, events).await?;
     super::publish_checked(&queue, TASKS).await?;
     queue.pool().close().await;
     drop(queue);
     let mut connection = floor::connect(&path).await?;
-    let started = Instant::now();
+    let meter = Meter::start();
     assert_eq!(floor::drain_own(&mut connection).await?, TASKS);
-    Ok(rate(TASKS, started))
+    Ok(meter.stop(TASKS, cost))
 }
 
-async fn worker(files: &Files, events: &Events, prefetch: Option<usize>) -> Result<f64, Failed> {
+async fn worker(
+    files: &Files,
+    events: &Events,
+    prefetch: Option<usize>,
+    cost: &RefCell<Rounds>,
+) -> Result<f64, Failed> {
     let queue = super::open(&files.next(), events).await?;
     super::publish_checked(&queue, TASKS).await?;
-    drained_by_worker(&queue, events, prefetch, TASKS).await
+    drained_by_worker(&queue, events, prefetch, TASKS, cost).await
 }
 
 async fn drained_by_worker(
@@ -110,6 +128,7 @@ async fn drained_by_worker(
     events: &Events,
     prefetch: Option<usize>,
     tasks: usize,
+    cost: &RefCell<Rounds>,
 ) -> Result<f64, Failed> {
     let mut builder = super::worker(queue, events);
     if let Some(prefetch) = prefetch {
@@ -117,25 +136,29 @@ async fn drained_by_worker(
     }
     let worker = builder.build()?;
     let statistics = worker.statistics();
-    let started = Instant::now();
+    let meter = Meter::start();
     super::run_while(worker, async {
         while statistics.completed() < tasks as u64 {
             tokio::time::sleep(Duration::from_millis(1)).await;
         }
-        rate(tasks, started)
+        meter.stop(tasks, cost)
     })
     .await
 }
 
-async fn bare_transactions(files: &Files) -> Result<f64, Failed> {
+async fn bare_transactions(files: &Files, cost: &RefCell<Rounds>) -> Result<f64, Failed> {
     let mut connection = floor::filled(&files.next(), TRANSACTIONAL_TASKS).await?;
-    let started = Instant::now();
+    let meter = Meter::start();
     floor::handle_each(&mut connection, TRANSACTIONAL_TASKS).await?;
-    Ok(rate(TRANSACTIONAL_TASKS, started))
+    Ok(meter.stop(TRANSACTIONAL_TASKS, cost))
 }
 
-async fn transactional_worker(files: &Files, events: &Events) -> Result<f64, Failed> {
+async fn transactional_worker(
+    files: &Files,
+    events: &Events,
+    cost: &RefCell<Rounds>,
+) -> Result<f64, Failed> {
     let queue = super::open(&files.next(), events).await?;
     super::publish_finished(&queue, TRANSACTIONAL_TASKS).await?;
-    drained_by_worker(&queue, events, None, TRANSACTIONAL_TASKS).await
+    drained_by_worker(&queue, events, None, TRANSACTIONAL_TASKS, cost).await
 }

@@ -43,8 +43,7 @@ WHERE seq IN (
 RETURNING seq, fence, attempt, task_id, event_id, event, name, queue, priority, due_at,
     published_at, payload, headers";
 
-const DELETE_OWN: &str =
-    "DELETE FROM events_tasks WHERE seq IN (SELECT value FROM json_each(?1))";
+const DELETE_OWN: &str = "DELETE FROM events_tasks WHERE seq IN (SELECT value FROM json_each(?1))";
 
 /// A connection with the settings that the queue has.
 pub(super) async fn connect(path: &Path) -> Result<SqliteConnection, sqlx::Error> {
@@ -102,11 +101,8 @@ async fn drain_with(
 ) -> Result<usize, sqlx::Error> {
     let mut drained = 0;
     loop {
-        let rows = sqlx::query(claim)
-            .bind(now())
-            .bind(BATCH as i64)
-            .fetch_all(&mut *connection)
-            .await?;
+        let rows =
+            sqlx::query(claim).bind(now()).bind(BATCH as i64).fetch_all(&mut *connection).await?;
         if rows.is_empty() {
             return Ok(drained);
         }

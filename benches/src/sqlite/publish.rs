@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use events_core::Events;
 use events_core::prelude::*;
-use events_sqlx::SqliteQueue;
+use events_sqlx::{SqliteQueue, SqliteQueueOptions};
 use sqlx::Connection;
 use tokio::runtime::Runtime;
 use tracing::field::{Field, Visit};
@@ -39,8 +39,7 @@ pub(crate) fn run(report: &mut Report) -> Result<(), Failed> {
     let directory = tempfile::tempdir()?;
     let events = super::events()?;
     let queue = runtime.block_on(super::open(&directory.path().join("queue.db"), &events))?;
-    let mut bare =
-        runtime.block_on(floor::filled(&directory.path().join("bare.db"), 0))?;
+    let mut bare = runtime.block_on(floor::filled(&directory.path().join("bare.db"), 0))?;
     let mut beside = runtime.block_on(floor::filled(&directory.path().join("beside.db"), 0))?;
     let [bare, bare_publish, silent, publishing] = in_turns(
         ROUNDS,
@@ -135,10 +134,14 @@ pub(crate) fn count_statements(path: &str) -> Result<(), Failed> {
     tracing::subscriber::set_global_default(log.clone())?;
     let counts = Runtime::new()?.block_on(async {
         let events = super::events()?;
-        let queue = super::open(Path::new(path), &events).await?;
+        // One connection, so that its thread has logged everything when it answers a ping.
+        let queue =
+            SqliteQueueOptions::new().max_connections(1).open(Path::new(path), &events).await?;
+        sqlx::query(floor::EFFECTS).execute(queue.pool()).await?;
+        queue.pool().acquire().await?.ping().await?;
         let mut counts = Vec::new();
-        let mut bare = queue.pool().acquire().await?;
         log.take();
+        let mut bare = queue.pool().acquire().await?;
         let mut transaction = bare.begin_with("BEGIN IMMEDIATE").await?;
         floor::insert_effect(&mut transaction, 1).await?;
         transaction.commit().await?;
@@ -147,7 +150,6 @@ pub(crate) fn count_statements(path: &str) -> Result<(), Failed> {
         drop(bare);
         for published in [0, 1, 2, 100] {
             write_and_publish(&queue, published).await?;
-            // The connection's thread logs a statement after it has answered.
             queue.pool().acquire().await?.ping().await?;
             let what = format!("session with one insert and {published} events published");
             counts.push((what, log.take()));
