@@ -192,3 +192,67 @@ fn key_tokens(field: &syn::Field, key: &str) -> Option<LitStr> {
     texts.extend(arguments.text("rename", &mut ignored));
     texts.into_iter().find(|text| text.value() == key)
 }
+
+#[cfg(test)]
+mod tests {
+    use quote::quote;
+
+    use super::*;
+
+    fn model(item: TokenStream) -> Result<Event, Vec<String>> {
+        Event::new(&syn::parse2(item).expect("an item"))
+            .map_err(|(error, _)| error.into_iter().map(|error| error.to_string()).collect())
+    }
+
+    #[test]
+    fn every_key_is_understood() {
+        let event = model(quote! {
+            #[event(name = "shop.changed", crate = vendored::events)]
+            struct Changed {
+                #[event(rename = "id", alias = "a", alias = "b")]
+                system_id: String,
+                #[event(default)]
+                r#type: Option<Vec<Self>>,
+            }
+        })
+        .unwrap_or_else(|errors| panic!("{errors:?}"));
+        assert_eq!(event.krate.to_string(), "vendored :: events");
+        assert_eq!(event.fields[0].keys, ["id", "a", "b"]);
+        assert_eq!(event.fields[1].keys, ["type"]);
+        assert!(event.fields[1].default && !event.fields[0].default);
+        let ty = event.fields[1].ty.to_token_stream().to_string();
+        assert_eq!(ty, "Option < Vec < Changed > >");
+    }
+
+    #[test]
+    fn all_mistakes_of_one_event_are_reported_at_once() {
+        let errors = model(quote! {
+            #[event(name = "a b", version = 2)]
+            #[serde(rename_all = "camelCase")]
+            struct Changed<T> {
+                #[serde(skip)]
+                one: T,
+                #[event(rename = "one", alias = "")]
+                two: [u8],
+            }
+        });
+        assert_eq!(errors.err().expect("mistakes").len(), 7);
+    }
+
+    #[test]
+    fn only_types_of_plain_names_go_without_a_guard() {
+        for (ty, plain) in [
+            (quote!(u64), true),
+            (quote!(Option<Vec<String>>), true),
+            (quote!(Vec<Option<bool>>), true),
+            (quote!(Option<Option<u8>>), false),
+            (quote!(std::string::String), false),
+            (quote!(Vec<Owner>), false),
+            (quote!(u128), false),
+            (quote!([u8; 2]), false),
+        ] {
+            let event = model(quote!(struct E { field: #ty })).unwrap_or_else(|e| panic!("{e:?}"));
+            assert_eq!(event.fields[0].plain, plain, "{ty}");
+        }
+    }
+}
