@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use sqlx::pool::PoolConnection;
 use sqlx::{Sqlite, SqliteConnection, SqlitePool};
+use tokio::runtime::Handle;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::error::QueueError;
@@ -53,6 +54,18 @@ impl Gate {
             None => own.acquire().await.map_err(|error| QueueError::database(step, error))?,
         };
         Ok(Writer { connection: Some(connection), home: &self.idle, _turn: turn })
+    }
+}
+
+impl Drop for Gate {
+    fn drop(&mut self) {
+        let idle = self.idle.get_mut().unwrap_or_else(PoisonError::into_inner).take();
+        // A connection returns to its pool in a task of the runtime. Without one, it is closed.
+        if let Some(connection) = idle
+            && Handle::try_current().is_err()
+        {
+            drop(connection.detach());
+        }
     }
 }
 

@@ -20,6 +20,20 @@ async fn data_survives_reopening() {
     assert_eq!((counts.available, counts.running), (1, 1));
 }
 
+#[test]
+fn a_queue_may_be_dropped_when_the_runtime_is_gone() {
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let fixture = runtime.block_on(async {
+        let fixture = Fixture::new().await;
+        fixture.publish(1).await;
+        let worker = fixture.worker().await;
+        assert_eq!(fixture.claim(worker, 1).await.tasks.len(), 1);
+        fixture
+    });
+    drop(runtime);
+    drop(fixture);
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn many_may_open_a_new_file_at_once() {
     let directory = tempfile::tempdir().unwrap();
