@@ -5,11 +5,12 @@
 
 mod call;
 
+use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use events_core::broker::{Broker, Lease, Settlement, TaskTransaction};
-use events_core::context::Cancellation;
+use events_core::context::{Cancellation, CancellationSource};
 use events_core::event::WorkerId;
 use events_core::extract::States;
 use events_core::lifecycle::{self, Next, Outcome, RetryPolicy};
@@ -48,19 +49,32 @@ pub struct Execution<R> {
 }
 
 /// Handlers take things that nobody provided.
-#[derive(Debug, Clone, thiserror::Error)]
-#[error("the worker cannot start: {}", missing.join("; "))]
+#[derive(Debug, Clone)]
 pub struct MissingNeeds {
     missing: Vec<String>,
 }
 
 impl MissingNeeds {
-    /// One sentence for each missing thing.
+    /// One sentence for each missing thing, with its remedy.
     #[must_use]
     pub fn missing(&self) -> &[String] {
         &self.missing
     }
 }
+
+impl fmt::Display for MissingNeeds {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.missing.as_slice() {
+            [only] => write!(f, "the worker cannot start: {only}"),
+            missing => {
+                write!(f, "the worker cannot start, for {} reasons:", missing.len())?;
+                missing.iter().try_for_each(|one| write!(f, "\n  - {one}"))
+            }
+        }
+    }
+}
+
+impl std::error::Error for MissingNeeds {}
 
 impl<B: Broker> Executor<B> {
     /// An executor for every subscriber of the broker's program.
@@ -92,8 +106,8 @@ impl<B: Broker> Executor<B> {
 
     /// Executes a leased task. The caller records the settlement with [`Broker::settle`].
     ///
-    /// When `interrupt` is cancelled, an async handler is dropped and the task released; a
-    /// blocking handler is waited for.
+    /// When `interrupt` is requested, an async handler is dropped and its task released; a sync one
+    /// is told so through its [`TaskContext::cancellation`], and waited for.
     pub async fn execute(
         &self,
         worker: WorkerId,
@@ -114,11 +128,11 @@ fn missing_needs<B: Broker>(
         let wanted = (need.rust_path)();
         match need.kind {
             NeedKind::State if !states.contains(need.id) => Some(format!(
-                "{} takes State<{wanted}>, which nobody gave; add `.state(…)` with a `{wanted}` to the worker's builder",
+                "{} takes State<{wanted}>, which nobody gave; call `.state(…)` with a `{wanted}` on the worker's builder",
                 subject()
             )),
             NeedKind::Transaction if need.id != provided => Some(format!(
-                "{} takes &mut {wanted}, and this worker's queue gives {}; run its queue with the other kind of worker, or change the argument",
+                "{} takes &mut {wanted}, and this worker's queue gives {}; serve its queue with a worker whose queue gives that transaction, or change the argument",
                 subject(),
                 std::any::type_name::<B::Transaction>()
             )),
@@ -155,45 +169,55 @@ pub async fn execute_task<B: Broker>(
     if interrupt.is_cancelled() {
         return settled(receipt, attempt, &task, &Outcome::Interrupted, &policy, None);
     }
-    let context = TaskContext::new(&task, attempt, interrupt.clone());
-    let call = Call { subscriber, task: &task, context, states, interrupt, events };
+    let stop = CancellationSource::new();
+    let context = TaskContext::new(&task, attempt, stop.token());
+    let call = Call { subscriber, task: &task, context, states, interrupt, stop, events };
     let started = Instant::now();
     if !subscriber.is_transactional() {
         let outcome = call.plain().await;
         return settled(receipt, attempt, &task, &outcome, &policy, Some(started));
     }
+    // Boxed, so that the many tasks without a transaction do not carry the room for one.
+    Box::pin(execute_in_transaction(broker, worker, receipt, call, &policy)).await
+}
+
+/// As [`execute_task`], from where the task's transaction begins.
+async fn execute_in_transaction<B: Broker>(
+    broker: &B,
+    worker: WorkerId,
+    receipt: B::Receipt,
+    call: Call<'_>,
+    policy: &RetryPolicy,
+) -> Execution<B::Receipt> {
+    let (task, attempt, started) = (call.task, call.context.attempt(), Instant::now());
     let transaction = match broker.begin_task(worker, &receipt).await {
         Ok(Some(transaction)) => transaction,
-        Ok(None) => return stale(&task, attempt),
+        Ok(None) => return stale(task, attempt),
         Err(error) => {
-            log_error(
-                "the task's transaction could not begin; the task is put back",
-                &task,
-                &error,
-            );
+            log_error("the task's transaction could not begin; the task is put back", task, &error);
             let outcome = Outcome::NotStarted { delay: NOT_STARTED_DELAY };
-            return settled(receipt, attempt, &task, &outcome, &policy, None);
+            return settled(receipt, attempt, task, &outcome, policy, None);
         }
     };
     match call.in_transaction(transaction).await {
         (Outcome::Succeeded, Some(transaction)) => match transaction.commit_task().await {
             Ok(()) => {
-                log(&task, attempt, &Outcome::Succeeded, &Next::Complete, Some(started));
+                log(task, attempt, &Outcome::Succeeded, &Next::Complete, Some(started));
                 Execution { next: Next::Complete, settlement: None, stale: false }
             }
             // If the commit did happen after all, the task is gone and this settlement is stale.
             Err(error) => {
                 let outcome = Outcome::Failed(events_core::Failure::Retry(Box::new(error)));
-                settled(receipt, attempt, &task, &outcome, &policy, Some(started))
+                settled(receipt, attempt, task, &outcome, policy, Some(started))
             }
         },
         (outcome, transaction) => {
             if let Some(transaction) = transaction
                 && let Err(error) = transaction.rollback_task().await
             {
-                log_error("the handler's transaction could not be rolled back", &task, &error);
+                log_error("the handler's transaction could not be rolled back", task, &error);
             }
-            settled(receipt, attempt, &task, &outcome, &policy, Some(started))
+            settled(receipt, attempt, task, &outcome, policy, Some(started))
         }
     }
 }
@@ -278,4 +302,21 @@ fn log_error(text: &'static str, task: &Task, error: &(dyn std::error::Error + '
         error,
         "{text}"
     );
+}
+
+#[cfg(test)]
+mod tests {
+    use super::MissingNeeds;
+
+    #[test]
+    fn one_missing_thing_is_a_sentence_and_several_are_a_list() {
+        let error = |missing: &[&str]| MissingNeeds {
+            missing: missing.iter().copied().map(str::to_owned).collect(),
+        };
+        assert_eq!(error(&["a"]).to_string(), "the worker cannot start: a");
+        assert_eq!(
+            error(&["a", "b"]).to_string(),
+            "the worker cannot start, for 2 reasons:\n  - a\n  - b"
+        );
+    }
 }
