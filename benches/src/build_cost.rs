@@ -97,10 +97,10 @@ impl Crates {
             &format!(
                 "[workspace]\nresolver = \"3\"\nmembers = {members:?}\n\n\
              [workspace.dependencies]\n\
-             events-core = {{ path = {:?} }}\n\
+             events-core = {{ path = \"{}\" }}\n\
              serde = {{ version = \"1.0\", features = [\"derive\"] }}\n\
              \n[profile.release]\nstrip = true\n",
-                root.join("events-core"),
+                root.join("events-core").display(),
             ),
         )?;
         fs::copy(root.join("Cargo.lock"), crates.directory.join("Cargo.lock"))?;

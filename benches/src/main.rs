@@ -9,6 +9,7 @@
 //! ratio.
 
 #![allow(clippy::print_stdout, reason = "figures are printed")]
+#![allow(clippy::unused_async, reason = "the handlers measured are async and do nothing")]
 #![allow(clippy::cast_precision_loss, reason = "counts and nanoseconds fit in 52 bits")]
 
 mod build_cost;

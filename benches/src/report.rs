@@ -8,6 +8,7 @@ use std::time::Instant;
 pub(crate) struct Report {
     started: Instant,
     section: String,
+    figures: usize,
     missed: Vec<String>,
 }
 
@@ -15,7 +16,7 @@ impl Report {
     pub(crate) fn start() -> Self {
         let processors = std::thread::available_parallelism().map_or(1, usize::from);
         println!("{processors} processors, {} {}", std::env::consts::OS, std::env::consts::ARCH);
-        Self { started: Instant::now(), section: String::new(), missed: Vec::new() }
+        Self { started: Instant::now(), section: String::new(), figures: 0, missed: Vec::new() }
     }
 
     pub(crate) fn section(&mut self, name: &str) {
@@ -25,11 +26,13 @@ impl Report {
 
     /// A figure that has no target.
     pub(crate) fn figure(&mut self, what: &str, figure: &str) {
+        self.figures += 1;
         println!("  {what:<58} {figure}");
     }
 
     /// A figure that has one.
     pub(crate) fn target(&mut self, what: &str, figure: &str, target: &str, met: bool) {
+        self.figures += 1;
         let verdict = if met { "met" } else { "MISSED" };
         println!("  {what:<58} {figure}  [{target}: {verdict}]");
         if !met {
@@ -49,7 +52,7 @@ impl Report {
     }
 
     pub(crate) fn finish(self) -> ExitCode {
-        println!("\n{} seconds", self.started.elapsed().as_secs());
+        println!("\n{} figures in {} seconds", self.figures, self.started.elapsed().as_secs());
         if self.missed.is_empty() {
             println!("every target met");
             return ExitCode::SUCCESS;

@@ -47,7 +47,7 @@ pub(crate) fn run(report: &mut Report) -> Result<(), Failed> {
             &mut || runtime.block_on(bare(&files, &costs[0])),
             &mut || runtime.block_on(bare_on_own_table(&files, &events, &costs[1])),
             &mut || runtime.block_on(worker(&files, &events, None, &costs[2])),
-            &mut || runtime.block_on(worker(&files, &events, Some(floor::BATCH), &costs[3])),
+            &mut || runtime.block_on(worker(&files, &events, Some(floor::BATCH.into()), &costs[3])),
         ],
     )?;
     let of_floor = |rounds: &Rounds, cost: usize| against(rounds, &floor, &costs[cost], &costs[0]);

@@ -7,7 +7,7 @@ use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous};
 use sqlx::{ConnectOptions, Connection, Row, SqliteConnection};
 
 /// As many as a claim takes.
-pub(super) const BATCH: usize = 500;
+pub(super) const BATCH: u16 = 500;
 
 const TASKS: &str = "
 CREATE TABLE tasks (
@@ -101,8 +101,7 @@ async fn drain_with(
 ) -> Result<usize, sqlx::Error> {
     let mut drained = 0;
     loop {
-        let rows =
-            sqlx::query(claim).bind(now()).bind(BATCH as i64).fetch_all(&mut *connection).await?;
+        let rows = sqlx::query(claim).bind(now()).bind(BATCH).fetch_all(&mut *connection).await?;
         if rows.is_empty() {
             return Ok(drained);
         }
@@ -122,13 +121,13 @@ pub(super) async fn handle_each(
     connection: &mut SqliteConnection,
     tasks: usize,
 ) -> Result<(), sqlx::Error> {
-    for id in 1..=tasks {
+    for id in 1..=tasks as u64 {
         let mut transaction = connection.begin_with("BEGIN IMMEDIATE").await?;
         sqlx::query("DELETE FROM tasks WHERE id = ?1")
-            .bind(id as i64)
+            .bind(i64::try_from(id).unwrap_or(i64::MAX))
             .execute(&mut *transaction)
             .await?;
-        insert_effect(&mut transaction, id as u64).await?;
+        insert_effect(&mut transaction, id).await?;
         transaction.commit().await?;
     }
     Ok(())
