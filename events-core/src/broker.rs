@@ -129,14 +129,16 @@ pub trait Admin: Send + Sync {
     /// The broker could not be reached.
     fn counts(&self) -> impl Future<Output = Result<Counts, BrokerError>> + Send;
 
-    /// The dead letters, newest first, at most `limit`, before `before` if given.
+    /// The dead letters, newest first and those of one moment by id, at most `limit`. With `before`,
+    /// those that come after that one in the list, which need not exist any more: the last letter
+    /// of a page leads to the next.
     ///
     /// # Errors
     /// The broker could not be reached.
     fn dead_letters(
         &self,
         limit: usize,
-        before: Option<Timestamp>,
+        before: Option<&DeadLetter>,
     ) -> impl Future<Output = Result<Vec<DeadLetter>, BrokerError>> + Send;
 
     /// Makes a dead letter a task again, due now, with all its attempts before it. Whether it was there.

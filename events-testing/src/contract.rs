@@ -121,6 +121,7 @@ macro_rules! broker_contract {
             operations: dead_letter_can_be_retried,
             operations: dead_letter_can_be_discarded,
             operations: dead_letters_are_paged_newest_first,
+            operations: dead_letters_of_one_moment_are_paged_without_loss,
         );
     };
 }

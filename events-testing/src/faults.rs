@@ -22,7 +22,7 @@ use events_core::event::{TaskId, WorkerId};
 use events_core::lifecycle::Next;
 use events_core::task::Task;
 use events_core::transport::{Transport, TransportError};
-use events_core::{Events, Timestamp};
+use events_core::Events;
 
 /// One thing that goes wrong, once.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -205,7 +205,7 @@ impl<B: Broker + Admin> Admin for FaultyBroker<B> {
     async fn dead_letters(
         &self,
         limit: usize,
-        before: Option<Timestamp>,
+        before: Option<&DeadLetter>,
     ) -> Result<Vec<DeadLetter>, BrokerError> {
         self.inner.dead_letters(limit, before).await
     }

@@ -6,7 +6,6 @@ use events_core::Events;
 use events_core::broker::{
     Admin, Broker, BrokerError, Claimed, Counts, DeadLetter, Heartbeat, Queues, Rescued, Settlement,
 };
-use events_core::clock::Timestamp;
 use events_core::event::{TaskId, WorkerId};
 
 use super::MemoryQueue;
@@ -103,7 +102,7 @@ impl Admin for MemoryQueue {
     async fn dead_letters(
         &self,
         limit: usize,
-        before: Option<Timestamp>,
+        before: Option<&DeadLetter>,
     ) -> Result<Vec<DeadLetter>, BrokerError> {
         Ok(self.store().dead_letters(limit, before))
     }

@@ -1,6 +1,7 @@
 //! The tasks, and the indexes over them. No locks, no clock.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::ops::Bound;
 use std::time::Duration;
 
 use events_core::broker::{AttemptError, Counts, DeadLetter, Lease, Queues, Rescued};
@@ -291,11 +292,16 @@ impl Store {
         }
     }
 
-    pub(super) fn dead_letters(&self, limit: usize, before: Option<Timestamp>) -> Vec<DeadLetter> {
+    pub(super) fn dead_letters(
+        &self,
+        limit: usize,
+        before: Option<&DeadLetter>,
+    ) -> Vec<DeadLetter> {
+        let end =
+            before.map_or(Bound::Unbounded, |letter| Bound::Excluded((letter.died_at, letter.id)));
         self.dead
-            .iter()
+            .range((Bound::Unbounded, end))
             .rev()
-            .filter(|((died_at, _), _)| before.is_none_or(|before| *died_at < before))
             .take(limit)
             .map(|(_, letter)| letter.clone())
             .collect()

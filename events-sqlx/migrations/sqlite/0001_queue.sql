@@ -57,7 +57,7 @@ CREATE TABLE events_dead_letters (
     errors       TEXT    NOT NULL
 ) STRICT;
 
-CREATE INDEX events_dead_letters_newest ON events_dead_letters (died_at);
+CREATE INDEX events_dead_letters_newest ON events_dead_letters (died_at, task_id);
 
 -- Completed tasks, while `retain_completed` keeps them.
 CREATE TABLE events_archive (

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use events_core::broker::{Counts, DeadLetter};
-use events_core::{Admin, BrokerError, EventId, TaskId, Timestamp};
+use events_core::{Admin, BrokerError, EventId, TaskId};
 use sqlx::Connection;
 use sqlx::sqlite::SqliteRow;
 
@@ -22,9 +22,11 @@ FROM (SELECT count(*) FILTER (WHERE due_at <= ?1) AS available,
         count(*) FILTER (WHERE due_at > ?1) AS scheduled
     FROM events_tasks INDEXED BY events_tasks_waiting WHERE leased_by IS NULL) AS waiting";
 
+/// Letters of one settled batch died in one moment, so the moment alone does not end a page.
 const DEAD_LETTERS: &str = "
 SELECT task_id, event_id, event, name, queue, priority, payload, headers, published_at, died_at, errors
-FROM events_dead_letters WHERE died_at < ?1 ORDER BY died_at DESC, task_id DESC LIMIT ?2";
+FROM events_dead_letters
+WHERE (died_at, task_id) < (?1, ?2) ORDER BY died_at DESC, task_id DESC LIMIT ?3";
 
 /// The attempts start anew; their history stays, and so do the task's and the event's id.
 const RETRY_DEAD_LETTER: &str = "
@@ -50,7 +52,7 @@ impl Admin for SqliteQueue {
     async fn dead_letters(
         &self,
         limit: usize,
-        before: Option<Timestamp>,
+        before: Option<&DeadLetter>,
     ) -> Result<Vec<DeadLetter>, BrokerError> {
         dead_letters(&self.inner, limit, before)
             .await
@@ -84,10 +86,11 @@ async fn counts(inner: &Inner) -> Result<Counts, QueueError> {
 async fn dead_letters(
     inner: &Inner,
     limit: usize,
-    before: Option<Timestamp>,
+    before: Option<&DeadLetter>,
 ) -> Result<Vec<DeadLetter>, QueueError> {
     let rows = sqlx::query(DEAD_LETTERS)
-        .bind(before.map_or(i64::MAX, Timestamp::as_micros))
+        .bind(before.map_or(i64::MAX, |letter| letter.died_at.as_micros()))
+        .bind(before.map_or(Vec::new(), |letter| letter.id.to_bytes().to_vec()))
         .bind(i64::try_from(limit).unwrap_or(i64::MAX))
         .fetch_all(&inner.own)
         .await

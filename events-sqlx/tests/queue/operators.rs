@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use events_core::broker::DeadLetter;
 use events_core::lifecycle::Next;
 use events_core::{Admin, TaskId};
 
@@ -60,12 +61,12 @@ async fn dead_letters_come_newest_first_and_page_by_page() {
         let bury = Next::Bury { error: "no".into() };
         assert!(fixture.settle(worker, lease.receipt, 1, bury).await);
     }
-    let (mut seen, mut before) = (Vec::new(), None);
+    let (mut seen, mut before) = (Vec::new(), None::<DeadLetter>);
     loop {
-        let page = fixture.queue.dead_letters(2, before).await.unwrap();
-        let Some(last) = page.last() else { break };
-        before = Some(last.died_at);
+        let page = fixture.queue.dead_letters(2, before.as_ref()).await.unwrap();
         seen.extend(page.iter().map(|letter| letter.payload.to_string()));
+        let Some(last) = page.into_iter().next_back() else { break };
+        before = Some(last);
     }
     let expected: Vec<_> = (0..5).rev().map(|count| format!(r#"{{"count":{count}}}"#)).collect();
     assert_eq!(seen, expected);

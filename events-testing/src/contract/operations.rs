@@ -1,8 +1,9 @@
 //! What operators see and do.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
-use events_core::broker::{Admin, Counts};
+use events_core::broker::{Admin, Broker, Counts, DeadLetter, Settlement};
 use events_core::event::TaskId;
 use events_core::lifecycle::Next;
 
@@ -64,7 +65,39 @@ pub async fn dead_letters_are_paged_newest_first<H: Harness>() {
     }
     ids.reverse();
     let first = world.broker().dead_letters(2, None).await.expect("lists");
-    let rest = world.broker().dead_letters(10, Some(first[1].died_at)).await.expect("lists");
+    let rest = world.broker().dead_letters(10, Some(&first[1])).await.expect("lists");
     let listed: Vec<_> = first.iter().chain(&rest).map(|letter| letter.id).collect();
     assert_eq!(listed, ids);
+}
+
+/// Letters that died in one moment, as those of one batch do, are all on some page, and once; a
+/// page ends where it ended even if its last letter is retried in between.
+pub async fn dead_letters_of_one_moment_are_paged_without_loss<H: Harness>() {
+    let world = World::<H>::start().await;
+    world.publish_numbers(0..5).await;
+    let worker = world.worker().await;
+    let leases = world.claim(worker, 5).await;
+    let buried: BTreeSet<_> = leases.iter().map(|lease| lease.task.id).collect();
+    let batch: Vec<_> = leases
+        .into_iter()
+        .map(|lease| Settlement {
+            receipt: lease.receipt,
+            attempt: lease.attempt,
+            next: Next::Bury { error: "never".into() },
+        })
+        .collect();
+    let held = world.broker().settle(worker, &batch).await.expect("settles");
+    assert_eq!(held, [true; 5]);
+
+    let (mut listed, mut last) = (Vec::new(), None::<DeadLetter>);
+    loop {
+        let page = world.broker().dead_letters(2, last.as_ref()).await.expect("lists");
+        assert!(page.len() <= 2);
+        listed.extend(page.iter().map(|letter| letter.id));
+        let Some(letter) = page.into_iter().next_back() else { break };
+        assert!(world.broker().retry_dead_letter(letter.id).await.expect("retries"));
+        last = Some(letter);
+    }
+    assert_eq!(listed.len(), 5, "each once");
+    assert_eq!(listed.into_iter().collect::<BTreeSet<_>>(), buried);
 }
