@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use events_core::WorkerId;
+use events_core::{BrokerError, WorkerId};
 
 /// A queue or session that did not do what it was asked.
 #[derive(Debug, thiserror::Error)]
@@ -45,12 +45,15 @@ pub enum QueueError {
         known: i64,
     },
     /// The events tables could not be brought to this program's version; they are as before.
-    #[error("the events tables could not be migrated to version {version}: {remedy}")]
+    #[error(
+        "{}",
+        with_remedy(&format!("the events tables could not be migrated to version {version}"), *remedy)
+    )]
     Migrate {
         /// The version.
         version: i64,
-        /// What to do.
-        remedy: &'static str,
+        /// What to do, if the cause alone does not say it.
+        remedy: Option<&'static str>,
         /// What the database said.
         source: sqlx::Error,
     },
@@ -91,7 +94,9 @@ pub enum QueueError {
         worker: WorkerId,
     },
     /// A row that this program cannot read.
-    #[error("a row of the events tables has an unreadable `{column}`; was it written by hand?")]
+    #[error(
+        "a row of the events tables has an unreadable `{column}`; repair or delete the row; that of a task is named by its `seq` in the log"
+    )]
     Row {
         /// The column.
         column: &'static str,
@@ -99,12 +104,13 @@ pub enum QueueError {
         source: events_core::BoxError,
     },
     /// The database refused.
-    #[error("the database could not {step}: {remedy}")]
+    #[error("{}", refusal(*step, *remedy))]
     Database {
-        /// Completes the sentence "the database could not …".
-        step: &'static str,
-        /// What to do.
-        remedy: &'static str,
+        /// Completes the sentence "the database could not …". `None` within a [`BrokerError`],
+        /// which says it already.
+        step: Option<&'static str>,
+        /// What to do, if the cause alone does not say it.
+        remedy: Option<&'static str>,
         /// What the database said.
         source: sqlx::Error,
     },
@@ -112,7 +118,19 @@ pub enum QueueError {
 
 impl QueueError {
     pub(crate) fn database(step: &'static str, source: sqlx::Error) -> Self {
-        Self::Database { step, remedy: remedy(&source), source }
+        Self::Database { step: Some(step), remedy: remedy(&source), source }
+    }
+
+    /// As the error of a broker that was asked for `action`. No link of the chain repeats another:
+    /// without step and remedy the database's own words are the cause.
+    pub(crate) fn into_broker_error(self, action: &'static str) -> BrokerError {
+        match self {
+            Self::Database { remedy: None, source, .. } => BrokerError::new(action, source),
+            Self::Database { remedy, source, .. } => {
+                BrokerError::new(action, Self::Database { step: None, remedy, source })
+            }
+            other => BrokerError::new(action, other),
+        }
     }
 
     /// Whether others were writing for too long; trying again may help.
@@ -135,6 +153,17 @@ impl QueueError {
             _ => None,
         }
     }
+}
+
+fn refusal(step: Option<&str>, remedy: Option<&str>) -> String {
+    match step {
+        Some(step) => with_remedy(&format!("the database could not {step}"), remedy),
+        None => remedy.unwrap_or("the database refused").to_owned(),
+    }
+}
+
+fn with_remedy(what: &str, remedy: Option<&str>) -> String {
+    remedy.map_or_else(|| what.to_owned(), |remedy| format!("{what}: {remedy}"))
 }
 
 pub(crate) fn is_busy(error: &sqlx::Error) -> bool {
@@ -169,8 +198,8 @@ fn code(error: &sqlx::Error) -> Option<Code> {
     })
 }
 
-pub(crate) fn remedy(error: &sqlx::Error) -> &'static str {
-    match code(error) {
+pub(crate) fn remedy(error: &sqlx::Error) -> Option<&'static str> {
+    let remedy = match code(error) {
         Some(Code::Busy | Code::Locked) => {
             "another process is writing; keep its transactions short, or raise the busy timeout"
         }
@@ -192,12 +221,13 @@ pub(crate) fn remedy(error: &sqlx::Error) -> &'static str {
         Some(Code::NotADatabase) => {
             "the file is not an SQLite database, or it is encrypted; give another path"
         }
-        None => other_remedy(error),
-    }
+        None => return other_remedy(error),
+    };
+    Some(remedy)
 }
 
-fn other_remedy(error: &sqlx::Error) -> &'static str {
-    match error {
+fn other_remedy(error: &sqlx::Error) -> Option<&'static str> {
+    let remedy = match error {
         sqlx::Error::PoolTimedOut => {
             "every connection of the pool is in use; let go of them sooner, or allow more"
         }
@@ -205,6 +235,53 @@ fn other_remedy(error: &sqlx::Error) -> &'static str {
         sqlx::Error::WorkerCrashed => {
             "the connection's thread has ended; a new attempt uses another"
         }
-        _ => "see the cause",
+        _ => return None,
+    };
+    Some(remedy)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::error::Error;
+    use std::iter::successors;
+
+    use super::QueueError;
+
+    fn chain(error: &dyn Error) -> Vec<String> {
+        successors(Some(error), |error: &&dyn Error| (*error).source())
+            .map(ToString::to_string)
+            .collect()
+    }
+
+    #[test]
+    fn error_without_remedy_says_only_what_failed() {
+        let error = QueueError::database("count tasks", sqlx::Error::RowNotFound);
+        assert_eq!(error.to_string(), "the database could not count tasks");
+        let migration =
+            QueueError::Migrate { version: 1, remedy: None, source: sqlx::Error::RowNotFound };
+        assert_eq!(migration.to_string(), "the events tables could not be migrated to version 1");
+    }
+
+    #[test]
+    fn chain_of_a_brokers_error_says_each_thing_once() {
+        let broker_error = |source| {
+            chain(&QueueError::database("count tasks", source).into_broker_error("count its tasks"))
+        };
+        assert_eq!(
+            broker_error(sqlx::Error::RowNotFound),
+            ["the queue could not count its tasks", &sqlx::Error::RowNotFound.to_string()]
+        );
+        assert_eq!(
+            broker_error(sqlx::Error::PoolClosed),
+            [
+                "the queue could not count its tasks",
+                "the pool was closed; close it after the last use of the queue",
+                &sqlx::Error::PoolClosed.to_string(),
+            ]
+        );
+        assert_eq!(
+            chain(&QueueError::TransactionLost.into_broker_error("commit")),
+            ["the queue could not commit", &QueueError::TransactionLost.to_string()]
+        );
     }
 }

@@ -46,7 +46,7 @@ const PRUNED_AT_ONCE: u32 = 1000;
 
 impl Admin for SqliteQueue {
     async fn counts(&self) -> Result<Counts, BrokerError> {
-        counts(&self.inner).await.map_err(|error| BrokerError::new("count its tasks", error))
+        counts(&self.inner).await.map_err(|error| error.into_broker_error("count its tasks"))
     }
 
     async fn dead_letters(
@@ -56,7 +56,7 @@ impl Admin for SqliteQueue {
     ) -> Result<Vec<DeadLetter>, BrokerError> {
         dead_letters(&self.inner, limit, before)
             .await
-            .map_err(|error| BrokerError::new("list its dead letters", error))
+            .map_err(|error| error.into_broker_error("list its dead letters"))
     }
 
     async fn retry_dead_letter(&self, task: TaskId) -> Result<bool, BrokerError> {

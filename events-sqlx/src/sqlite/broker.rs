@@ -72,7 +72,7 @@ impl Broker for SqliteQueue {
     ) -> Result<Option<EventTransaction<Sqlite>>, BrokerError> {
         transaction::begin_task(self, worker, *receipt)
             .await
-            .map_err(|error| BrokerError::new("begin a task's transaction", error))
+            .map_err(|error| error.into_broker_error("begin a task's transaction"))
     }
 
     async fn rescue(&self, worker: WorkerId, lease: Duration) -> Result<Vec<Rescued>, BrokerError> {

@@ -82,7 +82,8 @@ impl SqliteQueueOptions {
     }
 
     /// How many connections the application's pool may have, each with a thread. Default 8. The
-    /// queue keeps up to four more for itself, so that readers cannot starve its heartbeats.
+    /// queue keeps up to four more for itself, so that an application which uses up its pool cannot
+    /// starve its heartbeats.
     pub fn max_connections(mut self, connections: u32) -> Self {
         self.max_connections = connections.max(1);
         self
@@ -107,8 +108,12 @@ impl SqliteQueueOptions {
             .max_connections(self.max_connections)
             .test_before_acquire(false) // a connection is a thread of this process
             .connect_lazy_with(options);
-        let failed =
-            |source| QueueError::Open { path: shown.clone(), remedy: remedy(&source), source };
+        let failed = |source| QueueError::Open {
+            path: shown.clone(),
+            remedy: remedy(&source)
+                .unwrap_or("give the path of an SQLite file that this user may read and write"),
+            source,
+        };
         drop(first_connection(&pool, self.busy_timeout).await.map_err(failed)?);
         SqliteQueue::start(pool, self.busy_timeout, events).await
     }

@@ -213,7 +213,7 @@ impl SqliteQueue {
             }
         });
         match run.await {
-            Ok(answer) => answer.map_err(|error| BrokerError::new(action, error)),
+            Ok(answer) => answer.map_err(|error| error.into_broker_error(action)),
             Err(error) => Err(BrokerError::new(action, error)),
         }
     }

@@ -15,13 +15,13 @@ impl HandlerTransaction for EventTransaction<Sqlite> {}
 
 impl TaskTransaction for EventTransaction<Sqlite> {
     async fn commit_task(self) -> Result<(), BrokerError> {
-        self.commit().await.map_err(|error| BrokerError::new("commit a task's transaction", error))
+        self.commit().await.map_err(|error| error.into_broker_error("commit a task's transaction"))
     }
 
     async fn rollback_task(self) -> Result<(), BrokerError> {
         self.rollback()
             .await
-            .map_err(|error| BrokerError::new("roll back a task's transaction", error))
+            .map_err(|error| error.into_broker_error("roll back a task's transaction"))
     }
 }
 
