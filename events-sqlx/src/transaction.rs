@@ -7,8 +7,8 @@ use std::sync::Arc;
 use events_core::events::log_dispatched;
 use events_core::session::PendingEvents;
 use events_core::{Events, Session};
+use sqlx::SqlSafeStr;
 use sqlx::pool::PoolConnection;
-use sqlx::{Pool, SqlSafeStr};
 use sqlx_core::transaction::TransactionManager;
 use tokio::runtime::Handle;
 use tokio::sync::OwnedSemaphorePermit;
@@ -46,20 +46,20 @@ pub struct EventTransaction<Db: EventDatabase> {
 const OPEN: &str = "the transaction is open until it is consumed";
 
 impl<Db: EventDatabase> EventTransaction<Db> {
+    /// Begins on this connection. `None` if it was of no use; another will do.
     pub(crate) async fn begin(
-        pool: &Pool<Db>,
+        connection: PoolConnection<Db>,
         turn: Option<OwnedSemaphorePermit>,
         events: &Events,
         signal: &Arc<Signal>,
-    ) -> Result<Self, QueueError> {
-        let connection = open(pool).await?;
-        Ok(Self {
+    ) -> Result<Option<Self>, QueueError> {
+        Ok(open(connection).await?.map(|connection| Self {
             connection: Some(connection),
             turn,
             pending: PendingEvents::new(events),
             signal: signal.clone(),
             release_unknown: false,
-        })
+        }))
     }
 
     /// The connection, to run statements in this transaction.
@@ -148,29 +148,25 @@ impl<Db: EventDatabase> EventTransaction<Db> {
     }
 }
 
-/// Takes a connection and begins. Cancelling it leaves no transaction open: sqlx's worker rolls a
-/// `BEGIN` back whose answer nobody takes.
-async fn open<Db: EventDatabase>(pool: &Pool<Db>) -> Result<PoolConnection<Db>, QueueError> {
+/// Begins. Cancelling it leaves no transaction open: sqlx's worker rolls a `BEGIN` back whose
+/// answer nobody takes.
+async fn open<Db: EventDatabase>(
+    mut connection: PoolConnection<Db>,
+) -> Result<Option<PoolConnection<Db>>, QueueError> {
     const STEP: &str = "begin a transaction";
-    loop {
-        let mut connection =
-            pool.acquire().await.map_err(|error| QueueError::database(STEP, error))?;
-        let begun =
-            Db::TransactionManager::begin(&mut connection, Some(Db::BEGIN.into_sql_str())).await;
-        match begun {
-            Ok(()) => return Ok(connection),
-            Err(error) if is_busy(&error) => return Err(QueueError::database(STEP, error)),
-            // Somebody gave the connection back with a transaction open. Another will do.
-            Err(error) if in_transaction(&error) => {
-                tracing::warn!(
-                    "a connection came back to the pool with a transaction open; closed"
-                );
-                connection.close().await.ok();
-            }
-            Err(error) => {
-                connection.close_on_drop();
-                return Err(QueueError::database(STEP, error));
-            }
+    let begun =
+        Db::TransactionManager::begin(&mut connection, Some(Db::BEGIN.into_sql_str())).await;
+    match begun {
+        Ok(()) => Ok(Some(connection)),
+        Err(error) if is_busy(&error) => Err(QueueError::database(STEP, error)),
+        Err(error) if in_transaction(&error) => {
+            tracing::warn!("a connection came back to the pool with a transaction open; closed");
+            connection.close().await.ok();
+            Ok(None)
+        }
+        Err(error) => {
+            connection.close_on_drop();
+            Err(QueueError::database(STEP, error))
         }
     }
 }

@@ -165,8 +165,13 @@ impl SqliteQueue {
     /// The writer or a connection was not free in time, or the database refused.
     pub async fn begin(&self) -> Result<EventTransaction<Sqlite>, QueueError> {
         let Inner { gate, pool, events, signal, .. } = &*self.inner;
-        let turn = gate.enter().await?;
-        EventTransaction::begin(pool, Some(turn), events, signal).await
+        loop {
+            let (connection, turn) = gate.session(pool).await?;
+            let begun = EventTransaction::begin(connection, Some(turn), events, signal).await?;
+            if let Some(transaction) = begun {
+                return Ok(transaction);
+            }
+        }
     }
 
     /// A session over a borrowed connection that is in a transaction, for code that owns a plain

@@ -11,4 +11,5 @@ mod opening;
 mod operators;
 mod rescue;
 mod sessions;
+mod turns;
 mod waking;
