@@ -48,7 +48,7 @@ async fn work(events: &Events, queue: &SqliteQueue, log: &Log) {
         .state(log.clone())
         .build()
         .expect("the worker starts");
-    work_until_drained(worker, queue).await;
+    work_until_drained(worker).await;
 }
 
 fn of(log: &Log, kind: &str) -> Vec<u32> {

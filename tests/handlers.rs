@@ -300,6 +300,47 @@ mod failures {
     }
 }
 
+mod boxed_errors {
+    use super::*;
+    use events_core::BoxError;
+
+    #[derive(Event)]
+    struct Asked {}
+
+    /// A repository, as applications write them.
+    fn look_up() -> Result<(), BoxError> {
+        Err("the repository is closed".into())
+    }
+
+    #[subscribes_to(Asked, freshness_only)]
+    async fn boxed(_: Asked) -> Result<(), BoxError> {
+        look_up()?;
+        Ok(())
+    }
+
+    #[subscribes_to(Asked, freshness_only)]
+    fn of_one_type(_: Asked) -> Result<(), std::num::ParseIntError> {
+        "x".parse::<u8>().map(drop)
+    }
+
+    #[tokio::test]
+    async fn any_error_of_a_handler_means_try_again() {
+        let queue = MemoryQueue::new(&events_in(module_path!()));
+        publish(&queue, Asked {}).await;
+        let drained = drain(&queue, &States::new()).await.unwrap();
+        let mut errors: Vec<_> = drained
+            .runs
+            .iter()
+            .map(|run| match &run.next {
+                Next::Retry { error, .. } => error.as_str(),
+                other => panic!("{other:?}"),
+            })
+            .collect();
+        errors.sort_unstable();
+        assert_eq!(errors, ["invalid digit found in string", "the repository is closed"]);
+    }
+}
+
 mod current_event {
     use super::*;
 

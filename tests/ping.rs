@@ -66,7 +66,7 @@ impl Program {
             .state(self.seen.clone())
             .build()
             .unwrap();
-        work_until_drained(worker, &self.queue).await;
+        work_until_drained(worker).await;
     }
 
     async fn stored(&self) -> i64 {

@@ -180,7 +180,7 @@ mod reconcilers {
         assert!(error.to_string().contains("failed"), "{error}");
         let error = events.reconcile("swoop", Scope::All, &states).await.unwrap_err();
         assert!(
-            error.to_string().contains("this program has: suite.wiring.reconcilers.sweep"),
+            error.to_string().contains("this program has suite.wiring.reconcilers.sweep"),
             "{error}"
         );
     }
@@ -371,6 +371,8 @@ fn settings_that_cannot_work_do_not_start() {
         (r#"{"default_queue":"no blanks"}"#, "default_queue"),
         (r#"{"payload_limit_bytes":0}"#, "payload_limit_bytes"),
         (r#"{"retry_backoff":"2h"}"#, "max_retry_backoff"),
+        (r#"{"retry_backoff":"0s"}"#, "retry_backoff"),
+        (r#"{"unknown_task_delay":"0s"}"#, "unknown_task_delay"),
     ] {
         let settings: EventSettings = serde_json::from_str(json).unwrap();
         let registry = Registry::builder().build().unwrap();

@@ -103,6 +103,29 @@ async fn worker_finishes_what_runs_and_puts_back_what_does_not() {
     assert_eq!((counts.available, counts.running), (7, 0), "put back at once, not after a lease");
 }
 
+#[subscribes_to(Queued, freshness_only, max_retries = 0, timeout = "20ms")]
+fn overruns(event: Queued, context: TaskContext, State(gate): State<Gate>) {
+    while !context.cancellation().is_cancelled() {
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    gate.seen.push(event.number);
+    gate.started.add_permits(1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn sync_handler_is_told_when_its_time_is_up() {
+    let events = events(Registry::builder().subscriber::<overruns>());
+    let queue = MemoryQueue::new(&events);
+    let gate = Gate::new();
+    publish(&queue, 0..1).await;
+    let worker = Worker::builder(&events, queue.clone()).state(gate.clone()).build().unwrap();
+    work_until_drained(worker).await;
+    gate.await_starts(1).await;
+    assert_eq!(gate.seen.all(), [0], "it saw its cancellation and returned");
+    let dead = queue.dead_letters(1, None).await.unwrap();
+    assert_eq!(dead[0].attempts[0].error, "timed out after 20ms");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn handlers_that_outlast_the_grace_period_are_stopped_and_put_back() {
     let events =
@@ -130,12 +153,12 @@ async fn dropping_a_worker_stops_it_and_another_takes_over() {
     let gate = Gate::new();
     publish(&queue, 0..3).await;
     let build = || Worker::builder(&events, queue.clone()).state(gate.clone()).build().unwrap();
-    let first = tokio::spawn(build().run_until(std::future::pending()));
+    let first = tokio::spawn(build().run_until(std::future::pending::<()>()));
     gate.await_starts(3).await;
     first.abort();
     assert!(first.await.unwrap_err().is_cancelled());
     assert_eq!(queue.counts().await.unwrap().running, 3, "their leases have yet to lapse");
-    let second = tokio::spawn(build().run_until(std::future::pending()));
+    let second = tokio::spawn(build().run_until(std::future::pending::<()>()));
     gate.await_starts(3).await;
     gate.open.notify_waiters();
     while !queue.counts().await.unwrap().is_drained() {
@@ -200,7 +223,7 @@ async fn renamed_subscriber_still_handles_tasks_under_its_alias() {
     events_core::Transport::send(&queue, vec![task]).await.unwrap();
     let seen = Seen::<u32>::default();
     let worker = Worker::builder(&new, queue.clone()).state(seen.clone()).build().unwrap();
-    work_until_drained(worker, &queue).await;
+    work_until_drained(worker).await;
     assert_eq!(seen.all(), [4]);
 }
 
@@ -210,7 +233,7 @@ async fn heartbeat_that_fails_at_the_start_is_an_error() {
     let queue = FaultyBroker::new(MemoryQueue::new(&events));
     queue.faults().inject(Fault::FailHeartbeat);
     let worker = Worker::builder(&events, queue).build().unwrap();
-    let error = worker.run_until(std::future::pending()).await.unwrap_err();
+    let error = worker.run_until(std::future::pending::<()>()).await.unwrap_err();
     assert!(error.to_string().contains("could not register"), "{error}");
 }
 
@@ -249,11 +272,11 @@ async fn worker_that_crashes_before_it_settles_has_its_task_run_again() {
     publish(queue.inner(), 0..1).await;
     let seen = Seen::<u32>::default();
     let build = || Worker::builder(&events, queue.clone()).state(seen.clone()).build().unwrap();
-    let crashed = tokio::spawn(build().run_until(std::future::pending()));
+    let crashed = tokio::spawn(build().run_until(std::future::pending::<()>()));
     while !queue.faults().are_over() {
         tokio::time::sleep(Duration::from_millis(1)).await;
     }
-    work_until_drained(build(), &queue).await;
+    work_until_drained(build()).await;
     crashed.abort();
     assert_eq!(seen.all(), [0, 0], "at least once");
 }
@@ -303,7 +326,7 @@ async fn worker_taken_for_dead_stops_its_handlers_and_starts_anew() {
     publish(&queue, 0..1).await;
     let worker = Worker::builder(&events, queue.clone()).state(gate.clone()).build().unwrap();
     let statistics = worker.statistics();
-    let running = tokio::spawn(worker.run_until(std::future::pending()));
+    let running = tokio::spawn(worker.run_until(std::future::pending::<()>()));
     gate.await_starts(1).await;
     // As if another worker had rescued after a stall.
     let survivor = events_core::WorkerId::generate();
@@ -338,8 +361,8 @@ async fn two_workers_share_a_queue() {
     let (one, two) = (first.statistics(), second.statistics());
     publish(&queue, 0..4).await;
     let running = [
-        tokio::spawn(first.run_until(std::future::pending())),
-        tokio::spawn(second.run_until(std::future::pending())),
+        tokio::spawn(first.run_until(std::future::pending::<()>())),
+        tokio::spawn(second.run_until(std::future::pending::<()>())),
     ];
     // Slow handlers are not leased ahead, so each worker has two.
     gate.await_starts(4).await;

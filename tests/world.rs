@@ -54,14 +54,8 @@ pub async fn sqlite(events: &Events) -> (SqliteQueue, tempfile::TempDir) {
 }
 
 /// Runs a worker until nothing waits and nothing runs.
-pub async fn work_until_drained<B: Broker + Admin>(worker: Worker<B>, queue: &B) {
-    let queue = queue.clone();
-    let drained = async move {
-        while !queue.counts().await.expect("counts").is_drained() {
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
-    };
-    tokio::time::timeout(Duration::from_mins(1), worker.run_until(drained))
+pub async fn work_until_drained<B: Broker + Admin>(worker: Worker<B>) {
+    tokio::time::timeout(Duration::from_mins(1), worker.run_until_drained())
         .await
         .expect("the queue drains")
         .expect("the worker runs");

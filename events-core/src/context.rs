@@ -88,18 +88,26 @@ impl TaskContext {
         self.0.headers.get(name)
     }
 
-    /// Tells when the handler should stop: the worker is shutting down or has lost its lease.
+    /// Set when this attempt is to stop: its time is up, the grace period of a shutdown is over, or
+    /// the lease is lost.
     ///
-    /// An async handler is dropped soon after; a blocking one cannot be, and should look.
+    /// An async handler is dropped then. A sync one cannot be, and should look: it is waited for, or
+    /// runs on beside the next attempt once its time is up.
     #[must_use]
     pub fn cancellation(&self) -> &Cancellation {
         &self.0.cancellation
     }
 }
 
-/// A request to stop. Clones share it.
-#[derive(Debug, Clone, Default)]
+/// A request to stop, as those see it who are to stop. Clones share it.
+#[derive(Debug, Clone)]
 pub struct Cancellation(Arc<Cancel>);
+
+/// A request to stop, as those see it who may make it. Clones share it.
+///
+/// For runtimes; handlers get the [`Cancellation`].
+#[derive(Debug, Clone, Default)]
+pub struct CancellationSource(Arc<Cancel>);
 
 #[derive(Debug, Default)]
 struct Cancel {
@@ -107,11 +115,17 @@ struct Cancel {
     signal: Signal,
 }
 
-impl Cancellation {
+impl CancellationSource {
     /// A request that nobody has made yet.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// What to give to those who are to stop.
+    #[must_use]
+    pub fn token(&self) -> Cancellation {
+        Cancellation(self.0.clone())
     }
 
     /// Makes the request. Making it again changes nothing.
@@ -119,7 +133,9 @@ impl Cancellation {
         self.0.requested.store(true, Ordering::SeqCst);
         self.0.signal.notify(usize::MAX);
     }
+}
 
+impl Cancellation {
     /// Whether the request was made.
     #[must_use]
     pub fn is_cancelled(&self) -> bool {

@@ -20,7 +20,7 @@ pub struct FanOut {
     pub dropped: Vec<PendingEvent>,
 }
 
-/// Makes one task per event and subscriber; none if the kill switch is off (`enabled` false).
+/// Makes one task per event and subscriber; none if dispatch is disabled (`enabled` false).
 #[must_use]
 pub fn fan_out(
     pending: Vec<PendingEvent>,

@@ -76,8 +76,12 @@ impl Events {
     /// The kill switch: while `false`, committed events are logged and dropped. Handlers of tasks
     /// that exist already still run; reconcilers repair what was dropped.
     pub fn set_enabled(&self, enabled: bool) {
-        if self.0.enabled.swap(enabled, Ordering::SeqCst) != enabled {
-            tracing::warn!(enabled, "kill switch: dispatch of events was switched");
+        match (self.0.enabled.swap(enabled, Ordering::SeqCst), enabled) {
+            (true, false) => tracing::warn!(
+                "dispatch of events disabled by the kill switch: committed events are dropped"
+            ),
+            (false, true) => tracing::warn!("dispatch of events enabled again"),
+            _ => {}
         }
     }
 
@@ -127,7 +131,7 @@ impl Events {
                 event = event.event,
                 publisher = %event.publisher,
                 payload = &*event.payload,
-                "kill switch is off: event dropped"
+                "dispatch is disabled by the kill switch: event dropped"
             );
         }
         tasks
@@ -144,9 +148,8 @@ impl Events {
         states: &States,
     ) -> Result<Report, ReconcileError> {
         let Some(reconciler) = self.0.registry.reconciler(name) else {
-            let known: Vec<_> =
-                self.0.registry.reconcilers().iter().map(|reconciler| reconciler.name).collect();
-            return Err(ReconcileError::Unknown { name: name.into(), known: known.join(", ") });
+            let known = self.0.registry.reconcilers().iter().map(|reconciler| reconciler.name);
+            return Err(ReconcileError::Unknown { name: name.into(), known: known.collect() });
         };
         let name = reconciler.name;
         let run = (reconciler.handler)(scope, states)
@@ -238,7 +241,7 @@ impl EventsBuilder {
     /// Links the registry and checks everything that can be checked at start.
     ///
     /// # Errors
-    /// A setting that cannot work, or wrong wiring; the text lists every mistake and its remedy.
+    /// A setting that cannot work; or wrong wiring, every mistake of it. The text says the remedy.
     pub fn build(self) -> Result<Events, StartError> {
         self.settings.check()?;
         let registry = match self.registry {

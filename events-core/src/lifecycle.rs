@@ -91,6 +91,14 @@ pub enum Next {
     },
 }
 
+impl Next {
+    /// Whether the task waits for another attempt.
+    #[must_use]
+    pub const fn is_waiting(&self) -> bool {
+        matches!(self, Self::Retry { .. } | Self::Release { .. })
+    }
+}
+
 /// Where a task goes after attempt number `attempt` (the first is 1) ended with `outcome`.
 ///
 /// `jitter` in `0.0..=1.0` spreads retries; see [`RetryBackoff`].
@@ -105,7 +113,9 @@ pub fn after(outcome: &Outcome, attempt: u32, policy: &RetryPolicy, jitter: f64)
     };
     match outcome {
         Outcome::Succeeded => Next::Complete,
-        Outcome::Failed(Failure::Snooze(after)) => Next::Release { after: *after },
+        Outcome::Failed(Failure::Snooze(after)) => {
+            Next::Release { after: (*after).max(SHORTEST_SNOOZE) }
+        }
         Outcome::Failed(Failure::Discard(reason)) => {
             Next::Bury { error: format!("discarded by the handler: {}", Chain(reason)) }
         }
@@ -130,13 +140,20 @@ pub fn after(outcome: &Outcome, attempt: u32, policy: &RetryPolicy, jitter: f64)
     }
 }
 
+/// A snooze for no time at all would spin.
+const SHORTEST_SNOOZE: Duration = Duration::from_millis(1);
+
+/// How many workers a task may lose, however few retries it has: with most of them it had bad luck,
+/// or had not even started.
+const FEWEST_STARTS: u32 = 3;
+
 /// Whether attempt number `attempt` may start at all.
 ///
 /// Being rescued costs an attempt, so a task that kills its worker every time runs out of them
 /// without any handler ever reporting a failure.
 #[must_use]
 pub const fn may_start(attempt: u32, policy: &RetryPolicy) -> bool {
-    attempt <= policy.max_retries.saturating_add(1)
+    attempt <= policy.max_retries.saturating_add(1) || attempt <= FEWEST_STARTS
 }
 
 /// The pause before a task is offered again whose worker died in attempt number `attempt`.
@@ -201,6 +218,11 @@ mod tests {
             (Outcome::TimedOut(SECOND), 2, retry("timed out after 1s", 2)),
             (Outcome::TimedOut(SECOND), 3, bury("timed out after 1s")),
             (Outcome::Failed(Failure::snooze(SECOND)), 3, Next::Release { after: SECOND }),
+            (
+                Outcome::Failed(Failure::snooze(Duration::ZERO)),
+                1,
+                Next::Release { after: SHORTEST_SNOOZE },
+            ),
             (Outcome::Failed(Failure::discard("no")), 1, bury("discarded by the handler: no")),
             (Outcome::Unknown { delay: SECOND }, 9, Next::Release { after: SECOND }),
             (Outcome::NotStarted { delay: SECOND }, 9, Next::Release { after: SECOND }),
@@ -227,13 +249,15 @@ mod tests {
     fn task_that_was_rescued_too_often_does_not_start() {
         let starts: Vec<_> = (1..=5).map(|attempt| may_start(attempt, &POLICY)).collect();
         assert_eq!(starts, [true, true, true, false, false]);
+        let once = RetryPolicy { max_retries: 0, ..POLICY };
+        let starts: Vec<_> = (1..=5).map(|attempt| may_start(attempt, &once)).collect();
+        assert_eq!(starts, [true, true, true, false, false], "bad luck is no failure");
     }
 
     #[test]
     fn first_rescue_is_prompt_and_later_ones_wait() {
-        let seconds: Vec<_> = (1..=4)
-            .map(|attempt| rescue_delay(attempt, &POLICY.backoff, 1.0).as_secs())
-            .collect();
+        let seconds: Vec<_> =
+            (1..=4).map(|attempt| rescue_delay(attempt, &POLICY.backoff, 1.0).as_secs()).collect();
         assert_eq!(seconds, [0, 1, 2, 4]);
     }
 }

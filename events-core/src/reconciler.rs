@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use crate::BoxError;
 use crate::extract::States;
-use crate::subscriber::{InvokeError, Need};
+use crate::subscriber::{Failure, InvokeError, Need};
 
 /// A function registered by `#[reconciles]`. A `static` of the program.
 pub struct Reconciler {
@@ -45,7 +45,6 @@ pub type ReconcilerFuture<'a> = Pin<Box<dyn Future<Output = Result<Report, BoxEr
 
 /// What a reconciler is to look at.
 #[derive(Debug, Clone, PartialEq, Eq)]
-#[non_exhaustive]
 pub enum Scope {
     /// Everything.
     All,
@@ -82,12 +81,15 @@ pub struct Report {
 #[non_exhaustive]
 pub enum ReconcileError {
     /// No reconciler of this program has this name.
-    #[error("no reconciler is called `{name}`; this program has: {known}")]
+    #[error(
+        "no reconciler is called `{name}`, or several are in short; this program has {}",
+        if known.is_empty() { "none: is its crate linked?".to_owned() } else { known.join(", ") }
+    )]
     Unknown {
         /// What was asked for.
         name: String,
         /// All names.
-        known: String,
+        known: Vec<&'static str>,
     },
     /// The reconciler takes a state that was not given.
     #[error("reconciler `{name}` cannot be called")]
@@ -107,26 +109,32 @@ pub enum ReconcileError {
     },
 }
 
-/// What a reconciler may return: `Result<Report, E>`.
+/// What a reconciler may return: `Result<Report, E>` with any error, also a boxed one, or
+/// [`Failure`](crate::Failure).
 #[diagnostic::on_unimplemented(
     message = "a reconciler can't return `{Self}`",
-    label = "return `Result<Report, E>` where `E: Into<Failure>`",
-    note = "`E` is `Failure` or any error type; make one of a boxed error or a text with `.map_err(Failure::retry)`"
+    label = "return `Result<Report, E>` with any error `E`"
 )]
 pub trait ReconcilerResult {
     #[doc(hidden)]
     fn into_reconciler_result(self) -> Result<Report, BoxError>;
 }
 
-#[diagnostic::do_not_recommend]
-impl<E: Into<crate::Failure>> ReconcilerResult for Result<Report, E> {
+impl ReconcilerResult for Result<Report, Failure> {
     fn into_reconciler_result(self) -> Result<Report, BoxError> {
-        self.map_err(|error| match error.into() {
-            crate::Failure::Retry(error) | crate::Failure::Discard(error) => error,
-            crate::Failure::Snooze(pause) => {
+        self.map_err(|failure| match failure {
+            Failure::Retry(error) | Failure::Discard(error) => error,
+            Failure::Snooze(pause) => {
                 format!("asked to run again in {}", humantime::format_duration(pause)).into()
             }
         })
+    }
+}
+
+#[diagnostic::do_not_recommend]
+impl<E: Into<BoxError>> ReconcilerResult for Result<Report, E> {
+    fn into_reconciler_result(self) -> Result<Report, BoxError> {
+        self.map_err(Into::into)
     }
 }
 

@@ -76,13 +76,13 @@ impl EventSettings {
         RetryBackoff { initial: self.retry_backoff, maximum: self.max_retry_backoff }
     }
 
-    /// Refuses values that cannot work.
+    /// Refuses the first value that cannot work.
     pub(crate) fn check(&self) -> Result<(), InvalidSetting> {
         let refuse = |key, remedy| Err(InvalidSetting { key, remedy });
         if !is_queue_name(&self.default_queue) {
             return refuse("default_queue", QUEUE_NAMES);
         }
-        if self.payload_limit_bytes == 0 {
+        if self.payload_limit_bytes < 2 {
             return refuse("payload_limit_bytes", "give at least 2 bytes, enough for `{}`");
         }
         if self.lease < Duration::from_millis(100) {
@@ -93,6 +93,18 @@ impl EventSettings {
         }
         if self.timeout.is_zero() {
             return refuse("timeout", "give handlers some time to run");
+        }
+        if self.retry_backoff.is_zero() {
+            return refuse(
+                "retry_backoff",
+                "give at least 1 ms: without a pause a failing task spins",
+            );
+        }
+        if self.unknown_task_delay.is_zero() {
+            return refuse(
+                "unknown_task_delay",
+                "give at least 1 ms: without a pause an unknown task spins",
+            );
         }
         if self.max_retry_backoff < self.retry_backoff {
             return refuse("max_retry_backoff", "make it at least `retry_backoff`");

@@ -225,11 +225,12 @@ impl<E: std::error::Error + Send + Sync + 'static> From<E> for Failure {
     }
 }
 
-/// What a subscriber may return: `()`, or `Result<(), E>` where `E` converts into [`Failure`].
+/// What a subscriber may return: `()`, `Result<(), Failure>`, or `Result<(), E>` with any error,
+/// also a boxed one; that means "try again later".
 #[diagnostic::on_unimplemented(
     message = "a subscriber can't return `{Self}`",
-    label = "return `()` or `Result<(), E>` where `E: Into<Failure>`",
-    note = "`E` is `Failure` or any error type, which means \"try again later\"; make one of a boxed error or a text with `.map_err(Failure::retry)`"
+    label = "return `()`, `Result<(), Failure>`, or `Result<(), E>` with any error `E`",
+    note = "an error of any type, also a boxed one, means \"try again later\""
 )]
 pub trait HandlerResult {
     #[doc(hidden)]
@@ -242,10 +243,16 @@ impl HandlerResult for () {
     }
 }
 
+impl HandlerResult for Result<(), Failure> {
+    fn into_handler_result(self) -> Self {
+        self
+    }
+}
+
 #[diagnostic::do_not_recommend]
-impl<E: Into<Failure>> HandlerResult for Result<(), E> {
+impl<E: Into<BoxError>> HandlerResult for Result<(), E> {
     fn into_handler_result(self) -> Result<(), Failure> {
-        self.map_err(Into::into)
+        self.map_err(|error| Failure::Retry(error.into()))
     }
 }
 

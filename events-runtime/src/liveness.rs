@@ -1,15 +1,16 @@
 //! Heartbeats, and what is done beside them: taking over from dead workers, pruning the archive.
 
 use std::collections::BTreeMap;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use events_core::BoxError;
 use events_core::broker::{Broker, Heartbeat, Rescued};
-use events_core::context::Cancellation;
+use events_core::context::CancellationSource;
 use events_core::event::WorkerId;
 use tokio::sync::watch;
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use crate::statistics::Statistics;
 
@@ -22,14 +23,14 @@ pub(crate) struct Standing {
     /// Under which id tasks are claimed.
     pub(crate) worker: WorkerId,
     /// Cancelled when the leases of this standing are lost, or may be.
-    pub(crate) lost: Cancellation,
+    pub(crate) lost: CancellationSource,
     /// Whether tasks may be claimed.
     pub(crate) may_claim: bool,
 }
 
 impl Standing {
     pub(crate) fn new() -> Self {
-        Self { worker: WorkerId::generate(), lost: Cancellation::new(), may_claim: true }
+        Self { worker: WorkerId::generate(), lost: CancellationSource::new(), may_claim: true }
     }
 }
 
@@ -49,43 +50,60 @@ impl<B: Broker> Liveness<B> {
     pub(crate) async fn run(self) {
         let interval = self.lease() / 3;
         let mut last_beat = Instant::now();
-        let mut last_prune = Instant::now();
+        let mut next_prune = Instant::now() + PRUNE_EVERY;
         loop {
-            sleep(interval.mul_f64(0.9 + 0.1 * fastrand::f64())).await;
-            self.beat(&mut last_beat, interval).await;
-            if last_beat.elapsed() > interval {
+            let pause = interval.mul_f64(0.9 + 0.1 * fastrand::f64());
+            sleep(pause.saturating_sub(last_beat.elapsed())).await;
+            if !self.beat(&mut last_beat).await {
+                sleep(interval / 10).await;
                 continue; // who cannot speak draws no conclusions about others
             }
-            self.rescue().await;
-            if last_prune.elapsed() >= PRUNE_EVERY {
-                last_prune = Instant::now();
-                self.prune().await;
+            self.rescue(interval / 2).await;
+            if Instant::now() >= next_prune && self.prune(interval / 4).await {
+                next_prune = Instant::now() + PRUNE_EVERY;
             }
         }
     }
 
-    async fn beat(&self, last_beat: &mut Instant, patience: Duration) {
+    /// Whether the heartbeat was written in good time.
+    ///
+    /// A late answer is still waited for: the heartbeat may come through. When the lease is over,
+    /// the worker stops meanwhile.
+    async fn beat(&self, last_beat: &mut Instant) -> bool {
         let worker = self.standing.borrow().worker;
-        let failure = match timeout(patience, self.broker.heartbeat(worker, false)).await {
+        let asked = Instant::now();
+        let mut answer = pin!(timeout(self.lease(), self.broker.heartbeat(worker, false)));
+        let answer = loop {
+            let holds = self.standing.borrow().may_claim;
+            tokio::select! {
+                biased;
+                answer = &mut answer => break answer,
+                () = sleep_until(*last_beat + self.lease()), if holds => self.lose(),
+            }
+        };
+        let failure = match answer {
             Ok(Ok(Heartbeat::Alive)) => {
                 *last_beat = Instant::now();
-                return self.regain();
+                self.regain();
+                return asked.elapsed() <= self.lease() / 3;
             }
             Ok(Ok(Heartbeat::Lost)) => {
                 tracing::warn!(
                     %worker,
                     "others took this worker for dead and run its tasks again; starting anew (was the process stopped, or the machine overloaded?)"
                 );
-                return self.start_anew(last_beat).await;
+                self.start_anew(last_beat).await;
+                return false;
             }
             Ok(Err(error)) => BoxError::from(error),
-            Err(_) => format!("no answer within {patience:?}").into(),
+            Err(_) => format!("no answer within {:?}", self.lease()).into(),
         };
         let silent = last_beat.elapsed();
         tracing::warn!(%worker, error = &*failure, ?silent, "the heartbeat could not be written");
         if silent >= self.lease() {
             self.lose();
         }
+        false
     }
 
     /// The leases may have lapsed: nothing is claimed, and what runs outside a transaction stops.
@@ -111,51 +129,59 @@ impl<B: Broker> Liveness<B> {
                 return false;
             }
             tracing::info!(worker = %standing.worker, "the heartbeat came through again");
-            standing.lost = Cancellation::new();
+            standing.lost = CancellationSource::new();
             standing.may_claim = true;
             true
         });
     }
 
-    /// Registers under a new id; on failure the next beat finds out and tries again.
+    /// Stops what runs under the old id, then registers under a new one; on failure the next beat
+    /// finds out and tries again.
     async fn start_anew(&self, last_beat: &mut Instant) {
-        let fresh = Standing::new();
-        let registered = self.broker.heartbeat(fresh.worker, true).await.is_ok();
-        if registered {
-            *last_beat = Instant::now();
-        }
         self.standing.send_modify(|standing| {
             standing.lost.cancel();
-            if registered {
-                *standing = fresh;
-            } else {
-                standing.may_claim = false;
-            }
+            standing.may_claim = false;
         });
+        let fresh = Standing::new();
+        let register = self.broker.heartbeat(fresh.worker, true);
+        if let Ok(Ok(_)) = timeout(self.lease(), register).await {
+            *last_beat = Instant::now();
+            self.standing.send_replace(fresh);
+        }
     }
 
-    async fn rescue(&self) {
+    async fn rescue(&self, patience: Duration) {
         let worker = self.standing.borrow().worker;
-        match self.broker.rescue(worker, self.lease()).await {
-            Ok(rescued) => {
+        match timeout(patience, self.broker.rescue(worker, self.lease())).await {
+            Ok(Ok(rescued)) => {
                 log_rescued(&rescued);
                 self.statistics.add_rescued(rescued.len() as u64);
             }
-            Err(error) => tracing::warn!(
+            Ok(Err(error)) => tracing::warn!(
                 error = &error as &dyn std::error::Error,
                 "tasks of dead workers could not be looked for; trying again at the next heartbeat"
             ),
+            Err(_) => {
+                tracing::debug!("looking for dead workers takes long; the heartbeat goes first");
+            }
         }
     }
 
-    async fn prune(&self) {
-        match self.broker.prune().await {
-            Ok(0) => {}
-            Ok(pruned) => tracing::debug!(pruned, "archive pruned"),
-            Err(error) => tracing::warn!(
-                error = &error as &dyn std::error::Error,
-                "the archive could not be pruned; trying again in a minute"
-            ),
+    /// Whether there is nothing left to prune for now.
+    async fn prune(&self, patience: Duration) -> bool {
+        match timeout(patience, self.broker.prune()).await {
+            Ok(Ok(0)) | Err(_) => true,
+            Ok(Ok(pruned)) => {
+                tracing::debug!(pruned, "archive pruned");
+                false
+            }
+            Ok(Err(error)) => {
+                tracing::warn!(
+                    error = &error as &dyn std::error::Error,
+                    "the archive could not be pruned; trying again in a minute"
+                );
+                true
+            }
         }
     }
 }

@@ -21,6 +21,16 @@ const BATCH: usize = 1024;
 /// Pauses between tries while the broker is away.
 const RETRY: Duration = Duration::from_millis(200);
 
+/// After this many failures in a row it may be the batch that is at fault, not the broker.
+const REFUSED: u32 = 10;
+
+/// After this many, about a minute, a single outcome is given up. A broker that is away for so long
+/// has given the task to others.
+const REFUSED_ALONE: u32 = 300;
+
+/// Before a task is offered again whose outcome could not be recorded.
+const AFTER_REFUSAL: Duration = Duration::from_mins(1);
+
 /// An outcome, with the worker id under which the task was claimed.
 pub(crate) type Outcome<R> = (WorkerId, Settlement<R>);
 
@@ -58,32 +68,58 @@ fn by_worker<R>(
     groups
 }
 
+/// Records a batch, and tries until the broker takes it. One that is refused again and again is
+/// taken apart: a single outcome that cannot be recorded must not hold up the others.
 async fn record<B: Broker>(
     broker: &B,
     worker: WorkerId,
     settlements: &[Settlement<B::Receipt>],
     statistics: &Statistics,
 ) {
+    let mut parts = vec![settlements.to_vec()];
     let mut failures = 0_u32;
-    let applied = loop {
-        match broker.settle(worker, settlements).await {
-            Ok(applied) => break applied,
+    while let Some(part) = parts.pop() {
+        match broker.settle(worker, &part).await {
+            Ok(applied) => {
+                failures = 0;
+                count(&part, &applied, statistics);
+            }
             Err(error) => {
                 failures += 1;
                 // Once at first, then every few seconds.
                 if failures % 32 == 1 {
                     tracing::error!(
                         error = &error as &dyn std::error::Error,
-                        outcomes = settlements.len(),
+                        outcomes = part.len(),
                         failures,
                         "outcomes cannot be recorded; trying again until the queue takes them"
                     );
                 }
                 sleep(RETRY.mul_f64(0.5 + fastrand::f64())).await;
+                parts.extend(take_apart(part, failures));
             }
         }
-    };
-    count(settlements, &applied, statistics);
+    }
+}
+
+/// What to try next instead of a part that failed.
+fn take_apart<R: Clone>(
+    mut part: Vec<Settlement<R>>,
+    failures: u32,
+) -> impl Iterator<Item = Vec<Settlement<R>>> {
+    let mut rest = None;
+    match part.as_mut_slice() {
+        [only] if failures >= REFUSED_ALONE && !matches!(only.next, Next::Release { .. }) => {
+            tracing::error!(
+                refused = ?only.next,
+                "one outcome is refused again and again; its task is put back instead and runs again"
+            );
+            only.next = Next::Release { after: AFTER_REFUSAL };
+        }
+        [_, _, ..] if failures >= REFUSED => rest = Some(part.split_off(part.len() / 2)),
+        _ => {}
+    }
+    [Some(part), rest].into_iter().flatten()
 }
 
 fn count<R>(settlements: &[Settlement<R>], applied: &[bool], statistics: &Statistics) {

@@ -2,39 +2,27 @@
 
 mod builder;
 mod feed;
+mod running;
 
 use std::future::Future;
-use std::panic::AssertUnwindSafe;
-use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::time::Duration;
 
-use events_core::broker::{Broker, BrokerError, Lease, Settlement};
-use events_core::context::Cancellation;
-use events_core::event::WorkerId;
-use events_core::lifecycle::Next;
-use events_core::subscriber::Subscriber;
-use futures_util::FutureExt;
+use events_core::broker::{Admin, Broker};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
-use tokio::time::{Instant, sleep, sleep_until, timeout};
+use tokio::time::{sleep, timeout};
 
 pub use builder::{WorkerBuilder, WorkerError};
-use feed::Feed;
+use running::Running;
 
 use crate::execute::Executor;
 use crate::liveness::{Liveness, Standing};
-use crate::settle::{self, Outcome};
+use crate::settle;
 use crate::statistics::Statistics;
 
-/// Between two polls when nothing is known to be due. The wake-up is only a hint.
-const POLL: Duration = Duration::from_secs(1);
-
-/// After a claim that failed.
-const CLAIM_RETRY: Duration = Duration::from_millis(250);
-
-/// Before a task is offered again whose execution panicked outside its handler.
-const AFTER_PANIC: Duration = Duration::from_secs(5);
+/// Between two looks whether anything is left to do.
+const LOOK_WHETHER_DRAINED: Duration = Duration::from_millis(5);
 
 /// How long handlers that were told to stop, and the last outcomes, are waited for at shutdown.
 const LAST_WORDS: Duration = Duration::from_secs(5);
@@ -53,20 +41,6 @@ pub struct Worker<B: Broker> {
     statistics: Arc<Statistics>,
 }
 
-type Claim<R> = Pin<
-    Box<
-        dyn Future<Output = (WorkerId, Result<events_core::broker::Claimed<R>, BrokerError>)>
-            + Send,
-    >,
->;
-
-/// A leased task, and the standing under which it was claimed.
-struct Held<R> {
-    lease: Lease<R>,
-    worker: WorkerId,
-    lost: Cancellation,
-}
-
 impl<B: Broker> Worker<B> {
     /// What the worker has done, also while it runs.
     #[must_use]
@@ -74,16 +48,46 @@ impl<B: Broker> Worker<B> {
         self.statistics.clone()
     }
 
-    /// Executes tasks until `shutdown` resolves, then stops gracefully: claims nothing more, lets
-    /// running handlers finish within the grace period, stops the others, puts back what did not
-    /// start, and records every outcome.
+    /// Executes tasks until nothing waits, not even for later, and nothing runs; then stops. For
+    /// tests, and for programs that work off a queue and end.
     ///
-    /// Dropping this future stops everything at once; the tasks that were running are taken over
-    /// by other workers after a lease.
+    /// Retries and snoozes are waited for. Other programs may publish meanwhile.
     ///
     /// # Errors
-    /// The queue could not be reached at the start. Later the worker waits for it to come back.
-    pub async fn run_until(self, shutdown: impl Future<Output = ()>) -> Result<(), WorkerError> {
+    /// The queue could not be reached at the start, or not be asked what is left.
+    pub async fn run_until_drained(self) -> Result<(), WorkerError>
+    where
+        B: Admin,
+    {
+        let broker = self.executor.broker().clone();
+        let mut asked = Ok(());
+        let drained = async {
+            loop {
+                match broker.counts().await {
+                    Ok(counts) if counts.is_drained() => return,
+                    Ok(_) => sleep(LOOK_WHETHER_DRAINED).await,
+                    Err(error) => {
+                        asked = Err(WorkerError::Ask(error));
+                        return;
+                    }
+                }
+            }
+        };
+        self.run_until(drained).await?;
+        asked
+    }
+
+    /// Executes tasks until `shutdown` resolves, with whatever, then stops gracefully: claims
+    /// nothing more, lets running handlers finish within the grace period, stops the others, puts
+    /// back what did not start, and records every outcome.
+    ///
+    /// Dropping this future stops everything at once, and tells sync handlers to; the tasks that
+    /// were running are taken over by other workers after a lease.
+    ///
+    /// # Errors
+    /// The queue could not be reached at the start; later the worker waits for it to come back. Or
+    /// a part of the worker itself panicked.
+    pub async fn run_until<S: Future>(self, shutdown: S) -> Result<(), WorkerError> {
         let broker = self.executor.broker().clone();
         let standing = Standing::new();
         broker.heartbeat(standing.worker, true).await.map_err(WorkerError::Register)?;
@@ -103,15 +107,12 @@ impl<B: Broker> Worker<B> {
             statistics: self.statistics.clone(),
         };
         let heart = background.spawn(liveness.run());
-        let mut running = Running {
-            worker: &self,
-            standing: standing.subscribe(),
-            feed: Feed::new(self.prefetch),
-            handlers: JoinSet::new(),
-            stop: Cancellation::new(),
-            outcomes,
-        };
-        running.serve(shutdown).await;
+        let mut running = Running::new(&self, standing.subscribe(), outcomes);
+        // Neither of the two ends by itself, but for a panic, and the worker is nothing without.
+        tokio::select! {
+            () = running.serve(shutdown) => {}
+            Some(_) = background.join_next() => return Err(WorkerError::Died),
+        }
         let idle = running.stop(self.shutdown_grace).await;
         drop(running); // closes the channel of outcomes
         let flushed = timeout(LAST_WORDS, async {
@@ -139,231 +140,4 @@ impl<B: Broker> Worker<B> {
         );
         Ok(())
     }
-}
-
-/// The loop's state.
-struct Running<'w, B: Broker> {
-    worker: &'w Worker<B>,
-    /// Set by the heartbeat.
-    standing: watch::Receiver<Standing>,
-    /// Leased and not yet started.
-    feed: Feed<B::Receipt>,
-    /// Each ends by sending an outcome. Dropped with the loop, which stops them.
-    handlers: JoinSet<()>,
-    /// Cancelled when the grace period is over; stops handlers in transactions too.
-    stop: Cancellation,
-    /// To the task that records outcomes; it ends when all senders are gone.
-    outcomes: mpsc::Sender<Outcome<B::Receipt>>,
-}
-
-impl<B: Broker> Running<'_, B> {
-    async fn serve(&mut self, shutdown: impl Future<Output = ()>) {
-        let broker = self.worker.executor.broker().clone();
-        let mut shutdown = pin!(shutdown);
-        let mut wake = Box::pin(broker.wake());
-        let mut timer = pin!(sleep(Duration::ZERO));
-        let mut claim: Option<Claim<B::Receipt>> = None;
-        let mut look = true;
-        loop {
-            self.start_handlers();
-            if look && claim.is_none() {
-                claim = self.claim(&broker);
-                look = claim.is_none(); // no room yet: look again when there is
-            }
-            tokio::select! {
-                biased;
-                () = &mut shutdown => break,
-                Some(_) = self.handlers.join_next(), if !self.handlers.is_empty() => self.ended(),
-                claimed = async { claim.as_mut().expect("checked").await }, if claim.is_some() => {
-                    claim = None;
-                    match self.take(claimed) {
-                        None => look = true,
-                        Some(pause) => timer.set(sleep_until(Instant::now() + pause)),
-                    }
-                }
-                () = &mut wake => {
-                    look = true;
-                    wake = Box::pin(broker.wake());
-                }
-                () = &mut timer, if !timer.is_elapsed() => look = true,
-                Ok(()) = self.standing.changed() => {
-                    self.give_up_lost();
-                    look = true;
-                }
-            }
-        }
-        if let Some(claim) = claim {
-            // Dropped, it might leave leases behind that nobody knows of.
-            let claimed = claim.await;
-            self.take(claimed);
-        }
-    }
-
-    /// One handler has ended; maybe more have.
-    fn ended(&mut self) {
-        let mut ended = 1;
-        while self.handlers.try_join_next().is_some() {
-            ended += 1;
-        }
-        self.feed.ended(ended);
-    }
-
-    fn claim(&mut self, broker: &B) -> Option<Claim<B::Receipt>> {
-        let standing = self.standing.borrow();
-        if !standing.may_claim {
-            return None;
-        }
-        let worker = standing.worker;
-        let free = self.worker.concurrency.saturating_sub(self.handlers.len());
-        let limit = self.feed.claim_size(free)?;
-        let queues = self.worker.queues.clone();
-        let broker = broker.clone();
-        Some(Box::pin(async move { (worker, broker.claim(worker, &queues, limit).await) }))
-    }
-
-    /// Takes in what was claimed. `None`: there may be more at once; else when to look again.
-    fn take(
-        &mut self,
-        (worker, claimed): (
-            WorkerId,
-            Result<events_core::broker::Claimed<B::Receipt>, BrokerError>,
-        ),
-    ) -> Option<Duration> {
-        let claimed = match claimed {
-            Ok(claimed) => claimed,
-            Err(error) => {
-                tracing::warn!(
-                    error = &error as &dyn std::error::Error,
-                    "tasks could not be claimed; trying again"
-                );
-                return Some(CLAIM_RETRY.mul_f64(0.5 + fastrand::f64()));
-            }
-        };
-        self.worker.statistics.add_claimed(claimed.tasks.len() as u64);
-        let standing = self.standing.borrow();
-        // A claim that was under way while the worker started anew came back with the old id.
-        let lost = match standing.worker == worker {
-            true => standing.lost.clone(),
-            false => {
-                let lost = Cancellation::new();
-                lost.cancel();
-                lost
-            }
-        };
-        let full = self.feed.fill(claimed.tasks.into_iter().map(|lease| Held {
-            lease,
-            worker,
-            lost: lost.clone(),
-        }));
-        if full {
-            return None;
-        }
-        let pause = POLL.mul_f64(0.75 + 0.5 * fastrand::f64());
-        let now = self.worker.executor.broker().events().now();
-        Some(claimed.next_due.map_or(pause, |due| due.since(now).min(pause)))
-    }
-
-    fn start_handlers(&mut self) {
-        while self.handlers.len() < self.worker.concurrency {
-            let Some(held) = self.feed.next() else { return };
-            let executor = self.worker.executor.clone();
-            let outcomes = self.outcomes.clone();
-            let statistics = self.worker.statistics.clone();
-            let stop = self.stop.clone();
-            self.handlers.spawn(run_handler(executor, held, stop, outcomes, statistics));
-        }
-    }
-
-    /// What was leased under a lost standing and has not started is somebody else's by now, or put
-    /// back here: the fence decides.
-    fn give_up_lost(&mut self) {
-        for held in self.feed.drain(|held| held.lost.is_cancelled()) {
-            let outcomes = self.outcomes.clone();
-            self.handlers.spawn(async move { put_back(held, &outcomes).await });
-        }
-    }
-
-    /// Lets handlers finish, then stops them. Whether all of them ended.
-    async fn stop(&mut self, grace: Duration) -> bool {
-        let unstarted = self.feed.drain(|_| true);
-        tracing::info!(
-            running = self.handlers.len(),
-            unstarted = unstarted.len(),
-            ?grace,
-            "worker is stopping"
-        );
-        for held in unstarted {
-            put_back(held, &self.outcomes).await;
-        }
-        if timeout(grace, self.all_ended()).await.is_ok() {
-            return true;
-        }
-        tracing::warn!(
-            running = self.handlers.len(),
-            "the grace period is over: handlers that still run are stopped and their tasks put back"
-        );
-        self.stop.cancel();
-        self.standing.borrow().lost.cancel();
-        if timeout(LAST_WORDS, self.all_ended()).await.is_ok() {
-            return true;
-        }
-        tracing::error!(
-            running = self.handlers.len(),
-            "blocking handlers do not return; their tasks are taken over after a lease (let them look at TaskContext::cancellation)"
-        );
-        false
-    }
-
-    async fn all_ended(&mut self) {
-        while self.handlers.join_next().await.is_some() {}
-    }
-}
-
-async fn run_handler<B: Broker>(
-    executor: Executor<B>,
-    held: Held<B::Receipt>,
-    stop: Cancellation,
-    outcomes: mpsc::Sender<Outcome<B::Receipt>>,
-    statistics: Arc<Statistics>,
-) {
-    let Held { lease, worker, lost } = held;
-    let subscriber = executor.broker().events().registry().subscriber(&lease.task.name);
-    // A transaction is fenced by the task's row in it; losing the lease cannot do it harm.
-    let interrupt = match subscriber.is_some_and(Subscriber::is_transactional) {
-        true => stop,
-        false => lost,
-    };
-    // The handler's own panics are outcomes. One of the broker's must not leave a lease behind that
-    // a live worker holds and nobody executes.
-    let unfinished = Settlement {
-        receipt: lease.receipt.clone(),
-        attempt: lease.attempt,
-        next: Next::Release { after: AFTER_PANIC },
-    };
-    let execution = AssertUnwindSafe(executor.execute(worker, lease, &interrupt)).catch_unwind();
-    let Ok(execution) = execution.await else {
-        tracing::error!(
-            "the execution of a task panicked outside its handler; the task is put back"
-        );
-        outcomes.send((worker, unfinished)).await.ok();
-        return;
-    };
-    match execution.settlement {
-        Some(settlement) => {
-            // The receiver is gone only when the worker was dropped.
-            outcomes.send((worker, settlement)).await.ok();
-        }
-        None if execution.stale => statistics.add_stale(1),
-        None => statistics.add_completed(1),
-    }
-}
-
-async fn put_back<R>(held: Held<R>, outcomes: &mpsc::Sender<Outcome<R>>) {
-    let Held { lease, worker, .. } = held;
-    let settlement = Settlement {
-        receipt: lease.receipt,
-        attempt: lease.attempt,
-        next: Next::Release { after: Duration::ZERO },
-    };
-    outcomes.send((worker, settlement)).await.ok();
 }

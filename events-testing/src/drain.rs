@@ -1,9 +1,10 @@
 //! Runs the handlers of everything that is due, as a worker does, but one by one and to the end.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use events_core::broker::{Broker, BrokerError, Queues};
-use events_core::context::Cancellation;
+use events_core::context::CancellationSource;
 use events_core::event::{EventId, TaskId, WorkerId};
 use events_core::extract::States;
 use events_core::lifecycle::Next;
@@ -54,16 +55,20 @@ impl Drained {
         self.runs.iter().filter(|run| which(&run.next)).count()
     }
 
-    /// Asserts that every task completed, at its first attempt.
+    /// Asserts that there was something to run, and that all of it completed.
     ///
     /// # Panics
-    /// One did not; the text lists them.
+    /// Nothing ran: is the subscriber registered? Or a task did not complete; the text lists them.
     #[track_caller]
     pub fn assert_all_completed(&self) {
+        assert!(!self.runs.is_empty(), "nothing ran; is the event's subscriber registered?");
         let others: Vec<_> = self.runs.iter().filter(|run| run.next != Next::Complete).collect();
         assert!(others.is_empty(), "these tasks did not complete: {others:#?}");
     }
 }
+
+/// More runs of one task than this, at one moment, come from a handler that snoozes for no time.
+const MOST_RUNS: usize = 1000;
 
 /// Runs every task that is due, one by one, also those that handlers publish meanwhile, until
 /// none is left. Retries that are due later stay; move the clock and drain again.
@@ -72,13 +77,16 @@ impl Drained {
 /// The broker failed.
 ///
 /// # Panics
-/// A handler takes a state that is not in `states`, or another broker's transaction.
+/// A handler takes a state that is not in `states`, or another broker's transaction; or it puts its
+/// task back for no time, for ever.
 pub async fn drain<B: Broker>(broker: &B, states: &States) -> Result<Drained, BrokerError> {
     let executor = Executor::new(broker.clone(), Arc::new(states.clone()))
         .unwrap_or_else(|missing| panic!("{missing}"));
     let worker = WorkerId::generate();
     broker.heartbeat(worker, true).await?;
+    let never = CancellationSource::new().token();
     let mut drained = Drained::default();
+    let mut runs_of: HashMap<TaskId, usize> = HashMap::new();
     while let Some(lease) = broker.claim(worker, &Queues::all(), 1).await?.tasks.pop() {
         let mut run = Run {
             task_id: lease.task.id,
@@ -87,7 +95,10 @@ pub async fn drain<B: Broker>(broker: &B, states: &States) -> Result<Drained, Br
             attempt: lease.attempt,
             next: Next::Complete,
         };
-        let execution = executor.execute(worker, lease, &Cancellation::new()).await;
+        let runs = runs_of.entry(run.task_id).or_insert(0);
+        *runs += 1;
+        assert!(*runs <= MOST_RUNS, "`{}` puts its task back for no time, for ever", run.name);
+        let execution = executor.execute(worker, lease, &never).await;
         run.next = execution.next;
         drained.runs.push(run);
         if let Some(settlement) = execution.settlement {

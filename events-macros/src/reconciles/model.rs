@@ -58,7 +58,8 @@ impl Reconciler {
 }
 
 fn returns(function: &Function, found: &mut Mistakes) -> Type {
-    const REMEDY: &str = "a reconciler says what it found and did; return `Result<Report, E>` where `E: Into<Failure>`";
+    const REMEDY: &str =
+        "a reconciler says what it found and did; return `Result<Report, E>` with any error `E`";
     match function.output() {
         None => found.at(&function.signature.ident, REMEDY),
         Some(output @ (Type::ImplTrait(_) | Type::Never(_))) => found.at(output, REMEDY),

@@ -126,9 +126,11 @@ fn returns(function: &Function, found: &mut Mistakes) -> Option<Type> {
     let output = function.output()?;
     if let Type::ImplTrait(_) | Type::Never(_) = output {
         let message = match function.signature.asyncness {
-            Some(_) => "a subscriber returns `()` or `Result<(), E>` where `E: Into<Failure>`",
+            Some(_) => {
+                "a subscriber returns `()`, `Result<(), Failure>`, or `Result<(), E>` with any error `E`"
+            }
             None => {
-                "a subscriber returns `()` or `Result<(), E>` where `E: Into<Failure>`; to await in it, write `async fn`"
+                "a subscriber returns `()`, `Result<(), Failure>`, or `Result<(), E>` with any error `E`; to await in it, write `async fn`"
             }
         };
         found.at(output, message);

@@ -61,10 +61,15 @@ impl Broker for MemoryQueue {
     ) -> Result<Vec<bool>, BrokerError> {
         let now = self.events.now();
         let mut store = self.store();
-        Ok(settlements
+        let applied = settlements
             .iter()
             .map(|settlement| store.settle(worker, settlement.receipt, &settlement.next, now))
-            .collect())
+            .collect();
+        drop(store);
+        if settlements.iter().any(|settlement| settlement.next.is_waiting()) {
+            self.shared.arrived.notify_waiters();
+        }
+        Ok(applied)
     }
 
     async fn begin_task(

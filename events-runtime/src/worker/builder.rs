@@ -148,6 +148,14 @@ pub enum WorkerError {
         /// Its name.
         queue: String,
     },
+    /// The part that writes heartbeats or the one that records outcomes panicked.
+    #[error(
+        "a part of the worker panicked, which the log tells; its tasks are taken over after a lease: run the worker again"
+    )]
+    Died,
+    /// The queue could not be asked what is left to do.
+    #[error("the worker could not ask its queue what is left to do")]
+    Ask(#[source] BrokerError),
     /// The queue could not be reached.
     #[error("the worker could not register with its queue")]
     Register(#[source] BrokerError),

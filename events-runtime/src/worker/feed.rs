@@ -3,11 +3,14 @@
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-use super::Held;
+use super::running::Held;
 
 /// Tasks are leased ahead for this long. Longer, and other workers idle while tasks wait here;
 /// shorter, and the handlers wait for claims.
 const AHEAD: Duration = Duration::from_millis(50);
+
+/// Tasks that wait for longer go back: the handlers have become slow, and others may be free.
+const STALE: Duration = Duration::from_secs(1);
 
 /// The most tasks leased ahead.
 const MOST: usize = 512;
@@ -22,6 +25,8 @@ pub(super) struct Feed<R> {
     ended: usize,
     since: Instant,
     asked: usize,
+    /// When the last claim came in.
+    filled: Instant,
 }
 
 impl<R> Feed<R> {
@@ -33,6 +38,7 @@ impl<R> Feed<R> {
             ended: 0,
             since: Instant::now(),
             asked: 0,
+            filled: Instant::now(),
         }
     }
 
@@ -73,8 +79,19 @@ impl<R> Feed<R> {
     /// Takes in a claim. Whether it brought all that was asked for.
     pub(super) fn fill(&mut self, tasks: impl Iterator<Item = Held<R>>) -> bool {
         let before = self.waiting.len();
+        self.filled = Instant::now();
         self.waiting.extend(tasks);
         self.waiting.len() - before >= self.asked
+    }
+
+    /// Whether tasks wait here, and not because the program wants it so.
+    pub(super) fn may_go_stale(&self) -> bool {
+        self.fixed.is_none() && !self.waiting.is_empty()
+    }
+
+    /// When those that wait here are to go back.
+    pub(super) fn stale_at(&self) -> tokio::time::Instant {
+        (self.filled + STALE).into()
     }
 
     /// Takes out those of which `which` is true.
@@ -82,6 +99,7 @@ impl<R> Feed<R> {
         let (out, keep): (Vec<_>, Vec<_>) =
             std::mem::take(&mut self.waiting).into_iter().partition(which);
         self.waiting = keep.into();
+        self.ahead = self.fixed.unwrap_or(0);
         out
     }
 }
