@@ -1,6 +1,6 @@
 //! The derived state: which stewards a monitor inherits, and what it has completed.
 //!
-//! Whoever converges a monitor first takes it: he reads its key here, in the order of keys, and
+//! Whoever converges a monitor first takes it, by reading its key here in the order of keys, and
 //! only then reads what is true. On SQLite the transaction has held the only write lock since its
 //! `BEGIN IMMEDIATE`; on a database with row locks, these selects are where `FOR UPDATE` stands.
 //! Two handlers that work on one monitor thus follow each other, and the later one sees all that

@@ -17,13 +17,15 @@ use crate::reconcile::{monitor_activity, steward_inheritance};
 
 /// Gives a system's stewards to the monitors that watch it, and takes from them who left.
 ///
+/// Its queue, retries and timeout stand here to be seen; they are those of the settings, where the
+/// other handlers have them from.
+///
 /// # Errors
 /// The database failed; the task is tried again.
 #[subscribes_to(
     SystemDataStewardsChanged,
     queue = "stewardship",
     max_retries = 8,
-    retry_backoff = "100ms..10s",
     timeout = "30s",
     reconciled_by = steward_inheritance
 )]
@@ -40,14 +42,7 @@ pub async fn inherit_from_system(
 ///
 /// # Errors
 /// The database failed; the task is tried again.
-#[subscribes_to(
-    SystemConnectionLinkChanged,
-    queue = "stewardship",
-    max_retries = 8,
-    retry_backoff = "100ms..10s",
-    timeout = "30s",
-    reconciled_by = steward_inheritance
-)]
+#[subscribes_to(SystemConnectionLinkChanged, reconciled_by = steward_inheritance)]
 pub async fn inherit_over_link(
     event: SystemConnectionLinkChanged,
     tx: &mut EventTransaction<Sqlite>,
@@ -62,14 +57,7 @@ pub async fn inherit_over_link(
 ///
 /// # Errors
 /// The database failed; the task is tried again.
-#[subscribes_to(
-    MonitorInheritanceFlagChanged,
-    queue = "stewardship",
-    max_retries = 8,
-    retry_backoff = "100ms..10s",
-    timeout = "30s",
-    reconciled_by = steward_inheritance
-)]
+#[subscribes_to(MonitorInheritanceFlagChanged, reconciled_by = steward_inheritance)]
 pub async fn follow_inheritance_flag(
     event: MonitorInheritanceFlagChanged,
     tx: &mut EventTransaction<Sqlite>,
@@ -83,14 +71,7 @@ pub async fn follow_inheritance_flag(
 ///
 /// # Errors
 /// The database failed; the task is tried again.
-#[subscribes_to(
-    MonitorConnectionReassigned,
-    queue = "stewardship",
-    max_retries = 8,
-    retry_backoff = "100ms..10s",
-    timeout = "30s",
-    reconciled_by = steward_inheritance
-)]
+#[subscribes_to(MonitorConnectionReassigned, reconciled_by = steward_inheritance)]
 pub async fn follow_reassigned_connection(
     event: MonitorConnectionReassigned,
     tx: &mut EventTransaction<Sqlite>,
@@ -104,14 +85,7 @@ pub async fn follow_reassigned_connection(
 ///
 /// # Errors
 /// The database failed; the task is tried again.
-#[subscribes_to(
-    MonitorOperationCompleted,
-    queue = "activity",
-    max_retries = 8,
-    retry_backoff = "100ms..10s",
-    timeout = "30s",
-    reconciled_by = monitor_activity
-)]
+#[subscribes_to(MonitorOperationCompleted, queue = "activity", reconciled_by = monitor_activity)]
 pub async fn keep_activity(
     event: MonitorOperationCompleted,
     tx: &mut EventTransaction<Sqlite>,

@@ -99,8 +99,8 @@ async fn recount(queue: &SqliteQueue, key: &str) -> Result<u64, ReconcileFailure
 /// Why one monitor could not be reconciled.
 #[derive(Debug, thiserror::Error)]
 enum ReconcileFailure {
-    #[error("{0}")]
+    #[error(transparent)]
     Queue(#[from] QueueError),
-    #[error("{0}")]
+    #[error(transparent)]
     Database(#[from] sqlx::Error),
 }

@@ -16,7 +16,12 @@ pub const CONNECTIONS: u32 = 1;
 #[must_use]
 pub fn settings() -> EventSettings {
     EventSettings {
+        // What the handlers have in common; a handler names only what it has otherwise.
         default_queue: "stewardship".into(),
+        max_retries: 8,
+        retry_backoff: Duration::from_millis(100),
+        max_retry_backoff: Duration::from_secs(10),
+        timeout: Duration::from_secs(30),
         // A killed worker's tasks are taken over after so long: a run of seconds should not wait
         // for the default of a quarter of a minute.
         lease: Duration::from_secs(5),

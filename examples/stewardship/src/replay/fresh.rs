@@ -17,7 +17,7 @@ pub enum Derived {
         monitor_config_key: String,
         /// The steward.
         user_id: String,
-        /// The system he is a steward of.
+        /// The system they are a steward of.
         source_system_id: String,
     },
     /// A row of `monitor_activity`.

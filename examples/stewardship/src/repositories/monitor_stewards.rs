@@ -2,7 +2,7 @@
 
 use super::{Session, StoreError, Thing};
 
-/// Makes a user an explicit steward of a monitor; nothing happens if he is one already.
+/// Makes a user an explicit steward of a monitor; nothing happens if they are one already.
 ///
 /// # Errors
 /// Either is unknown, or the database failed.

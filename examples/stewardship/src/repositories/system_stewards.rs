@@ -7,7 +7,7 @@ use events_core::prelude::*;
 use super::{Session, StoreError, Thing};
 use crate::events::{ADDED, REMOVED, SystemDataStewardsChanged};
 
-/// Makes a user a steward of a system; nothing happens if he is one already.
+/// Makes a user a steward of a system; nothing happens if they are one already.
 ///
 /// # Errors
 /// Either is unknown, or the database failed.
@@ -18,7 +18,7 @@ pub async fn add(session: &mut Session, system_id: &str, user_id: &str) -> Resul
     }
 }
 
-/// Ends a user's stewardship of a system; nothing happens if he is no steward of it.
+/// Ends a user's stewardship of a system; nothing happens if they are no steward of it.
 ///
 /// # Errors
 /// Either is unknown, or the database failed.
@@ -34,7 +34,7 @@ pub async fn remove(
 }
 
 /// Makes a user the steward of exactly these systems. Only what differs is changed and published:
-/// first what he loses, then what he gains, each sorted.
+/// first what they lose, then what they gain, each sorted.
 ///
 /// # Errors
 /// The user or one of the systems is unknown, or the database failed.
