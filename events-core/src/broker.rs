@@ -19,8 +19,10 @@ use crate::task::{Headers, Name, Task};
 
 /// Hands tasks to workers and takes their outcome. Clones share the queue.
 ///
-/// Every method is safe against cancellation: a future that is dropped has either done all of its
-/// work or none of it.
+/// # Cancellation
+/// A future that is dropped has either done all of its work or none of it, and the caller does not
+/// learn which. For [`claim`](Self::claim) that is not enough: a broker need not be able to give
+/// back what it leased for nobody, so the worker never drops a claim. (SQLite gives it back.)
 pub trait Broker: Clone + Send + Sync + 'static {
     /// Names one claim of one task: what the fence compares. A later claim of the same task has
     /// another receipt, so that a worker that comes back from the dead cannot touch it.
@@ -50,8 +52,8 @@ pub trait Broker: Clone + Send + Sync + 'static {
 
     /// Leases up to `limit` due tasks of `queues` to `worker`: by priority, then due time, then age.
     ///
-    /// Do not drop the future while the worker goes on: what it may have leased already would wait
-    /// for nobody, until the worker's own heartbeat ends.
+    /// Await it to its end; see [cancellation](Self#cancellation). Leases that nobody got last as
+    /// long as the worker's heartbeat.
     ///
     /// # Errors
     /// The broker could not be reached, or `worker` is not registered (any more).

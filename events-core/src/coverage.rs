@@ -68,7 +68,8 @@ impl Finding {
         }
     }
 
-    /// The kind of finding, in kebab case: what an exemption names.
+    /// The kind of finding, in kebab case, as reports show it. An exemption names an event, not a
+    /// kind.
     #[must_use]
     pub fn kind(&self) -> &'static str {
         match self {
