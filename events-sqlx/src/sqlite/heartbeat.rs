@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use events_core::broker::Heartbeat;
 use events_core::{Timestamp, WorkerId};
+use sqlx::sqlite::SqliteRow;
 use sqlx::{Connection, SqliteConnection};
 
 use super::queue::Inner;
@@ -151,15 +152,26 @@ pub(super) async fn workers(
         .fetch_all(connection)
         .await
         .map_err(|error| QueueError::database("read the heartbeats", error))?;
-    rows.iter()
-        .map(|found| {
-            Ok(WorkerRow {
-                worker: WorkerId::from_bytes(row::id(found, "id")?),
-                heartbeat_at: row::timestamp(found, "heartbeat_at")?,
-                beats: row::get(found, "beats")?,
-            })
-        })
-        .collect()
+    Ok(rows.iter().filter_map(|found| readable(worker_row(found))).collect())
+}
+
+fn worker_row(found: &SqliteRow) -> Result<WorkerRow, QueueError> {
+    Ok(WorkerRow {
+        worker: WorkerId::from_bytes(row::id(found, "id")?),
+        heartbeat_at: row::timestamp(found, "heartbeat_at")?,
+        beats: row::get(found, "beats")?,
+    })
+}
+
+/// No worker must suffer from a row that nobody can read.
+fn readable(row: Result<WorkerRow, QueueError>) -> Option<WorkerRow> {
+    row.inspect_err(|error| {
+        tracing::error!(
+            error = error as &dyn std::error::Error,
+            "a worker's row cannot be read and is passed over; delete it"
+        );
+    })
+    .ok()
 }
 
 /// Forgets a worker that ends.

@@ -8,6 +8,7 @@ use std::sync::{Mutex, PoisonError};
 
 use events_core::{Events, Queues, Timestamp, WorkerId};
 use sqlx::SqlitePool;
+use sqlx::sqlite::SqliteRow;
 
 use super::row;
 use crate::error::QueueError;
@@ -101,12 +102,23 @@ pub(super) async fn scan(own: &SqlitePool, worker: WorkerId) -> Result<Scan, Que
     let mut scan = Scan { registered: false, heads: Vec::new() };
     for found in &rows {
         scan.registered = row::get(found, "registered")?;
-        if let Some(queue) = row::get::<Option<String>>(found, "queue")? {
-            scan.heads.push(Head {
-                lane: Lane { priority: row::get(found, "priority")?, queue },
-                due_at: row::timestamp(found, "due_at")?,
-            });
+        match head(found) {
+            Ok(head) => scan.heads.extend(head),
+            // The other lanes must not suffer from it.
+            Err(error) => tracing::error!(
+                error = &error as &dyn std::error::Error,
+                "the tasks of a lane that cannot be read stay where they are"
+            ),
         }
     }
     Ok(scan)
+}
+
+/// `None` when there was nothing more to find.
+fn head(found: &SqliteRow) -> Result<Option<Head>, QueueError> {
+    let Some(queue) = row::get::<Option<String>>(found, "queue")? else { return Ok(None) };
+    Ok(Some(Head {
+        lane: Lane { priority: row::get(found, "priority")?, queue },
+        due_at: row::timestamp(found, "due_at")?,
+    }))
 }

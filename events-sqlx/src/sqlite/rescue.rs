@@ -8,6 +8,7 @@ use events_core::broker::{AttemptError, Rescued};
 use events_core::lifecycle::rescue_delay;
 use events_core::{TaskId, Timestamp, WorkerId};
 use serde_json::{Value, json};
+use sqlx::sqlite::SqliteRow;
 use sqlx::{Connection, SqliteConnection};
 
 use super::heartbeat::{self, WorkerRow};
@@ -24,13 +25,16 @@ WHERE task.leased_by IS NOT NULL
     AND NOT EXISTS (SELECT 1 FROM events_workers WHERE id = task.leased_by)";
 
 /// Given: seq, fence, due at (NULL for at once, which keeps the place), and the error as JSON.
-pub(super) const OFFER_AGAIN: &str = "
-UPDATE events_tasks
+pub(super) const OFFER_AGAIN: &str = concat!(
+    "UPDATE events_tasks
 SET leased_by = NULL, due_at = coalesce(given.due_at, events_tasks.due_at),
-    errors = json_insert(coalesce(errors, '[]'), '$[#]', json(given.error))
+    errors = json_insert(",
+    row::errors_so_far!(),
+    ", '$[#]', json(given.error))
 FROM (SELECT value ->> 0 AS seq, value ->> 1 AS fence, value ->> 2 AS due_at, value ->> 3 AS error
     FROM json_each(?1)) AS given
-WHERE events_tasks.seq = given.seq AND events_tasks.fence = given.fence";
+WHERE events_tasks.seq = given.seq AND events_tasks.fence = given.fence"
+);
 
 /// Rescues on behalf of `observer`.
 pub(super) async fn rescue(
@@ -105,12 +109,17 @@ async fn offer_again(
     let mut rescued = Vec::with_capacity(rows.len());
     let mut given = Vec::with_capacity(rows.len());
     for found in &rows {
-        let (seq, fence): (i64, i64) = (row::get(found, "seq")?, row::get(found, "fence")?);
-        let task = Rescued {
-            task_id: TaskId::from_bytes(row::id(found, "task_id")?),
-            name: row::get(found, "name")?,
-            attempt: row::get(found, "attempt")?,
-            worker: WorkerId::from_bytes(row::id(found, "leased_by")?),
+        let (seq, fence, task) = match orphan(found) {
+            Ok(orphan) => orphan,
+            // The others must not suffer from it, and no worker could run it either.
+            Err(error) => {
+                tracing::error!(
+                    error = &error as &dyn std::error::Error,
+                    seq = row::get::<i64>(found, "seq").ok(),
+                    "a task's row cannot be read; it stays with the worker that is gone"
+                );
+                continue;
+            }
         };
         let delay = delay(inner, &task.name, task.attempt);
         let due = (delay > Duration::ZERO).then(|| (now + delay).as_micros());
@@ -126,6 +135,17 @@ async fn offer_again(
             .map_err(failed)?;
     }
     Ok(rescued)
+}
+
+/// A task's seq and fence, and what is told of it.
+fn orphan(found: &SqliteRow) -> Result<(i64, i64, Rescued), QueueError> {
+    let task = Rescued {
+        task_id: TaskId::from_bytes(row::id(found, "task_id")?),
+        name: row::get(found, "name")?,
+        attempt: row::get(found, "attempt")?,
+        worker: WorkerId::from_bytes(row::id(found, "leased_by")?),
+    };
+    Ok((row::get(found, "seq")?, row::get(found, "fence")?, task))
 }
 
 fn delay(inner: &Inner, name: &str, attempt: u32) -> Duration {

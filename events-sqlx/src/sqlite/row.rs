@@ -51,6 +51,15 @@ pub(super) fn errors(row: &SqliteRow) -> Result<Vec<AttemptError>, QueueError> {
     serde_json::from_str(get(row, "errors")?).map_err(|error| unreadable("errors")(error.into()))
 }
 
+/// The attempts of a task that went wrong, as an array to append to whatever the column holds: a
+/// row that was written by hand must not keep its batch from being recorded.
+macro_rules! errors_so_far {
+    () => {
+        "iif(json_valid(errors), iif(json_type(errors) = 'array', errors, '[]'), '[]')"
+    };
+}
+pub(super) use errors_so_far;
+
 /// What [`lease`] reads: a task's seq, and the task as one JSON array. This is read most of all,
 /// and sqlx copies every column of every row by itself.
 macro_rules! lease_columns {

@@ -15,7 +15,7 @@ use serde_json::json;
 use sqlx::{Connection, SqliteConnection};
 
 use super::queue::Inner;
-use super::row::SqliteReceipt;
+use super::row::{self, SqliteReceipt};
 use crate::error::QueueError;
 
 /// The tasks of a batch whose lease still holds: `?1` is an array of arrays that begin with seq
@@ -47,7 +47,7 @@ DELETE FROM events_tasks
 WHERE seq IN (SELECT seq FROM held) AND (SELECT count(*) FROM held) = ?3";
 
 const ARCHIVE: &str = concat!(
-    "INSERT INTO events_archive (seq, task_id, event_id, event, name, queue, published_at,
+    "INSERT OR REPLACE INTO events_archive (seq, task_id, event_id, event, name, queue, published_at,
         completed_at, attempt, payload, headers, errors)
     SELECT task.seq, task_id, event_id, event, name, queue, published_at, ?3, attempt, payload,
         headers, errors
@@ -59,7 +59,9 @@ const ARCHIVE: &str = concat!(
 pub(super) const RETRY: &str = concat!(
     "UPDATE events_tasks
     SET leased_by = NULL, due_at = given.due_at,
-        errors = json_insert(coalesce(errors, '[]'), '$[#]', json(given.error))
+        errors = json_insert(",
+    row::errors_so_far!(),
+    ", '$[#]', json(given.error))
     FROM (SELECT task.seq AS seq, given.value ->> 2 AS due_at, given.value ->> 3 AS error FROM ",
     held!(),
     ") AS given
@@ -76,14 +78,23 @@ pub(super) const RELEASE: &str = concat!(
     WHERE events_tasks.seq = given.seq RETURNING seq"
 );
 
-/// Given: seq, fence, and the error as JSON.
+/// Given: seq, fence, and the error as JSON. A task that was revived by hand, and its dead letter
+/// left, dies once more: the newest tells.
 const BURY: &str = concat!(
     "INSERT INTO events_dead_letters (task_id, event_id, event, name, queue, priority,
         published_at, died_at, attempt, payload, headers, errors)
     SELECT task_id, event_id, event, name, queue, priority, published_at, ?3, attempt, payload,
-        headers, json_insert(coalesce(errors, '[]'), '$[#]', json(given.value ->> 2))
+        headers, json_insert(",
+    row::errors_so_far!(),
+    ", '$[#]', json(given.value ->> 2))
     FROM ",
-    held!()
+    held!(),
+    " WHERE true
+    ON CONFLICT (task_id) DO UPDATE SET event_id = excluded.event_id, event = excluded.event,
+        name = excluded.name, queue = excluded.queue, priority = excluded.priority,
+        published_at = excluded.published_at, died_at = excluded.died_at,
+        attempt = excluded.attempt, payload = excluded.payload, headers = excluded.headers,
+        errors = excluded.errors"
 );
 
 /// A batch, sorted by where its tasks go.

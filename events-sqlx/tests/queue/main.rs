@@ -6,6 +6,7 @@ mod support;
 
 mod cancellation;
 mod claims;
+mod hands;
 mod lost;
 mod opening;
 mod operators;
