@@ -1,7 +1,6 @@
 //! The queue as operators see it.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use events_core::broker::{Counts, DeadLetter};
 use events_core::{Admin, BrokerError, EventId, TaskId};
@@ -37,12 +36,12 @@ FROM events_dead_letters WHERE task_id = ?1";
 
 const DISCARD_DEAD_LETTER: &str = "DELETE FROM events_dead_letters WHERE task_id = ?1";
 
-/// A part at a time: others may write in between.
 const PRUNE: &str = "
 DELETE FROM events_archive WHERE seq IN (
     SELECT seq FROM events_archive WHERE completed_at < ?1 ORDER BY completed_at LIMIT ?2)";
 
-const PRUNED_AT_ONCE: u32 = 1000;
+/// The most that one call deletes: heartbeats wait for it.
+const PRUNED_AT_ONCE: u32 = 5000;
 
 impl Admin for SqliteQueue {
     async fn counts(&self) -> Result<Counts, BrokerError> {
@@ -149,25 +148,19 @@ async fn discard(inner: Arc<Inner>, task: TaskId) -> Result<bool, QueueError> {
     Ok(deleted.rows_affected() > 0)
 }
 
-/// Deletes from the archive what is older than its retention; everything, if none is kept.
+/// Deletes from the archive what is older than its retention, the oldest first and a part at a
+/// time. A program that keeps nothing leaves alone what others keep.
 pub(super) async fn prune(inner: Arc<Inner>) -> Result<u64, QueueError> {
     const STEP: &str = "prune the archive";
-    let retention = inner.events.settings().retain_completed.unwrap_or(Duration::ZERO);
+    let Some(retention) = inner.events.settings().retain_completed else { return Ok(0) };
     let before = inner.events.now().before(retention);
-    let mut pruned = 0;
-    loop {
-        let mut writer = inner.gate.writer(&inner.own, STEP).await?;
-        let deleted = sqlx::query(PRUNE)
-            .bind(before.as_micros())
-            .bind(PRUNED_AT_ONCE)
-            .execute(&mut *writer)
-            .await
-            .map_err(|error| QueueError::database(STEP, error))?
-            .rows_affected();
-        writer.finish();
-        pruned += deleted;
-        if deleted < u64::from(PRUNED_AT_ONCE) {
-            return Ok(pruned);
-        }
-    }
+    let mut writer = inner.gate.writer(&inner.own, STEP).await?;
+    let deleted = sqlx::query(PRUNE)
+        .bind(before.as_micros())
+        .bind(PRUNED_AT_ONCE)
+        .execute(&mut *writer)
+        .await
+        .map_err(|error| QueueError::database(STEP, error))?;
+    writer.finish();
+    Ok(deleted.rows_affected())
 }

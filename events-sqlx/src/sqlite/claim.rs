@@ -1,11 +1,12 @@
 //! Leases due tasks to a worker.
 
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
+use std::time::Duration;
 
 use events_core::broker::{Claimed, Lease};
 use events_core::{Queues, Timestamp, WorkerId};
 
-use super::lanes::{self, Lane};
+use super::lanes::{self, Lane, Scan};
 use super::queue::Inner;
 use super::row::{self, SqliteReceipt};
 use super::settle;
@@ -63,21 +64,37 @@ impl Drop for Delivery {
         if claimed.tasks.is_empty() {
             return;
         }
-        let (inner, worker) = (self.inner.clone(), self.worker);
         if let Ok(runtime) = tokio::runtime::Handle::try_current() {
-            runtime.spawn(async move {
-                if let Err(error) = settle::give_back(&inner, worker, &claimed.tasks).await {
-                    tracing::error!(
-                        error = &error as &dyn std::error::Error,
-                        %worker,
-                        tasks = claimed.tasks.len(),
-                        "tasks of an abandoned claim could not be given back; they stay leased until the worker ends"
-                    );
-                }
-            });
+            let queue = Arc::downgrade(&self.inner);
+            runtime.spawn(give_back(queue, self.worker, claimed.tasks));
         }
     }
 }
+
+/// Gives back the tasks of an abandoned claim, however often it takes: a worker that lives would
+/// hold them for ever. If it does not, or the queue is gone, a rescue finds them.
+async fn give_back(queue: Weak<Inner>, worker: WorkerId, tasks: Vec<Lease<SqliteReceipt>>) {
+    let mut pause = SHORTEST_PAUSE;
+    while let Some(inner) = queue.upgrade() {
+        let Err(error) = settle::give_back(&inner, worker, &tasks).await else { return };
+        tracing::error!(
+            error = &error as &dyn std::error::Error,
+            %worker,
+            tasks = tasks.len(),
+            "tasks of an abandoned claim could not be given back; trying again"
+        );
+        if matches!(lanes::scan(&inner.own, worker).await, Ok(Scan { registered: false, .. })) {
+            return;
+        }
+        drop(inner);
+        tokio::time::sleep(pause).await;
+        pause = (pause * 2).min(LONGEST_PAUSE);
+    }
+}
+
+/// The pauses before tasks that could not be given back are given back again.
+const SHORTEST_PAUSE: Duration = Duration::from_millis(50);
+const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 
 /// Claims, looking before it writes: an idle worker takes no lock. Unless the last claim was full:
 /// then there is likely more.
@@ -94,12 +111,45 @@ pub(super) async fn claim(
         claimed: Some(Claimed { tasks: Vec::new(), next_due: None }),
     };
     let claimed = delivery.claimed.as_mut().expect("not taken yet");
-    let mut from = if eager { inner.lanes.of_queues(&queues) } else { Vec::new() };
+    match fill(&inner, worker, &queues, limit, eager, claimed).await {
+        // The worker knows nothing of what it has already, so that is worth more than the error.
+        Err(error) if !claimed.tasks.is_empty() && !is_unknown(&error) => {
+            tracing::warn!(
+                error = &error as &dyn std::error::Error,
+                %worker,
+                tasks = claimed.tasks.len(),
+                "a claim ended early, with some of its tasks"
+            );
+            claimed.next_due = None;
+        }
+        ended => ended?,
+    }
+    claimed.tasks.sort_by_key(order);
+    if claimed.tasks.len() == limit {
+        claimed.next_due = None;
+    }
+    Ok(delivery)
+}
+
+/// Of a worker that was taken for dead, others take the tasks at once.
+fn is_unknown(error: &QueueError) -> bool {
+    matches!(error, QueueError::UnknownWorker { .. })
+}
+
+async fn fill(
+    inner: &Inner,
+    worker: WorkerId,
+    queues: &Queues,
+    limit: usize,
+    eager: bool,
+    claimed: &mut Claimed<SqliteReceipt>,
+) -> Result<(), QueueError> {
+    let mut from = if eager { inner.lanes.of_queues(queues) } else { Vec::new() };
     // Once with what is known, once with what was found, and a last look.
     for _ in 0..3 {
         if !from.is_empty() {
             let free = limit - claimed.tasks.len();
-            claim_from(&inner, worker, &from, free, &mut claimed.tasks).await?;
+            claim_from(inner, worker, &from, free, &mut claimed.tasks).await?;
             if claimed.tasks.len() == limit {
                 break;
             }
@@ -117,11 +167,7 @@ pub(super) async fn claim(
             break;
         }
     }
-    claimed.tasks.sort_by_key(order);
-    if claimed.tasks.len() == limit {
-        claimed.next_due = None;
-    }
-    Ok(delivery)
+    Ok(())
 }
 
 fn order(lease: &Lease<SqliteReceipt>) -> (i16, Timestamp, i64) {

@@ -5,8 +5,9 @@ use std::time::Duration;
 use events_core::broker::Settlement;
 use events_core::lifecycle::Next;
 use events_core::{Admin, Broker, EventSettings, Queues, WorkerId};
+use futures_util::FutureExt;
 
-use crate::support::{Fixture, change, ping};
+use crate::support::{Errors, Fixture, change, ping};
 
 #[tokio::test]
 async fn tasks_come_by_priority_then_due_time_then_age_over_all_queues() {
@@ -154,4 +155,70 @@ async fn completed_tasks_are_archived_until_their_retention_is_over() {
     fixture.clock.advance(hour + Duration::from_secs(1));
     assert_eq!(fixture.queue.prune().await.unwrap(), 2);
     assert_eq!(archived().await, 0);
+}
+
+#[tokio::test]
+async fn a_prune_deletes_a_part_at_a_time_and_only_if_its_program_keeps_anything() {
+    const FILL: &str =
+        "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 6000)
+        INSERT INTO events_archive (seq, task_id, event_id, event, name, queue, published_at,
+            completed_at, attempt, payload)
+        SELECT i, zeroblob(16), zeroblob(16), 'event', 'name', 'queue', 0, 0, 1, '{}' FROM n";
+    let keeping = EventSettings { retain_completed: Some(Duration::ZERO), ..Default::default() };
+    let fixture = Fixture::with(keeping).await;
+    sqlx::raw_sql(FILL).execute(fixture.queue.pool()).await.unwrap();
+    let other = crate::support::events(EventSettings::default(), &fixture.clock);
+    let other = events_sqlx::SqliteQueue::open(fixture.path(), &other).await.unwrap();
+    assert_eq!(other.prune().await.unwrap(), 0);
+    assert_eq!(fixture.queue.prune().await.unwrap(), 5000);
+    assert_eq!(fixture.queue.prune().await.unwrap(), 1000);
+}
+
+#[tokio::test]
+async fn a_claim_that_fails_halfway_brings_what_it_has() {
+    let fixture = Fixture::new().await;
+    let worker = fixture.worker().await;
+    for count in 0..3 {
+        fixture.publish(count).await;
+    }
+    // After a full claim the next begins with the lanes that are known, and then looks for others.
+    assert_eq!(fixture.claim(worker, 1).await.tasks.len(), 1);
+    sqlx::raw_sql(
+        "UPDATE events_tasks SET queue = 'unknown' WHERE seq = 3;
+        CREATE TRIGGER refuse BEFORE UPDATE ON events_tasks WHEN NEW.queue = 'unknown'
+        BEGIN SELECT RAISE(ABORT, 'refused'); END",
+    )
+    .execute(fixture.queue.pool())
+    .await
+    .unwrap();
+    let claimed = fixture.claim(worker, 10).await;
+    assert_eq!((claimed.tasks.len(), claimed.next_due), (1, None));
+    assert!(fixture.settle(worker, claimed.tasks[0].receipt, 1, Next::Complete).await);
+    assert!(fixture.queue.claim(worker, &Queues::all(), 10).await.is_err());
+}
+
+#[tokio::test]
+async fn an_abandoned_claim_is_given_back_however_often_it_takes() {
+    let fixture = Fixture::new().await;
+    let worker = fixture.worker().await;
+    fixture.publish(1).await;
+    let send = async |sql| sqlx::raw_sql(sql).execute(fixture.queue.pool()).await.unwrap();
+    send(
+        "CREATE TRIGGER refuse BEFORE UPDATE ON events_tasks WHEN NEW.leased_by IS NULL
+        BEGIN SELECT RAISE(ABORT, 'refused'); END",
+    )
+    .await;
+    let errors = Errors::default();
+    let _collecting = tracing::subscriber::set_default(errors.clone());
+    assert!(Box::pin(fixture.queue.claim(worker, &Queues::all(), 1)).now_or_never().is_none());
+    errors.next().await;
+    assert!(errors.logged()[0].contains("could not be given back"), "{:?}", errors.logged());
+    send("DROP TRIGGER refuse").await;
+    let again = loop {
+        if let Some(lease) = fixture.claim(worker, 1).await.tasks.pop() {
+            break lease;
+        }
+        fixture.queue.wake().await;
+    };
+    assert_eq!(again.attempt, 1);
 }

@@ -6,7 +6,7 @@ use events_core::{Broker, Queues};
 use events_sqlx::QueueError;
 use sqlx::Connection;
 
-use crate::support::{Fixture, change, effect, ping};
+use crate::support::{Errors, Fixture, change, effect, ping};
 
 #[tokio::test]
 async fn a_commit_writes_effects_and_one_task_per_subscriber_in_order() {
@@ -193,37 +193,6 @@ async fn a_joined_session_writes_nothing_if_its_transaction_is_gone() {
     assert_eq!(fixture.tasks().await, 0);
 }
 
-/// Collects the messages of errors that are logged on this thread.
-#[derive(Clone, Default)]
-struct Errors(std::sync::Arc<std::sync::Mutex<Vec<String>>>);
-
-impl tracing::field::Visit for Errors {
-    fn record_debug(&mut self, field: &tracing::field::Field, value: &dyn std::fmt::Debug) {
-        if field.name() == "message" {
-            self.0.lock().unwrap().push(format!("{value:?}"));
-        }
-    }
-}
-
-impl tracing::Subscriber for Errors {
-    fn enabled(&self, metadata: &tracing::Metadata<'_>) -> bool {
-        *metadata.level() == tracing::Level::ERROR
-    }
-
-    fn event(&self, event: &tracing::Event<'_>) {
-        event.record(&mut self.clone());
-    }
-
-    fn new_span(&self, _span: &tracing::span::Attributes<'_>) -> tracing::span::Id {
-        tracing::span::Id::from_u64(1)
-    }
-
-    fn record(&self, _span: &tracing::span::Id, _values: &tracing::span::Record<'_>) {}
-    fn record_follows_from(&self, _span: &tracing::span::Id, _follows: &tracing::span::Id) {}
-    fn enter(&self, _span: &tracing::span::Id) {}
-    fn exit(&self, _span: &tracing::span::Id) {}
-}
-
 #[tokio::test]
 async fn a_joined_session_dropped_without_flush_says_what_is_lost() {
     let fixture = Fixture::new().await;
@@ -231,10 +200,10 @@ async fn a_joined_session_dropped_without_flush_says_what_is_lost() {
     let _collecting = tracing::subscriber::set_default(errors.clone());
     let mut owned = fixture.queue.pool().begin_with("BEGIN IMMEDIATE").await.unwrap();
     drop(fixture.queue.join(&mut owned).await.unwrap());
-    assert!(errors.0.lock().unwrap().is_empty());
+    assert!(errors.logged().is_empty());
     let mut session = fixture.queue.join(&mut owned).await.unwrap();
     ping(&mut session, 1);
     drop(session);
-    let logged = errors.0.lock().unwrap().join("\n");
+    let logged = errors.logged().join("\n");
     assert!(logged.contains("call flush().await before the commit"), "{logged}");
 }

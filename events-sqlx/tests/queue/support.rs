@@ -1,7 +1,7 @@
 //! A program with two events and three subscribers, and a clock that is moved by hand.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use events_core::broker::{Claimed, Settlement};
@@ -10,6 +10,7 @@ use events_core::prelude::*;
 use events_core::{Broker, Clock, Registry, Timestamp, WorkerId};
 use events_sqlx::{SqliteQueue, SqliteReceipt};
 use tempfile::TempDir;
+use tokio::sync::Notify;
 
 #[derive(Event, Debug, Clone, PartialEq)]
 pub(crate) struct Pinged {
@@ -154,4 +155,47 @@ pub(crate) async fn effect(
 ) -> Result<(), sqlx::Error> {
     sqlx::query("INSERT INTO effects VALUES (?1)").bind(value).execute(connection).await?;
     Ok(())
+}
+
+/// Collects the messages of errors that are logged on this thread.
+#[derive(Clone, Default)]
+pub(crate) struct Errors(Arc<(Mutex<Vec<String>>, Notify)>);
+
+impl Errors {
+    pub(crate) fn logged(&self) -> Vec<String> {
+        self.0.0.lock().unwrap().clone()
+    }
+
+    /// Resolves when there is one more.
+    pub(crate) async fn next(&self) {
+        self.0.1.notified().await;
+    }
+}
+
+impl tracing::field::Visit for Errors {
+    fn record_debug(&mut self, field: &tracing::field::Field, value: &dyn std::fmt::Debug) {
+        if field.name() == "message" {
+            self.0.0.lock().unwrap().push(format!("{value:?}"));
+            self.0.1.notify_one();
+        }
+    }
+}
+
+impl tracing::Subscriber for Errors {
+    fn enabled(&self, metadata: &tracing::Metadata<'_>) -> bool {
+        *metadata.level() == tracing::Level::ERROR
+    }
+
+    fn event(&self, event: &tracing::Event<'_>) {
+        event.record(&mut self.clone());
+    }
+
+    fn new_span(&self, _span: &tracing::span::Attributes<'_>) -> tracing::span::Id {
+        tracing::span::Id::from_u64(1)
+    }
+
+    fn record(&self, _span: &tracing::span::Id, _values: &tracing::span::Record<'_>) {}
+    fn record_follows_from(&self, _span: &tracing::span::Id, _follows: &tracing::span::Id) {}
+    fn enter(&self, _span: &tracing::span::Id) {}
+    fn exit(&self, _span: &tracing::span::Id) {}
 }
