@@ -41,7 +41,7 @@ impl Broker for SqliteQueue {
     ) -> Result<Claimed<SqliteReceipt>, BrokerError> {
         // What changes from here on, the next `wake` tells.
         self.seen.store(self.inner.signal.changes(), Ordering::SeqCst);
-        let eager = self.full.load(Ordering::Relaxed);
+        let eager = self.inner.full.load(Ordering::Relaxed);
         let queues = queues.clone();
         let delivery = self
             .uninterrupted("hand out tasks", move |inner| {
@@ -49,7 +49,7 @@ impl Broker for SqliteQueue {
             })
             .await?;
         let claimed = delivery.take();
-        self.full.store(limit > 0 && claimed.tasks.len() == limit, Ordering::Relaxed);
+        self.inner.full.store(limit > 0 && claimed.tasks.len() == limit, Ordering::Relaxed);
         Ok(claimed)
     }
 
@@ -88,5 +88,29 @@ impl Broker for SqliteQueue {
         inner.poller.ensure_running(&inner.own, &inner.signal);
         let changes = inner.signal.changed_since(seen.load(Ordering::SeqCst)).await;
         seen.store(changes, Ordering::SeqCst);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn after_a_full_claim_no_clone_looks_before_it_claims() {
+        const TASK: &str = "INSERT INTO events_tasks (task_id, event_id, event, name, queue,
+            priority, due_at, published_at, payload)
+            VALUES (zeroblob(16), zeroblob(16), 'event', 'name', 'lane', 0, 0, 0, '{}')";
+        let directory = tempfile::tempdir().unwrap();
+        let events = Events::builder().build().unwrap();
+        let queue = SqliteQueue::open(directory.path().join("app.db"), &events).await.unwrap();
+        let worker = WorkerId::generate();
+        queue.heartbeat(worker, true).await.unwrap();
+        sqlx::raw_sql(TASK).execute(queue.pool()).await.unwrap();
+        for full in [true, false] {
+            // As a worker does: each claim through a clone of its own.
+            let claimed = queue.clone().claim(worker, &Queues::all(), 1).await.unwrap();
+            assert_eq!(claimed.tasks.len() == 1, full);
+            assert_eq!(queue.clone().inner.full.load(Ordering::Relaxed), full);
+        }
     }
 }

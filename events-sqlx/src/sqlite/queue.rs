@@ -50,8 +50,6 @@ pub struct SqliteQueue {
     pub(super) inner: Arc<Inner>,
     /// The changes that this clone has answered to; see [`Signal`].
     pub(super) seen: AtomicU64,
-    /// Whether the last claim through this clone was full.
-    pub(super) full: AtomicBool,
 }
 
 pub(super) struct Inner {
@@ -65,15 +63,13 @@ pub(super) struct Inner {
     pub(super) lanes: Lanes,
     pub(super) sightings: Sightings,
     pub(super) poller: Poller,
+    /// Whether the last claim of a worker of this process was full: then there is likely more.
+    pub(super) full: AtomicBool,
 }
 
 impl Clone for SqliteQueue {
     fn clone(&self) -> Self {
-        Self {
-            inner: self.inner.clone(),
-            seen: AtomicU64::new(self.seen.load(Ordering::SeqCst)),
-            full: AtomicBool::new(false),
-        }
+        Self { inner: self.inner.clone(), seen: AtomicU64::new(self.seen.load(Ordering::SeqCst)) }
     }
 }
 
@@ -144,9 +140,9 @@ impl SqliteQueue {
                 signal,
                 sightings: Sightings::default(),
                 poller: Poller::default(),
+                full: AtomicBool::new(false),
             }),
             seen: AtomicU64::new(0),
-            full: AtomicBool::new(false),
         })
     }
 
