@@ -15,6 +15,7 @@ use std::collections::{HashSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use events_core::Events;
 use events_core::broker::{
     Admin, Broker, BrokerError, Claimed, Counts, DeadLetter, Heartbeat, Queues, Rescued, Settlement,
 };
@@ -22,7 +23,6 @@ use events_core::event::{TaskId, WorkerId};
 use events_core::lifecycle::Next;
 use events_core::task::Task;
 use events_core::transport::{Transport, TransportError};
-use events_core::Events;
 
 /// One thing that goes wrong, once.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
