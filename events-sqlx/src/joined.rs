@@ -32,7 +32,8 @@ impl<'c, Db: EventDatabase> JoinedSession<'c, Db> {
 
     /// Writes the tasks of the queued events into the transaction.
     ///
-    /// Idle workers of this process notice the commit, which is not ours, within milliseconds.
+    /// Idle workers notice the commit, which is not ours, as they notice those of other processes:
+    /// by looking, every few milliseconds while commits come and some 16 times a second at least.
     ///
     /// # Errors
     /// The transaction was lost, or the database refused. Nothing was written; roll back, or the

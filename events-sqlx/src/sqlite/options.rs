@@ -74,8 +74,13 @@ impl SqliteQueueOptions {
         self
     }
 
-    /// How long to wait for the writer, be it held by this process or by another, before an
-    /// operation fails. Default 5 seconds.
+    /// How long to wait for the writer before an operation fails: so long for the turn among those
+    /// of this process, and then so long again for other processes. A session that finds both
+    /// busy so waits up to twice as long. Its wait for a connection counts as that for the turn.
+    /// Default 5 seconds.
+    ///
+    /// The queue's own statements, such as heartbeats and claims, try again when it was another
+    /// process that was busy, up to three times in all.
     pub fn busy_timeout(mut self, timeout: Duration) -> Self {
         self.busy_timeout = timeout;
         self

@@ -35,8 +35,11 @@ use crate::transaction::EventTransaction;
 ///   behind the other sessions of this process, in order. Nothing can fail later because somebody
 ///   else wrote in between.
 /// - Keep transactions short, and do slow things such as requests before them: while one is open,
-///   no handler's transaction, claim or heartbeat can write. Whoever waits longer than the busy
-///   timeout gets an error.
+///   no handler's transaction, claim or heartbeat can write. Whoever waits longer than the
+///   [busy timeout](super::SqliteQueueOptions::busy_timeout), for this process and then for others,
+///   gets an error.
+/// - What the queue itself writes, heartbeats first of all, does not stand in the line of sessions:
+///   it waits for the one that writes and at most for one more.
 /// - Do not begin a session, nor write through another connection, in a task that holds one: it
 ///   waits for itself. A handler that takes the transaction writes through that.
 /// - Readers are never blocked and never block. Read through [`pool`](Self::pool).
@@ -91,6 +94,10 @@ impl SqliteQueue {
     /// `synchronous` are the application's business: the events tables have no foreign keys. The
     /// busy timeout is that of the pool's connections. Writers that do not come through the queue
     /// do not wait in its line, and contend by the busy timeout alone.
+    ///
+    /// The queue opens up to four connections more, for itself, with the pool's connect options.
+    /// Hooks of the pool such as `after_connect` do not run on them: what every connection needs,
+    /// such as a key, set in the options.
     ///
     /// # Errors
     /// The pool gives no connection, is not in WAL mode, or the events tables are those of a newer
@@ -158,7 +165,8 @@ impl SqliteQueue {
     /// Dropping the future leaves no transaction open.
     ///
     /// # Errors
-    /// The writer or a connection was not free in time, or the database refused.
+    /// The turn to write or a connection of the pool was not free within the busy timeout, or then
+    /// the database for as long again, or it refused.
     pub async fn begin(&self) -> Result<EventTransaction<Sqlite>, QueueError> {
         let Inner { gate, pool, events, signal, .. } = &*self.inner;
         loop {
