@@ -127,6 +127,109 @@ async fn sync_handler_is_told_when_its_time_is_up() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn dropped_worker_tells_its_sync_handlers_to_stop() {
+    let events = events(Registry::builder().subscriber::<blocks_until_cancelled>());
+    let queue = MemoryQueue::new(&events);
+    let gate = Gate::new();
+    publish(&queue, 0..1).await;
+    let worker = Worker::builder(&events, queue).state(gate.clone()).build().unwrap();
+    let running = tokio::spawn(worker.run_until(std::future::pending::<()>()));
+    gate.await_starts(1).await;
+    running.abort();
+    while gate.seen.all().is_empty() {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn worker_without_heartbeat_for_a_lease_stops_its_handlers_and_goes_on_when_it_is_back() {
+    let events = events(Registry::builder().subscriber::<waits>());
+    let queue = FaultyBroker::new(MemoryQueue::new(&events));
+    let gate = Gate::new();
+    publish(queue.inner(), 0..1).await;
+    let worker = Worker::builder(&events, queue.clone()).state(gate.clone()).build().unwrap();
+    let statistics = worker.statistics();
+    let running = tokio::spawn(worker.run_until(std::future::pending::<()>()));
+    gate.await_starts(1).await;
+    // Every heartbeat fails until one lease is over and the handler was dropped.
+    while statistics.released() == 0 {
+        queue.faults().inject(Fault::FailHeartbeat);
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    assert!(gate.seen.all().is_empty(), "the handler was stopped, not finished");
+    queue.faults().clear();
+    // Nobody had taken over; the same worker runs the task again.
+    gate.await_starts(1).await;
+    gate.open.notify_waiters();
+    while statistics.completed() == 0 {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    running.abort();
+    assert_eq!(gate.seen.all(), [0]);
+    assert_eq!(statistics.stale(), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn tasks_leased_ahead_go_back_when_handlers_become_slow() {
+    #[subscribes_to(Queued, freshness_only)]
+    async fn fast_then_slow(event: Queued, State(gate): State<Gate>) {
+        if event.number >= 500 {
+            gate.started.add_permits(1);
+            gate.open.notified().await;
+        }
+    }
+    let events = events(Registry::builder().subscriber::<fast_then_slow>());
+    let queue = MemoryQueue::new(&events);
+    let gate = Gate::new();
+    publish(&queue, 0..1000).await;
+    let worker =
+        Worker::builder(&events, queue.clone()).state(gate.clone()).concurrency(2).build().unwrap();
+    let running = tokio::spawn(worker.run_until(std::future::pending::<()>()));
+    gate.await_starts(2).await;
+    // Leased ahead while the handlers were fast, the others wait behind the two slow ones.
+    while queue.counts().await.unwrap().running > 2 {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    assert_eq!(queue.counts().await.unwrap().available, 498, "for other workers");
+    running.abort();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn task_in_a_queue_its_subscriber_has_left_waits_for_a_worker_that_can_call_it() {
+    #[subscribes_to(Queued, freshness_only, queue = "new", max_retries = 0)]
+    async fn moved(event: Queued, State(seen): State<Seen<u32>>) {
+        seen.push(event.number);
+    }
+    let events = events(Registry::builder().subscriber::<moved>().subscriber::<before_the_move>());
+    let queue = MemoryQueue::new(&events);
+    let mut task = {
+        publish(&queue, 0..1).await;
+        let worker = events_core::WorkerId::generate();
+        queue.heartbeat(worker, true).await.unwrap();
+        let mut tasks = queue.claim(worker, &Queues::only(["new"]), 1).await.unwrap().tasks;
+        tasks.remove(0).task
+    };
+    task.queue = "events".into();
+    let queue = MemoryQueue::new(&events);
+    events_core::Transport::send(&queue, vec![task]).await.unwrap();
+    // It serves the old queue only, and has not the state of a subscriber of the new one.
+    let worker =
+        Worker::builder(&events, queue.clone()).queues(Queues::only(["events"])).build().unwrap();
+    let statistics = worker.statistics();
+    let released = async move {
+        while statistics.released() == 0 {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    };
+    worker.run_until(released).await.unwrap();
+    let counts = queue.counts().await.unwrap();
+    assert_eq!((counts.scheduled, counts.dead), (1, 0), "neither lost nor dead");
+}
+
+#[subscribes_to(Queued, freshness_only)]
+async fn before_the_move(_: Queued) {}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn handlers_that_outlast_the_grace_period_are_stopped_and_put_back() {
     let events =
         events(Registry::builder().subscriber::<waits>().subscriber::<blocks_until_cancelled>());

@@ -62,6 +62,11 @@ impl Faults {
         self.state().planned.push_back(fault);
     }
 
+    /// Takes back what was planned and has not happened.
+    pub fn clear(&self) {
+        self.state().planned.clear();
+    }
+
     /// Whether every planned fault has happened.
     #[must_use]
     pub fn are_over(&self) -> bool {

@@ -43,6 +43,14 @@ struct Thread<T> {
 /// What a sync handler answered.
 type Answer = Result<Result<(), Failure>, InvokeError>;
 
+/// Over, or dropped in the midst of it: a sync handler's thread, and what a handler has spawned, are
+/// told to stop.
+impl Drop for Call<'_> {
+    fn drop(&mut self) {
+        self.stop.cancel();
+    }
+}
+
 impl Call<'_> {
     fn limit(&self) -> Duration {
         self.subscriber.timeout(self.events.settings())
@@ -164,15 +172,9 @@ impl Call<'_> {
             answer = tokio::time::timeout(limit, guarded) => match answer {
                 Ok(Ok(answer)) => outcome(answer),
                 Ok(Err(panic)) => Outcome::Panicked(message(panic.as_ref())),
-                Err(_) => {
-                    self.stop.cancel(); // for what the handler may have spawned
-                    Outcome::TimedOut(limit)
-                }
+                Err(_) => Outcome::TimedOut(limit),
             },
-            () = self.interrupt.cancelled() => {
-                self.stop.cancel();
-                Outcome::Interrupted
-            }
+            () = self.interrupt.cancelled() => Outcome::Interrupted,
         }
     }
 }

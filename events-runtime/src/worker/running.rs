@@ -50,6 +50,8 @@ pub(super) struct Running<'w, B: Broker> {
     feed: Feed<B::Receipt>,
     /// Each ends by sending an outcome. Dropped with the loop, which stops them.
     handlers: JoinSet<()>,
+    /// Tasks on their way back, unstarted.
+    returns: JoinSet<()>,
     /// Cancelled when the grace period is over; stops handlers in transactions too.
     stop: CancellationSource,
     /// To the task that records outcomes; it ends when all senders are gone.
@@ -67,6 +69,7 @@ impl<'w, B: Broker> Running<'w, B> {
             standing,
             feed: Feed::new(worker.prefetch),
             handlers: JoinSet::new(),
+            returns: JoinSet::new(),
             stop: CancellationSource::new(),
             outcomes,
         }
@@ -90,6 +93,7 @@ impl<'w, B: Broker> Running<'w, B> {
                 biased;
                 _ = &mut shutdown => break,
                 Some(_) = self.handlers.join_next(), if !self.handlers.is_empty() => self.ended(),
+                Some(_) = self.returns.join_next(), if !self.returns.is_empty() => {}
                 // Before the claim, so that it listens while the claim looks.
                 () = &mut wake => {
                     look = true;
@@ -203,7 +207,7 @@ impl<'w, B: Broker> Running<'w, B> {
     fn put_back(&mut self, which: impl Fn(&Held<B::Receipt>) -> bool) {
         for held in self.feed.drain(which) {
             let outcomes = self.outcomes.clone();
-            self.handlers.spawn(async move { put_back(held, &outcomes).await });
+            self.returns.spawn(async move { put_back(held, &outcomes).await });
         }
     }
 
@@ -220,6 +224,7 @@ impl<'w, B: Broker> Running<'w, B> {
             for held in unstarted {
                 put_back(held, &self.outcomes).await;
             }
+            while self.returns.join_next().await.is_some() {}
             while self.handlers.join_next().await.is_some() {}
         };
         if timeout(grace, ended).await.is_ok() {
