@@ -38,7 +38,9 @@ CREATE TABLE events_workers (
     started_at   INTEGER NOT NULL,
     heartbeat_at INTEGER NOT NULL,
     -- Grows with every heartbeat: whether it changed is read here, not from a clock.
-    beats        INTEGER NOT NULL
+    beats        INTEGER NOT NULL,
+    -- How long it may be silent, in microseconds, by its own settings.
+    lease        INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
 
 -- Tasks that are not tried again unless an operator says so.

@@ -42,6 +42,7 @@ pub(super) struct WorkerRow {
     pub(super) worker: WorkerId,
     pub(super) heartbeat_at: Timestamp,
     pub(super) beats: i64,
+    pub(super) lease: Duration,
 }
 
 impl Sightings {
@@ -85,6 +86,8 @@ impl Sightings {
     /// observer has seen the same one for half a lease, more than the third in which a live worker
     /// would have grown it, while its own heartbeats came in time. Or, whatever the clock says: it
     /// has seen the same one for longer than a lease.
+    ///
+    /// While a change of the setting is rolled out, leases differ: the longer of both counts.
     pub(super) fn is_dead(
         &self,
         observer: WorkerId,
@@ -100,6 +103,7 @@ impl Sightings {
                 return false;
             }
             let watched = now.since(sighting.first_seen);
+            let lease = lease.max(other.lease);
             watched > lease || (now.since(other.heartbeat_at) > lease && watched >= lease / 2)
         })
     }
@@ -117,7 +121,8 @@ pub(super) async fn heartbeat(
     let mut transaction = writer.begin_with("BEGIN IMMEDIATE").await.map_err(failed)?;
     // Read once the writer is ours: the wait for it must not make the heartbeat look older.
     let now = inner.events.now();
-    let alive = write(&mut transaction, worker, first, now).await.map_err(failed)?;
+    let lease = inner.events.settings().lease;
+    let alive = write(&mut transaction, worker, first, now, lease).await.map_err(failed)?;
     let rows = workers(&mut transaction).await?;
     transaction.commit().await.map_err(failed)?;
     writer.finish();
@@ -125,7 +130,7 @@ pub(super) async fn heartbeat(
         inner.sightings.forget(worker);
         return Ok(Heartbeat::Lost);
     }
-    inner.sightings.beat(worker, now, inner.events.settings().lease, &rows);
+    inner.sightings.beat(worker, now, lease, &rows);
     Ok(Heartbeat::Alive)
 }
 
@@ -134,21 +139,27 @@ async fn write(
     worker: WorkerId,
     first: bool,
     now: Timestamp,
+    lease: Duration,
 ) -> Result<bool, sqlx::Error> {
-    const REGISTER: &str =
-        "INSERT INTO events_workers (id, started_at, heartbeat_at, beats) VALUES (?1, ?2, ?2, 1)
-        ON CONFLICT (id) DO UPDATE SET heartbeat_at = excluded.heartbeat_at, beats = beats + 1";
-    const BEAT: &str =
-        "UPDATE events_workers SET heartbeat_at = ?2, beats = beats + 1 WHERE id = ?1";
+    const REGISTER: &str = "
+        INSERT INTO events_workers (id, started_at, heartbeat_at, beats, lease)
+        VALUES (?1, ?2, ?2, 1, ?3)
+        ON CONFLICT (id) DO UPDATE SET heartbeat_at = excluded.heartbeat_at, beats = beats + 1,
+            lease = excluded.lease";
+    const BEAT: &str = "
+        UPDATE events_workers SET heartbeat_at = ?2, beats = beats + 1, lease = ?3 WHERE id = ?1";
     let sql = if first { REGISTER } else { BEAT };
-    let query = sqlx::query(sql).bind(worker.to_bytes().to_vec()).bind(now.as_micros());
+    let query = sqlx::query(sql)
+        .bind(worker.to_bytes().to_vec())
+        .bind(now.as_micros())
+        .bind(i64::try_from(lease.as_micros()).unwrap_or(i64::MAX));
     Ok(query.execute(connection).await?.rows_affected() == 1)
 }
 
 pub(super) async fn workers(
     connection: &mut SqliteConnection,
 ) -> Result<Vec<WorkerRow>, QueueError> {
-    let rows = sqlx::query("SELECT id, heartbeat_at, beats FROM events_workers")
+    let rows = sqlx::query("SELECT id, heartbeat_at, beats, lease FROM events_workers")
         .fetch_all(connection)
         .await
         .map_err(|error| QueueError::database("read the heartbeats", error))?;
@@ -160,6 +171,7 @@ fn worker_row(found: &SqliteRow) -> Result<WorkerRow, QueueError> {
         worker: WorkerId::from_bytes(row::id(found, "id")?),
         heartbeat_at: row::timestamp(found, "heartbeat_at")?,
         beats: row::get(found, "beats")?,
+        lease: Duration::from_micros(row::get(found, "lease")?),
     })
 }
 

@@ -78,8 +78,8 @@ async fn an_unreadable_worker_stops_no_other() {
     let (gone, alive) = (fixture.worker().await, fixture.worker().await);
     fixture
         .by_hand(
-            "INSERT INTO events_workers (id, started_at, heartbeat_at, beats)
-            VALUES (x'00', 0, 0, 1)",
+            "INSERT INTO events_workers (id, started_at, heartbeat_at, beats, lease)
+            VALUES (x'00', 0, 0, 1, 0)",
         )
         .await;
     fixture.publish(1).await;

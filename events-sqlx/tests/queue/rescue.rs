@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use events_core::broker::Heartbeat;
 use events_core::lifecycle::Next;
-use events_core::{Admin, Broker, Queues, WorkerId};
+use events_core::{Admin, Broker, EventSettings, Queues, WorkerId};
+use events_sqlx::SqliteQueue;
 
 use crate::support::Fixture;
 
@@ -154,4 +155,29 @@ async fn leases_of_a_worker_that_left_are_offered_again_at_once() {
     fixture.queue.deregister(gone).await.unwrap();
     assert_eq!(fixture.pass(Duration::ZERO, &[alive]).await, 1);
     assert_eq!(fixture.claim(alive, 1).await.tasks[0].attempt, 2);
+}
+
+/// As while a change of the setting is rolled out.
+#[tokio::test]
+async fn a_worker_with_a_longer_lease_is_judged_by_its_own() {
+    let fixture = Fixture::new().await;
+    let patient = EventSettings { lease: 4 * LEASE, ..Default::default() };
+    let patient = crate::support::events(patient, &fixture.clock);
+    let patient = SqliteQueue::open(fixture.path(), &patient).await.unwrap();
+    let (slow, observer) = (WorkerId::generate(), fixture.worker().await);
+    assert_eq!(patient.heartbeat(slow, true).await.unwrap(), Heartbeat::Alive);
+    fixture.publish(1).await;
+    assert_eq!(patient.claim(slow, &Queues::all(), 1).await.unwrap().tasks.len(), 1);
+    // It beats three times in a lease of its own.
+    for _ in 0..3 {
+        for _ in 0..4 {
+            assert_eq!(fixture.pass(BEAT, &[observer]).await, 0);
+        }
+        assert_eq!(patient.heartbeat(slow, false).await.unwrap(), Heartbeat::Alive);
+    }
+    for _ in 0..12 {
+        assert_eq!(fixture.pass(BEAT, &[observer]).await, 0);
+    }
+    let rescued = fixture.pass(BEAT, &[observer]).await + fixture.pass(BEAT, &[observer]).await;
+    assert_eq!(rescued, 1);
 }
