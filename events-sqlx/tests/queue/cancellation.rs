@@ -72,19 +72,19 @@ async fn a_dropped_begin_leaves_no_transaction_open() {
 async fn a_begin_dropped_while_it_waits_for_its_turn_leaves_no_transaction_open() {
     let fixture = Fixture::new().await;
     for polls in 1..8 {
-        let writing = fixture.queue.begin().await.unwrap();
-        let mut waiting = [(); 3].map(|()| Box::pin(fixture.queue.begin()));
+        let holder = fixture.queue.begin().await.unwrap();
+        let mut line = [(); 3].map(|()| Box::pin(fixture.queue.begin()));
         for _ in 0..polls {
-            for begin in &mut waiting {
+            for begin in &mut line {
                 assert!(begin.now_or_never().is_none());
             }
             tokio::task::yield_now().await;
         }
         // The one that is next, with its connection, or one behind it, while the other goes on.
-        let [first, second, third] = waiting;
+        let [first, second, third] = line;
         let (dropped, kept) = if polls % 2 == 0 { (first, second) } else { (second, first) };
         drop((dropped, third));
-        writing.commit().await.unwrap();
+        holder.commit().await.unwrap();
         kept.await.unwrap().commit().await.unwrap();
     }
     assert_nothing_open(&fixture).await;
