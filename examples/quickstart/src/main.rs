@@ -2,13 +2,10 @@
 #![allow(clippy::print_stdout)] // to be watched is what it is for
 #![allow(clippy::needless_pass_by_value)] // a handler owns what it takes
 
-use std::sync::Arc;
-
 use events_core::prelude::*;
 use events_core::{Admin, BoxError};
 use events_runtime::Worker;
 use events_sqlx::{EventTransaction, Sqlite, SqliteQueue};
-use tokio::sync::Notify;
 
 /// Somebody wrote a note.
 #[derive(Event)]
@@ -24,9 +21,8 @@ fn write_note(session: &mut EventTransaction<Sqlite>, text: &str) -> Result<(), 
 }
 
 #[subscribes_to(NoteWritten, freshness_only)]
-fn read_aloud(event: NoteWritten, context: TaskContext, handled: State<Arc<Notify>>) {
+fn read_aloud(event: NoteWritten, context: TaskContext) {
     println!("handled   {:?} of event {}", event.text, context.event_id());
-    handled.notify_one();
 }
 
 #[tokio::main(flavor = "current_thread")]
@@ -45,9 +41,8 @@ async fn main() -> Result<(), BoxError> {
     session.commit().await?;
     println!("committed: {} task waits, on disk", queue.counts().await?.available);
 
-    let handled = Arc::new(Notify::new());
-    let worker = Worker::builder(&events, queue.clone()).state(handled.clone()).build()?;
-    worker.run_until(handled.notified()).await?;
+    let worker = Worker::builder(&events, queue.clone()).build()?;
+    worker.run_until_drained().await?; // a service says `run_until(tokio::signal::ctrl_c())`
     println!("worker stopped: {} tasks wait", queue.counts().await?.available);
     Ok(())
 }
