@@ -211,8 +211,8 @@ pub use events_macros::Event;
 ///    worker, [`TaskContext`], and at most one `&mut EventTransaction<Db>`: the transaction in which
 ///    the task is completed, so that the handler's writes happen exactly once.
 ///
-/// It returns `()`, or `Result<(), E>` where `E` is [`Failure`] or any error type, and is not
-/// generic. Where types are named, the function's name is a hidden type, which is how
+/// It returns `()`, or `Result<(), E>` where `E` is [`Failure`] or any error, also a boxed one, and is
+/// not generic. Where types are named, the function's name is a hidden type, which is how
 /// `subscriber::<confirm>()` and `reconciled_by` name it; so no other type or module beside it may
 /// have that name.
 ///
@@ -325,8 +325,8 @@ pub use events_macros::publishes;
 /// ```
 ///
 /// The function is free and `async`. It takes the [`Scope`] to look at, then [`State<T>`](State) as
-/// often as wanted, and returns `Result<Report, E>` where `E` is [`Failure`] or any error type. Run
-/// it with [`Events::reconcile`].
+/// often as wanted, and returns `Result<Report, E>` where `E` is [`Failure`] or any error. Run it with
+/// [`Events::reconcile`].
 ///
 /// # Keys
 ///

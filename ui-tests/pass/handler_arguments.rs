@@ -49,13 +49,9 @@ fn blocking(
 async fn unit(_: self::Changed) -> () {}
 
 #[subscribes_to(Changed, freshness_only)]
-pub(crate) async fn r#match(r#type: Changed) -> Result<(), Failure> {
-    boxed(&r#type).map_err(Failure::retry)?;
-    Ok(())
-}
-
-fn boxed(_event: &Changed) -> Result<(), events_core::BoxError> {
-    Ok(())
+pub(crate) async fn r#match(r#type: Changed) -> Result<(), events_core::BoxError> {
+    drop(r#type);
+    Err("a boxed error is one too".into())
 }
 
 fn main() {

@@ -5,7 +5,7 @@ use std::pin::pin;
 use std::task::{Context, Poll, Waker};
 
 use events_core::__private::SubscriberFunction;
-use events_core::context::Cancellation;
+use events_core::context::CancellationSource;
 use events_core::extract::{Invocation, States};
 use events_core::prelude::*;
 use events_core::subscriber::{Handler, InvokeError, Subscriber};
@@ -50,7 +50,7 @@ fn run(
         published_at: events_core::Timestamp::from_micros(0),
         due_at: events_core::Timestamp::from_micros(0),
     };
-    let context = TaskContext::new(&task, 1, Cancellation::default());
+    let context = TaskContext::new(&task, 1, CancellationSource::new().token());
     let invocation = Invocation { payload, context: &context, states, transaction: None };
     match subscriber.handler {
         Handler::Blocking(call) => call(invocation),

@@ -14,7 +14,7 @@ pub struct SystemChanged {
     /// Which one.
     pub system_id: String,
     /// What changed, by name.
-    pub changes: HashMap<String, Vec<BTreeMap<String, (u8, [Option<i64>; 3])>>>,
+    pub changes: HashMap<String, BTreeMap<String, [Option<i64>; 3]>>,
     /// Who did it.
     pub by: Option<Person>,
     /// A list that nobody uses.
@@ -80,7 +80,11 @@ impl Systems {
     /// # Errors
     /// The event is too large.
     #[publishes(SystemChanged, Emptied)]
-    pub fn change(&self, session: &mut impl Session, event: SystemChanged) -> Result<EventId, PublishError> {
+    pub fn change(
+        &self,
+        session: &mut impl Session,
+        event: SystemChanged,
+    ) -> Result<EventId, PublishError> {
         publish_after_commit(session, event)
     }
 

@@ -30,12 +30,16 @@ impl Encoder {
     }
 
     #[doc(hidden)]
-    pub fn begin_object(&mut self) -> Result<(), EncodeError> {
+    pub fn object(&mut self) -> Fields<'_> {
+        let so_far = self.begin_object();
+        Fields { to: self, so_far }
+    }
+
+    pub(super) fn begin_object(&mut self) -> Result<(), EncodeError> {
         self.open(b'{')
     }
 
-    #[doc(hidden)]
-    pub fn end_object(&mut self) {
+    pub(super) fn end_object(&mut self) {
         self.close(b'}');
     }
 
@@ -114,6 +118,33 @@ impl Encoder {
     }
 }
 
+/// An object that is being written. A chain of calls without `?` is what compiles fastest.
+#[doc(hidden)]
+#[derive(Debug)]
+#[must_use]
+pub struct Fields<'e> {
+    to: &'e mut Encoder,
+    /// The first error; nothing is written after it.
+    so_far: Result<(), EncodeError>,
+}
+
+impl Fields<'_> {
+    #[doc(hidden)]
+    pub fn put<T>(mut self, codec: &Codec<T>, name: &str, value: &T) -> Self {
+        if self.so_far.is_ok() {
+            self.so_far = (codec.put)(self.to, name, value);
+        }
+        self
+    }
+
+    #[doc(hidden)]
+    pub fn end(self) -> Result<(), EncodeError> {
+        self.so_far?;
+        self.to.end_object();
+        Ok(())
+    }
+}
+
 /// The JSON object that an event is read from. Used by generated code.
 #[derive(Debug)]
 pub struct Object(Map<String, Value>);
@@ -177,12 +208,13 @@ impl<T> Codec<T> {
     }
 
     #[doc(hidden)]
-    pub fn put(&self, value: &T, name: &str, to: &mut Encoder) -> Result<(), EncodeError> {
-        (self.put)(to, name, value)
+    pub fn take(&self, from: &mut Object, name: &str) -> Result<T, DecodeError> {
+        (self.take)(from, &[name])
     }
 
+    /// The field under the first of its names that is there.
     #[doc(hidden)]
-    pub fn take(&self, from: &mut Object, names: &[&str]) -> Result<T, DecodeError> {
+    pub fn take_any(&self, from: &mut Object, names: &[&str]) -> Result<T, DecodeError> {
         (self.take)(from, names)
     }
 }

@@ -1,7 +1,8 @@
 //! The code of an event. Small, since programs have many events; see the benchmarks.
 
 use proc_macro2::{Ident, TokenStream};
-use quote::{format_ident, quote, quote_spanned};
+use quote::{ToTokens, format_ident, quote, quote_spanned};
+use syn::Index;
 use syn::ext::IdentExt;
 use syn::spanned::Spanned;
 
@@ -16,17 +17,17 @@ pub(super) fn expand(event: &Event) -> TokenStream {
     let fields: Vec<_> = event
         .fields
         .iter()
-        .enumerate()
-        .map(|(index, field)| Expansion::new(&private, &event.ident, index, field))
+        .zip(codec_of_each(event))
+        .map(|(field, codec)| Expansion::new(&private, field, &codec))
         .collect();
-    let codecs = fields.iter().map(|field| &field.codec);
+    let codecs = codecs(event);
     let descriptions = fields.iter().map(|field| &field.description);
     let puts = fields.iter().map(|field| &field.put);
     let takes = fields.iter().map(|field| &field.take);
     let stands_in_fields = stands_in_fields(&private, &ident);
     quote! {
         const _: () = {
-            #(#codecs)*
+            #codecs
             #[automatically_derived]
             impl #private::Event for #ident {
                 const NAME: &'static #private::core::primitive::str = #name;
@@ -34,10 +35,7 @@ pub(super) fn expand(event: &Event) -> TokenStream {
                 fn __encode(&self, to: &mut #private::Encoder)
                     -> #private::core::result::Result<(), #private::EncodeError>
                 {
-                    to.begin_object()?;
-                    #(#puts)*
-                    to.end_object();
-                    #private::core::result::Result::Ok(())
+                    to.object()#(#puts)*.end()
                 }
                 fn __decode(from: &mut #private::Object)
                     -> #private::core::result::Result<Self, #private::DecodeError>
@@ -50,16 +48,44 @@ pub(super) fn expand(event: &Event) -> TokenStream {
     }
 }
 
-/// The codecs alone: they complain about types that may not stand in an event.
+/// What the fields need of their types: a codec each, as constants.
+///
+/// Plain types share one constant, because each costs compile time. A type that may be refused has
+/// its own: of several complaints in one constant about one type the compiler prints only the first.
 pub(super) fn codecs(event: &Event) -> TokenStream {
     let krate = &event.krate;
     let private = quote!(#krate::__private);
-    let codecs = event
-        .fields
-        .iter()
-        .enumerate()
-        .map(|(index, field)| Expansion::new(&private, &event.ident, index, field).codec);
-    quote!(#(#codecs)*)
+    let plain = event.fields.iter().filter(|field| field.plain).map(|field| &field.ty);
+    let types = plain.clone();
+    let plain =
+        plain.map(|ty| quote_spanned!(at(ty.span())=> <#ty as #private::EventField>::__CODEC));
+    let guarded = event.fields.iter().filter(|field| !field.plain).map(|field| {
+        let (name, ty) = (guarded(field), &field.ty);
+        let codec = guard(&private, &event.ident, field);
+        quote!(const #name: #private::Codec<#ty> = #codec;)
+    });
+    quote! {
+        const __PLAIN: (#(#private::Codec<#types>,)*) = (#(#plain,)*);
+        #(#guarded)*
+    }
+}
+
+/// The name of the codec of a field that is not plain.
+fn guarded(field: &Field) -> Ident {
+    format_ident!("__FIELD_{}", field.ident.unraw(), span = at(field.ident.span()))
+}
+
+/// The codec of each field, in order.
+fn codec_of_each(event: &Event) -> Vec<TokenStream> {
+    let mut plain = (0..).map(Index::from);
+    let mut codec = |field: &Field| match field.plain {
+        true => {
+            let index = plain.next();
+            quote!(__PLAIN.#index)
+        }
+        false => guarded(field).into_token_stream(),
+    };
+    event.fields.iter().map(&mut codec).collect()
 }
 
 fn name(event: &Event) -> TokenStream {
@@ -100,35 +126,28 @@ fn stands_in_fields(private: &TokenStream, ident: &Ident) -> TokenStream {
     }
 }
 
-/// The code of one field. What it needs of its type is one constant, the codec, because a type that
-/// may not stand in an event is complained about wherever that is claimed of it.
+/// The code of one field.
 struct Expansion {
-    codec: TokenStream,
     description: TokenStream,
     put: TokenStream,
     take: TokenStream,
 }
 
 impl Expansion {
-    fn new(private: &TokenStream, event: &Ident, index: usize, field: &Field) -> Self {
+    fn new(private: &TokenStream, field: &Field, codec: &TokenStream) -> Self {
         let Field { ident, ty, keys, .. } = field;
-        let span = at(ty.span());
         let key = &keys[0];
-        let codec_name = format_ident!("__FIELD_{index}", span = at(ident.span()));
-        let codec = if field.plain {
-            quote_spanned!(span=> <#ty as #private::EventField>::__CODEC)
-        } else {
-            guard(private, event, field)
+        let description = quote!(#codec.named(#key));
+        let put = quote!(.put(&#codec, #key, &self.#ident));
+        let take = match keys.as_slice() {
+            [key] => quote!(#codec.take(from, #key)?),
+            keys => quote!(#codec.take_any(from, &[#(#keys),*])?),
         };
-        let codec = quote!(const #codec_name: #private::Codec<#ty> = #codec;);
-        let description = quote!(#codec_name.named(#key));
-        let put = quote!(#codec_name.put(&self.#ident, #key, to)?;);
-        let take = quote!(#codec_name.take(from, &[#(#keys),*])?);
         let rust_name = ident.unraw().to_string();
         let renamed = (*key != rust_name).then(|| quote!(.renamed(#rust_name)));
         let optional = field.default.then(|| quote!(.optional()));
         let take = if field.default {
-            quote_spanned! {span=>
+            quote_spanned! {at(ty.span())=>
                 if from.has(&[#(#keys),*]) {
                     #take
                 } else {
@@ -139,7 +158,6 @@ impl Expansion {
             take
         };
         Self {
-            codec,
             description: quote!(#description #renamed #optional),
             put,
             take: quote!(#ident: #take),

@@ -6,7 +6,7 @@ struct SystemChanged {
 }
 
 #[subscribes_to(SystemChanged)]
-async fn on_change(_event: SystemChanged) -> Result<(), String> {
+async fn on_change(_event: SystemChanged) -> Result<(), u32> {
     Ok(())
 }
 
