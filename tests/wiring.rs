@@ -151,7 +151,7 @@ mod reconcilers {
     async fn sweep(scope: Scope, State(found): State<u64>) -> Result<Report, Failure> {
         match scope {
             Scope::All => Ok(Report { checked: found, ..Report::default() }),
-            _ => Err(Failure::retry("only everything can be swept")),
+            Scope::Keys(_) => Err(Failure::retry("only everything can be swept")),
         }
     }
 

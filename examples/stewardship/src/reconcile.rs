@@ -55,7 +55,7 @@ pub async fn monitor_activity(
 async fn monitors(scope: Scope, queue: &SqliteQueue) -> Result<Vec<String>, sqlx::Error> {
     match scope {
         Scope::Keys(keys) => Ok(keys),
-        _ => {
+        Scope::All => {
             sqlx::query_scalar("SELECT key FROM monitor_configs ORDER BY key")
                 .fetch_all(queue.pool())
                 .await
