@@ -110,7 +110,7 @@ pub enum ReconcileError {
 }
 
 /// What a reconciler may return: `Result<Report, E>` with any error, also a boxed one, or
-/// [`Failure`](crate::Failure).
+/// [`Failure`].
 #[diagnostic::on_unimplemented(
     message = "a reconciler can't return `{Self}`",
     label = "return `Result<Report, E>` with any error `E`"

@@ -76,7 +76,7 @@ pub trait Harness: Sized + Send + Sync {
     fn rollback(&self, session: Self::Session) -> impl Future<Output = ()> + Send;
 }
 
-/// Makes a test of every promise, for a [`Harness`](contract::Harness).
+/// Makes a test of every promise, for a [`Harness`](crate::contract::Harness).
 #[macro_export]
 macro_rules! broker_contract {
     ($harness:ty) => {
