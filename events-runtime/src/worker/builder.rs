@@ -76,7 +76,7 @@ impl<B: Broker> WorkerBuilder<B> {
     /// How many tasks are leased ahead of the handlers.
     ///
     /// Unless set, it follows the speed of the handlers: few when they are slow, so that other
-    /// workers find work, and up to 512 when they are fast.
+    /// workers find work, and up to 2,048 when they are fast.
     pub fn prefetch(mut self, tasks: usize) -> Self {
         self.prefetch = Some(tasks);
         self

@@ -13,7 +13,7 @@ const AHEAD: Duration = Duration::from_millis(50);
 const STALE: Duration = Duration::from_secs(1);
 
 /// The most tasks leased ahead.
-const MOST: usize = 512;
+const MOST: usize = 2048;
 
 /// A queue between claims and handlers, as long as the handlers are fast.
 pub(super) struct Feed<R> {
