@@ -1,0 +1,91 @@
+//! The server's processes, of which the first is ours to wait for.
+
+use std::fs::{self, OpenOptions};
+use std::io::Read as _;
+use std::os::unix::process::CommandExt as _;
+use std::path::Path;
+use std::process::{Child, ChildStdout, Command, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use crate::error::Error;
+
+/// Enough to recover from a crash under load.
+const PATIENCE: Duration = Duration::from_secs(120);
+
+#[derive(Debug)]
+pub(crate) struct Process {
+    postmaster: Child,
+    /// Every process of the server holds the other end, and none writes to it: it ends when all
+    /// of them have.
+    alive: ChildStdout,
+}
+
+impl Process {
+    /// Starts `command`, which writes to `log`.
+    pub(crate) fn start(mut command: Command, log: &Path) -> Result<Self, Error> {
+        let log = OpenOptions::new()
+            .create(true)
+            .append(true)
+            .open(log)
+            .map_err(Error::system("write the server's log"))?;
+        let mut postmaster = command
+            .process_group(0) // Ctrl-C is for the program
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(log)
+            .spawn()
+            .map_err(Error::system("start postgres"))?;
+        let alive = postmaster.stdout.take().expect("it is a pipe");
+        Ok(Self { postmaster, alive })
+    }
+
+    pub(crate) fn id(&self) -> u32 {
+        self.postmaster.id()
+    }
+
+    /// Waits until `lock`, the `postmaster.pid` that this process writes, says that it is ready.
+    /// Whether it became so in time.
+    pub(crate) fn becomes_ready(&mut self, lock: &Path) -> bool {
+        let deadline = Instant::now() + PATIENCE;
+        let id = self.id().to_string();
+        while Instant::now() < deadline && matches!(self.postmaster.try_wait(), Ok(None)) {
+            let lock = fs::read_to_string(lock).unwrap_or_default();
+            // The file of a server that crashed has another number.
+            if lock.lines().next() == Some(&id)
+                && lock.lines().nth(7).is_some_and(|status| status.trim() == "ready")
+            {
+                return true;
+            }
+            thread::sleep(Duration::from_millis(5));
+        }
+        false
+    }
+
+    /// Sends the signal, as `kill` names it, and waits until every process has ended.
+    pub(crate) fn end(mut self, signal: &str) -> Result<(), Error> {
+        // Only when they next look up do the sessions notice that the first process was killed.
+        let sessions = if signal == "KILL" { self.children() } else { String::new() };
+        let script = format!("kill -{signal} {}; kill -{signal} {sessions} 2>/dev/null", self.id());
+        Command::new("sh")
+            .args(["-c", &script])
+            .status()
+            .and_then(|_| self.postmaster.wait())
+            .and_then(|_| self.alive.read_to_end(&mut Vec::new()))
+            .map(drop)
+            .map_err(Error::system("stop postgres"))
+    }
+
+    /// What Linux knows of them; empty elsewhere.
+    fn children(&self) -> String {
+        let id = self.id();
+        fs::read_to_string(format!("/proc/{id}/task/{id}/children")).unwrap_or_default()
+    }
+}
+
+impl Drop for Process {
+    /// Somebody has stopped it, or it has ended of itself.
+    fn drop(&mut self) {
+        let _ = self.postmaster.wait();
+    }
+}
