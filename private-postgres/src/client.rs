@@ -26,6 +26,7 @@ impl Client {
             .arg(&self.socket_folder)
             .arg(format!("--port={PORT}"))
             .args(["--command", sql])
+            .env("PGCONNECT_TIMEOUT", "60") // seconds; a test may have suspended the server
             .output()
             .map_err(Error::system("run psql"))?;
         if output.status.success() {

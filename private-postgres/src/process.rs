@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use crate::error::Error;
 
 /// Enough to recover from a crash under load.
-const PATIENCE: Duration = Duration::from_secs(120);
+const PATIENCE: Duration = Duration::from_mins(2);
 
 #[derive(Debug)]
 pub(crate) struct Process {
@@ -44,12 +44,16 @@ impl Process {
         self.postmaster.id()
     }
 
+    pub(crate) fn has_ended(&mut self) -> bool {
+        !matches!(self.postmaster.try_wait(), Ok(None))
+    }
+
     /// Waits until `lock`, the `postmaster.pid` that this process writes, says that it is ready.
     /// Whether it became so in time.
     pub(crate) fn becomes_ready(&mut self, lock: &Path) -> bool {
         let deadline = Instant::now() + PATIENCE;
         let id = self.id().to_string();
-        while Instant::now() < deadline && matches!(self.postmaster.try_wait(), Ok(None)) {
+        while Instant::now() < deadline && !self.has_ended() {
             let lock = fs::read_to_string(lock).unwrap_or_default();
             // The file of a server that crashed has another number.
             if lock.lines().next() == Some(&id)
@@ -64,16 +68,20 @@ impl Process {
 
     /// Sends the signal, as `kill` names it, and waits until every process has ended.
     pub(crate) fn end(mut self, signal: &str) -> Result<(), Error> {
-        // Only when they next look up do the sessions notice that the first process was killed.
-        let sessions = if signal == "KILL" { self.children() } else { String::new() };
-        let script = format!("kill -{signal} {}; kill -{signal} {sessions} 2>/dev/null", self.id());
-        Command::new("sh")
-            .args(["-c", &script])
-            .status()
-            .and_then(|_| self.postmaster.wait())
+        if !self.has_ended() {
+            // Sessions at work notice only later that their first process was killed.
+            let sessions = if signal == "KILL" { self.children() } else { String::new() };
+            let script = format!("kill -{signal} {} {sessions} 2>/dev/null", self.id());
+            Command::new("sh")
+                .args(["-c", &script])
+                .status()
+                .map_err(Error::system("start a shell to stop postgres"))?;
+        }
+        self.postmaster
+            .wait()
             .and_then(|_| self.alive.read_to_end(&mut Vec::new()))
             .map(drop)
-            .map_err(Error::system("stop postgres"))
+            .map_err(Error::system("wait for postgres to end"))
     }
 
     /// What Linux knows of them; empty elsewhere.

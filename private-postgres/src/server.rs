@@ -1,10 +1,11 @@
+use std::env;
 use std::fs::{self, DirBuilder};
 use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{self, Path, PathBuf};
+use std::process::{self, Command, Stdio};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
-use std::{env, process};
 
 use tempfile::TempDir;
 
@@ -43,6 +44,23 @@ struct Running {
     process: Option<Process>,
 }
 
+impl Running {
+    /// Forgets the process if it has ended without being asked to, and says whether there is one.
+    fn look(&mut self) -> Result<bool, Error> {
+        if self.process.as_mut().is_some_and(Process::has_ended) {
+            self.process = None;
+            self.guardian.watch(None)?;
+        }
+        Ok(self.process.is_some())
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.look(); // the guardian would wait for it
+    }
+}
+
 /// How to stop a server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mode {
@@ -78,7 +96,10 @@ impl Server {
             Some(data) => path::absolute(data).map_err(Error::system("find the data directory"))?,
             None => folder.path().join("data"),
         };
-        let guardian = Guardian::start(folder.path(), &data.join("postmaster.pid"))?;
+        // What goes with the server need not be brought in order first.
+        let end = if settings.data_directory.is_some() { Mode::Fast } else { Mode::Immediate };
+        let lock = data.join("postmaster.pid");
+        let guardian = Guardian::start(folder.path(), &lock, end.signal())?;
         let folder = folder.keep(); // the guardian removes it
         let server = Self {
             client: Client { binaries, socket_folder: folder.clone() },
@@ -129,7 +150,9 @@ impl Server {
 
     /// The number of the server's first process, the postmaster; `None` while it is stopped.
     pub fn pid(&self) -> Option<u32> {
-        self.running().process.as_ref().map(Process::id)
+        let mut running = self.running();
+        let _ = running.look();
+        running.process.as_ref().map(Process::id)
     }
 
     /// Kills the server and waits until all of it is dead: a crash. What was committed survives if
@@ -156,7 +179,7 @@ impl Server {
     /// Returns [`Error::WrongState`] if it is running and [`Error::NotReady`] if it does not come up.
     pub fn start_again(&self) -> Result<(), Error> {
         let mut running = self.running();
-        if running.process.is_some() {
+        if running.look()? {
             return Err(Error::WrongState {
                 remedy: "the server is running; stop or kill it first",
             });
@@ -172,9 +195,13 @@ impl Server {
         let log = self.folder.join("log");
         let mut process = Process::start(command, &log)?;
         running.guardian.watch(Some(process.id()))?;
-        let ready = process.becomes_ready(&self.data.join("postmaster.pid"));
-        running.process = Some(process);
-        if ready { Ok(()) } else { Err(Error::NotReady { log: end_of(&log) }) }
+        if process.becomes_ready(&self.data.join("postmaster.pid")) {
+            running.process = Some(process);
+            return Ok(());
+        }
+        process.end(Mode::Immediate.signal())?;
+        running.guardian.watch(None)?;
+        Err(Error::NotReady { log: end_of(&log) })
     }
 
     /// Stops the server, ending all sessions, and starts it again.
@@ -195,27 +222,43 @@ impl Server {
     }
 
     fn make_data_directory(&self) -> Result<(), Error> {
-        if self.data.join("PG_VERSION").exists() {
-            return Ok(());
+        let attempt = || Error::system(format!("make {}", self.data.display()));
+        if let Some(parent) = self.data.parent() {
+            fs::create_dir_all(parent).map_err(attempt())?;
         }
         DirBuilder::new()
-            .recursive(true)
-            .mode(0o700)
+            .recursive(true) // it may be there
+            .mode(0o700) // PostgreSQL insists
             .create(&self.data)
-            .map_err(Error::system(format!("make {}", self.data.display())))?;
+            .map_err(attempt())?;
         if let Some(account) = self.account {
             account.owns(&self.folder)?;
             account.owns(&self.data)?;
         }
+        if self.data.join("PG_VERSION").exists() { Ok(()) } else { self.run_initdb() }
+    }
+
+    fn run_initdb(&self) -> Result<(), Error> {
         let locale = if cfg!(target_os = "linux") { "C.UTF-8" } else { "C" };
-        let output = self
+        let initdb = self
             .command("initdb")
             .arg("-D")
             .arg(&self.data)
             .args(["--username", USER, "--auth=trust", "--encoding=UTF8", "--locale", locale])
             .args(["--no-sync", "--no-instructions"])
-            .output()
-            .map_err(Error::system("run initdb"))?;
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+            .map_err(Error::system(format!(
+                "run initdb in {} (if that is closed to the user 'postgres', name another folder \
+                 in TMPDIR)",
+                self.folder.display()
+            )))?;
+        let mut running = self.running();
+        running.guardian.watch(Some(initdb.id()))?;
+        let output = initdb.wait_with_output().map_err(Error::system("wait for initdb"))?;
+        running.guardian.watch(None)?;
         if output.status.success() {
             Ok(())
         } else {
@@ -225,7 +268,7 @@ impl Server {
     }
 
     /// One of PostgreSQL's programs that must not run as root.
-    fn command(&self, name: &str) -> process::Command {
+    fn command(&self, name: &str) -> Command {
         let mut command = self.client.binaries.command(name);
         command.current_dir(&self.folder); // this program's may be closed to the account
         if let Some(account) = self.account {

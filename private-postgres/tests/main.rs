@@ -1,0 +1,4 @@
+//! What the package promises, on real servers.
+
+mod program;
+mod server;
