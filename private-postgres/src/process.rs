@@ -92,8 +92,9 @@ impl Process {
 }
 
 impl Drop for Process {
-    /// Somebody has stopped it, or it has ended of itself.
+    /// The guardian has stopped it by now, unless something ended the guardian.
     fn drop(&mut self) {
+        let _ = self.postmaster.kill();
         let _ = self.postmaster.wait();
     }
 }

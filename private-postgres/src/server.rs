@@ -245,7 +245,7 @@ impl Server {
             .arg("-D")
             .arg(&self.data)
             .args(["--username", USER, "--auth=trust", "--encoding=UTF8", "--locale", locale])
-            .args(["--no-sync", "--no-instructions"])
+            .arg("--no-sync")
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(Stdio::piped())

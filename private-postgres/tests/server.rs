@@ -88,6 +88,19 @@ fn durable_server_keeps_what_was_committed_before_a_crash() {
 }
 
 #[test]
+fn server_that_ended_of_itself_is_noticed() {
+    let server = Server::start(Settings::default()).unwrap();
+    let pid = server.pid().unwrap().to_string();
+    let ends = format!("COPY (SELECT) TO PROGRAM 'kill -QUIT {pid}'");
+    let _ = server.psql("postgres", &ends); // the session ends as well
+    while server.pid().is_some() {
+        thread::yield_now();
+    }
+    server.start_again().unwrap();
+    assert_ne!(server.pid().unwrap().to_string(), pid);
+}
+
+#[test]
 fn stopped_server_says_what_to_call_first() {
     let server = Server::start(Settings::default()).unwrap();
     assert!(matches!(server.start_again(), Err(Error::WrongState { .. })));
