@@ -452,7 +452,7 @@ mod redelivery {
         let queue = FaultyBroker::new(MemoryQueue::new(&events));
         queue.faults().inject(Fault::FailClaim);
         let worker = events_core::WorkerId::generate();
-        queue.heartbeat(worker, true).await.unwrap();
+        queue.register(worker, &Queues::all()).await.unwrap();
         queue.claim(worker, &Queues::all(), 1).await.unwrap_err();
         queue.claim(worker, &Queues::all(), 1).await.unwrap();
     }

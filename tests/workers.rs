@@ -205,7 +205,7 @@ async fn task_in_a_queue_its_subscriber_has_left_waits_for_a_worker_that_can_cal
     let mut task = {
         publish(&queue, 0..1).await;
         let worker = events_core::WorkerId::generate();
-        queue.heartbeat(worker, true).await.unwrap();
+        queue.register(worker, &Queues::all()).await.unwrap();
         let mut tasks = queue.claim(worker, &Queues::only(["new"]), 1).await.unwrap().tasks;
         tasks.remove(0).task
     };
@@ -282,7 +282,7 @@ async fn unknown_task_is_put_back_for_a_release_that_knows_it() {
     publish(&queue, 0..1).await;
     let task = {
         let worker = events_core::WorkerId::generate();
-        queue.heartbeat(worker, true).await.unwrap();
+        queue.register(worker, &Queues::all()).await.unwrap();
         queue.claim(worker, &Queues::all(), 1).await.unwrap().tasks.remove(0).task
     };
 
@@ -317,7 +317,7 @@ async fn renamed_subscriber_still_handles_tasks_under_its_alias() {
     let old_queue = MemoryQueue::new(&old);
     publish(&old_queue, 4..5).await;
     let worker = events_core::WorkerId::generate();
-    old_queue.heartbeat(worker, true).await.unwrap();
+    old_queue.register(worker, &Queues::all()).await.unwrap();
     let task = old_queue.claim(worker, &Queues::all(), 1).await.unwrap().tasks.remove(0).task;
     assert_eq!(task.name, "queued.old");
 
@@ -433,12 +433,12 @@ async fn worker_taken_for_dead_stops_its_handlers_and_starts_anew() {
     gate.await_starts(1).await;
     // As if another worker had rescued after a stall.
     let survivor = events_core::WorkerId::generate();
-    queue.heartbeat(survivor, true).await.unwrap();
+    queue.register(survivor, &Queues::all()).await.unwrap();
     let mut rescued = Vec::new();
     while rescued.is_empty() {
         rescued = queue.rescue(survivor, Duration::ZERO).await.unwrap();
     }
-    assert_eq!(queue.heartbeat(rescued[0].worker, false).await.unwrap(), Heartbeat::Lost);
+    assert_eq!(queue.heartbeat(rescued[0].worker).await.unwrap(), Heartbeat::Lost);
     // The first handler is dropped, its outcome refused; the second attempt runs under a new id.
     gate.await_starts(1).await;
     while statistics.stale() == 0 {

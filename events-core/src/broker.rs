@@ -13,6 +13,7 @@ use crate::clock::Timestamp;
 use crate::event::{EventId, TaskId, WorkerId};
 use crate::events::Events;
 use crate::extract::HandlerTransaction;
+use crate::health::Health;
 use crate::lifecycle::Next;
 use crate::session::Session;
 use crate::task::{Headers, Name, Task};
@@ -34,14 +35,24 @@ pub trait Broker: Clone + Send + Sync + 'static {
     /// The program's events.
     fn events(&self) -> &Events;
 
-    /// Writes that `worker` is alive now. The first heartbeat registers it (`first`).
+    /// Makes `worker` known, which serves `queues` and is alive now. Registering it again is a
+    /// heartbeat.
+    ///
+    /// # Errors
+    /// The broker could not be reached.
+    fn register(
+        &self,
+        worker: WorkerId,
+        queues: &Queues,
+    ) -> impl Future<Output = Result<(), BrokerError>> + Send;
+
+    /// Writes that `worker` is alive now.
     ///
     /// # Errors
     /// The broker could not be reached.
     fn heartbeat(
         &self,
         worker: WorkerId,
-        first: bool,
     ) -> impl Future<Output = Result<Heartbeat, BrokerError>> + Send;
 
     /// Forgets `worker`, which holds no leases any more.
@@ -102,6 +113,12 @@ pub trait Broker: Clone + Send + Sync + 'static {
     /// # Errors
     /// The broker could not be reached.
     fn prune(&self) -> impl Future<Output = Result<u64, BrokerError>> + Send;
+
+    /// How the queue is doing. Not for every second: it reads more than a claim does.
+    ///
+    /// # Errors
+    /// The broker could not be reached.
+    fn health(&self) -> impl Future<Output = Result<Health, BrokerError>> + Send;
 
     /// Resolves when there may be new tasks. May resolve for nothing, and may miss some: a hint
     /// that shortens polling.
@@ -307,7 +324,7 @@ impl AttemptError {
 /// assert!(queues.contains("events") && !queues.contains("slow"));
 /// assert!(!Queues::only(["mail"]).contains("events"));
 /// ```
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Queues {
     named: BTreeSet<String>,
     /// Whether `named` are the ones to leave out.

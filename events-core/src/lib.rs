@@ -32,6 +32,7 @@ pub mod dispatch;
 pub mod event;
 pub mod events;
 pub mod extract;
+pub mod health;
 pub mod lifecycle;
 pub mod payload;
 pub mod prelude;

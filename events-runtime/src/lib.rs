@@ -11,6 +11,7 @@
 //! lease; a worker that goes silent loses its tasks to others within seconds, and whatever it
 //! reports afterwards is refused.
 
+mod checkup;
 mod execute;
 mod liveness;
 mod memory;

@@ -1,4 +1,5 @@
-//! Heartbeats, and what is done beside them: taking over from dead workers, pruning the archive.
+//! Heartbeats, and what is done beside them: taking over from dead workers, pruning the archive,
+//! looking at the queue's health.
 
 use std::collections::BTreeMap;
 use std::pin::pin;
@@ -6,16 +7,20 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use events_core::BoxError;
-use events_core::broker::{Broker, Heartbeat, Rescued};
+use events_core::broker::{Broker, Heartbeat, Queues, Rescued};
 use events_core::context::CancellationSource;
 use events_core::event::WorkerId;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
+use crate::checkup::Checkup;
 use crate::statistics::Statistics;
 
 /// How often the archive is pruned.
 const PRUNE_EVERY: Duration = Duration::from_mins(1);
+
+/// How often the queue's health is looked at.
+const CHECKUP_EVERY: Duration = Duration::from_mins(1);
 
 /// A worker's standing between two losses of its leases.
 #[derive(Debug, Clone)]
@@ -37,6 +42,7 @@ impl Standing {
 /// Keeps a worker alive in the eyes of others, until dropped.
 pub(crate) struct Liveness<B: Broker> {
     pub(crate) broker: B,
+    pub(crate) queues: Queues,
     pub(crate) standing: watch::Sender<Standing>,
     pub(crate) statistics: Arc<Statistics>,
 }
@@ -51,6 +57,8 @@ impl<B: Broker> Liveness<B> {
         let interval = self.lease() / 3;
         let mut last_beat = Instant::now();
         let mut next_prune = Instant::now() + PRUNE_EVERY;
+        let mut next_checkup = Instant::now() + CHECKUP_EVERY;
+        let mut checkup = Checkup::default();
         loop {
             let pause = interval.mul_f64(0.9 + 0.1 * fastrand::f64());
             sleep(pause.saturating_sub(last_beat.elapsed())).await;
@@ -62,6 +70,10 @@ impl<B: Broker> Liveness<B> {
             if Instant::now() >= next_prune && self.prune(interval / 4).await {
                 next_prune = Instant::now() + PRUNE_EVERY;
             }
+            if Instant::now() >= next_checkup {
+                checkup.look(&self.broker, interval / 4).await;
+                next_checkup = Instant::now() + CHECKUP_EVERY;
+            }
         }
     }
 
@@ -72,7 +84,7 @@ impl<B: Broker> Liveness<B> {
     async fn beat(&self, last_beat: &mut Instant) -> bool {
         let worker = self.standing.borrow().worker;
         let asked = Instant::now();
-        let mut answer = pin!(timeout(self.lease(), self.broker.heartbeat(worker, false)));
+        let mut answer = pin!(timeout(self.lease(), self.broker.heartbeat(worker)));
         let answer = loop {
             let holds = self.standing.borrow().may_claim;
             tokio::select! {
@@ -143,8 +155,8 @@ impl<B: Broker> Liveness<B> {
             standing.may_claim = false;
         });
         let fresh = Standing::new();
-        let register = self.broker.heartbeat(fresh.worker, true);
-        if let Ok(Ok(_)) = timeout(self.lease(), register).await {
+        let register = self.broker.register(fresh.worker, &self.queues);
+        if let Ok(Ok(())) = timeout(self.lease(), register).await {
             *last_beat = Instant::now();
             self.standing.send_replace(fresh);
         }

@@ -90,7 +90,7 @@ impl<B: Broker> Worker<B> {
     pub async fn run_until<S: Future>(self, shutdown: S) -> Result<(), WorkerError> {
         let broker = self.executor.broker().clone();
         let standing = Standing::new();
-        broker.heartbeat(standing.worker, true).await.map_err(WorkerError::Register)?;
+        broker.register(standing.worker, &self.queues).await.map_err(WorkerError::Register)?;
         tracing::info!(
             worker = %standing.worker,
             queues = ?self.queues,
@@ -103,6 +103,7 @@ impl<B: Broker> Worker<B> {
         background.spawn(settle::settle(broker.clone(), received, self.statistics.clone()));
         let liveness = Liveness {
             broker: broker.clone(),
+            queues: self.queues.clone(),
             standing: standing.clone(),
             statistics: self.statistics.clone(),
         };

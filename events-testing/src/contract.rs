@@ -122,6 +122,7 @@ macro_rules! broker_contract {
             operations: dead_letter_can_be_discarded,
             operations: dead_letters_are_paged_newest_first,
             operations: dead_letters_of_one_moment_are_paged_without_loss,
+            operations: health_tells_which_queues_nobody_serves,
         );
     };
 }

@@ -83,7 +83,7 @@ pub async fn drain<B: Broker>(broker: &B, states: &States) -> Result<Drained, Br
     let executor = Executor::new(broker.clone(), Arc::new(states.clone()))
         .unwrap_or_else(|missing| panic!("{missing}"));
     let worker = WorkerId::generate();
-    broker.heartbeat(worker, true).await?;
+    broker.register(worker, &Queues::all()).await?;
     let never = CancellationSource::new().token();
     let mut drained = Drained::default();
     let mut runs_of: HashMap<TaskId, usize> = HashMap::new();

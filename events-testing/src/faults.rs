@@ -20,6 +20,7 @@ use events_core::broker::{
     Admin, Broker, BrokerError, Claimed, Counts, DeadLetter, Heartbeat, Queues, Rescued, Settlement,
 };
 use events_core::event::{TaskId, WorkerId};
+use events_core::health::Health;
 use events_core::lifecycle::Next;
 use events_core::task::Task;
 use events_core::transport::{Transport, TransportError};
@@ -131,11 +132,15 @@ impl<B: Broker> Broker for FaultyBroker<B> {
         self.inner.events()
     }
 
-    async fn heartbeat(&self, worker: WorkerId, first: bool) -> Result<Heartbeat, BrokerError> {
+    async fn register(&self, worker: WorkerId, queues: &Queues) -> Result<(), BrokerError> {
+        self.inner.register(worker, queues).await
+    }
+
+    async fn heartbeat(&self, worker: WorkerId) -> Result<Heartbeat, BrokerError> {
         const ACTION: &str = "write the heartbeat";
         self.faults.alive(worker, ACTION)?;
         self.faults.fail(Fault::FailHeartbeat, ACTION)?;
-        self.inner.heartbeat(worker, first).await
+        self.inner.heartbeat(worker).await
     }
 
     async fn deregister(&self, worker: WorkerId) -> Result<(), BrokerError> {
@@ -195,6 +200,10 @@ impl<B: Broker> Broker for FaultyBroker<B> {
 
     async fn prune(&self) -> Result<u64, BrokerError> {
         self.inner.prune().await
+    }
+
+    async fn health(&self) -> Result<Health, BrokerError> {
+        self.inner.health().await
     }
 
     async fn wake(&self) {

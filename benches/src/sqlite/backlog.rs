@@ -86,7 +86,7 @@ impl Backlog {
         let path = directory.join(format!("{what}.db"));
         let queue = super::open(&path, events).await?;
         let worker = WorkerId::generate();
-        queue.heartbeat(worker, true).await?;
+        queue.register(worker, &Queues::all()).await?;
         Ok(Self { what, queue, worker, claims: Rounds::default() })
     }
 

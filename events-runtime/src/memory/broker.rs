@@ -7,6 +7,7 @@ use events_core::broker::{
     Admin, Broker, BrokerError, Claimed, Counts, DeadLetter, Heartbeat, Queues, Rescued, Settlement,
 };
 use events_core::event::{TaskId, WorkerId};
+use events_core::health::Health;
 
 use super::MemoryQueue;
 use super::session::MemorySession;
@@ -21,9 +22,14 @@ impl Broker for MemoryQueue {
         &self.events
     }
 
-    async fn heartbeat(&self, worker: WorkerId, first: bool) -> Result<Heartbeat, BrokerError> {
+    async fn register(&self, worker: WorkerId, queues: &Queues) -> Result<(), BrokerError> {
+        self.store().register(worker, queues, self.events.now());
+        Ok(())
+    }
+
+    async fn heartbeat(&self, worker: WorkerId) -> Result<Heartbeat, BrokerError> {
         let lease = self.events.settings().lease;
-        Ok(match self.store().heartbeat(worker, first, lease, self.events.now()) {
+        Ok(match self.store().heartbeat(worker, lease, self.events.now()) {
             true => Heartbeat::Alive,
             false => Heartbeat::Lost,
         })
@@ -92,6 +98,10 @@ impl Broker for MemoryQueue {
 
     async fn prune(&self) -> Result<u64, BrokerError> {
         Ok(0) // there is no archive in memory
+    }
+
+    async fn health(&self) -> Result<Health, BrokerError> {
+        Ok(self.store().health(self.events.settings().lease, self.events.now()))
     }
 
     async fn wake(&self) {

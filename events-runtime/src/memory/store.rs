@@ -7,6 +7,7 @@ use std::time::Duration;
 use events_core::broker::{AttemptError, Counts, DeadLetter, Lease, Queues, Rescued};
 use events_core::clock::Timestamp;
 use events_core::event::{TaskId, WorkerId};
+use events_core::health::{Health, RegisteredWorker};
 use events_core::lifecycle::{self, Next, RetryBackoff};
 use events_core::task::{Name, Task};
 
@@ -45,8 +46,9 @@ pub(super) struct Store {
 }
 
 /// The heartbeats of one worker, and how long others have seen the last.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug)]
 struct Heartbeats {
+    queues: Queues,
     last: Timestamp,
     count: u64,
     /// The count at the last look, and since when it is that.
@@ -90,17 +92,12 @@ impl Store {
         self.lanes.entry(lane).or_default().insert((task.due_at, sequence));
     }
 
-    pub(super) fn heartbeat(
-        &mut self,
-        worker: WorkerId,
-        first: bool,
-        lease: Duration,
-        now: Timestamp,
-    ) -> bool {
-        if first {
-            self.workers.insert(worker, Heartbeats { last: now, count: 0, seen: (0, now) });
-            return true;
-        }
+    pub(super) fn register(&mut self, worker: WorkerId, queues: &Queues, now: Timestamp) {
+        let beats = Heartbeats { queues: queues.clone(), last: now, count: 0, seen: (0, now) };
+        self.workers.insert(worker, beats);
+    }
+
+    pub(super) fn heartbeat(&mut self, worker: WorkerId, lease: Duration, now: Timestamp) -> bool {
         let Some(beats) = self.workers.get_mut(&worker) else { return false };
         let late = now.since(beats.last) > lease;
         beats.last = now;
@@ -278,6 +275,28 @@ impl Store {
                 Rescued { task_id, name, attempt, worker }
             })
             .collect()
+    }
+
+    pub(super) fn health(&self, lease: Duration, now: Timestamp) -> Health {
+        let mut oldest: BTreeMap<&Name, Timestamp> = BTreeMap::new();
+        for ((_, queue), lane) in &self.lanes {
+            if let Some((due_at, _)) = lane.first().filter(|(due_at, _)| *due_at <= now) {
+                let first = oldest.entry(queue).or_insert(*due_at);
+                *first = (*due_at).min(*first);
+            }
+        }
+        let workers: Vec<_> = self
+            .workers
+            .iter()
+            .map(|(worker, beats)| RegisteredWorker {
+                worker: *worker,
+                heartbeat_at: beats.last,
+                lease,
+                queues: beats.queues.clone(),
+            })
+            .collect();
+        let due = oldest.into_iter().map(|(queue, due_at)| (queue.to_string(), due_at));
+        Health::of(due, &workers, now)
     }
 
     pub(super) fn counts(&self, now: Timestamp) -> Counts {

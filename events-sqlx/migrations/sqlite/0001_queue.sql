@@ -40,7 +40,9 @@ CREATE TABLE events_workers (
     -- Grows with every heartbeat: whether it changed is read here, not from a clock.
     beats        INTEGER NOT NULL,
     -- How long it may be silent, in microseconds, by its own settings.
-    lease        INTEGER NOT NULL
+    lease        INTEGER NOT NULL,
+    -- Which it serves, as JSON.
+    queues       TEXT    NOT NULL
 ) STRICT, WITHOUT ROWID;
 
 -- Tasks that are not tried again unless an operator says so.

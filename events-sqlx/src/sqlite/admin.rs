@@ -1,14 +1,17 @@
 //! The queue as operators see it.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use events_core::broker::{Counts, DeadLetter};
-use events_core::{Admin, BrokerError, EventId, TaskId};
+use events_core::health::{Health, RegisteredWorker};
+use events_core::{Admin, BrokerError, EventId, TaskId, Timestamp, WorkerId};
 use sqlx::Connection;
 use sqlx::sqlite::SqliteRow;
 
 use super::queue::{Inner, SqliteQueue};
-use super::row;
+use super::{lanes, row};
 use crate::error::QueueError;
 
 /// Reads narrow indexes, never the tasks.
@@ -79,6 +82,36 @@ async fn counts(inner: &Inner) -> Result<Counts, QueueError> {
         scheduled: count("scheduled")?,
         running: count("running")?,
         dead: count("dead")?,
+    })
+}
+
+/// One row per worker.
+const WORKERS: &str = "SELECT id, heartbeat_at, lease, queues FROM events_workers";
+
+pub(super) async fn health(inner: &Inner) -> Result<Health, QueueError> {
+    let failed = |error| QueueError::database("look at the queue's health", error);
+    let mut connection = inner.own.acquire().await.map_err(failed)?;
+    let now = inner.events.now();
+    let found = sqlx::query(WORKERS).fetch_all(&mut *connection).await.map_err(failed)?;
+    drop(connection);
+    let workers: Vec<_> = found.iter().map(registered).collect::<Result<_, _>>()?;
+    let scan = lanes::scan(&inner.own, WorkerId::generate()).await?;
+    let mut due: BTreeMap<String, Timestamp> = BTreeMap::new();
+    for head in scan.heads.into_iter().filter(|head| head.due_at <= now) {
+        let first = due.entry(head.lane.queue).or_insert(head.due_at);
+        *first = head.due_at.min(*first);
+    }
+    Ok(Health::of(due, &workers, now))
+}
+
+fn registered(found: &SqliteRow) -> Result<RegisteredWorker, QueueError> {
+    let unreadable =
+        |error: serde_json::Error| QueueError::Row { column: "queues", source: error.into() };
+    Ok(RegisteredWorker {
+        worker: WorkerId::from_bytes(row::id(found, "id")?),
+        heartbeat_at: row::timestamp(found, "heartbeat_at")?,
+        lease: Duration::from_micros(row::get(found, "lease")?),
+        queues: serde_json::from_str(row::get(found, "queues")?).map_err(unreadable)?,
     })
 }
 

@@ -5,6 +5,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use events_core::broker::{Claimed, Heartbeat, Rescued, Settlement};
+use events_core::health::Health;
 use events_core::{Broker, BrokerError, Events, Queues, WorkerId};
 use sqlx::Sqlite;
 
@@ -21,9 +22,18 @@ impl Broker for SqliteQueue {
         &self.inner.events
     }
 
-    async fn heartbeat(&self, worker: WorkerId, first: bool) -> Result<Heartbeat, BrokerError> {
+    async fn register(&self, worker: WorkerId, queues: &Queues) -> Result<(), BrokerError> {
+        let queues = queues.clone();
+        self.uninterrupted("register a worker", move |inner| {
+            heartbeat::heartbeat(inner, worker, Some(queues.clone()))
+        })
+        .await
+        .map(drop)
+    }
+
+    async fn heartbeat(&self, worker: WorkerId) -> Result<Heartbeat, BrokerError> {
         self.uninterrupted("take a heartbeat", move |inner| {
-            heartbeat::heartbeat(inner, worker, first)
+            heartbeat::heartbeat(inner, worker, None)
         })
         .await
     }
@@ -83,6 +93,12 @@ impl Broker for SqliteQueue {
         self.uninterrupted("prune the archive", admin::prune).await
     }
 
+    async fn health(&self) -> Result<Health, BrokerError> {
+        admin::health(&self.inner)
+            .await
+            .map_err(|error| error.into_broker_error("tell how it is doing"))
+    }
+
     async fn wake(&self) {
         let Self { inner, seen, .. } = self;
         inner.poller.ensure_running(&inner.own, &inner.signal);
@@ -104,7 +120,7 @@ mod tests {
         let events = Events::builder().build().unwrap();
         let queue = SqliteQueue::open(directory.path().join("app.db"), &events).await.unwrap();
         let worker = WorkerId::generate();
-        queue.heartbeat(worker, true).await.unwrap();
+        queue.register(worker, &Queues::all()).await.unwrap();
         sqlx::raw_sql(TASK).execute(queue.pool()).await.unwrap();
         for full in [true, false] {
             // As a worker does: each claim through a clone of its own.

@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use events_core::broker::Heartbeat;
-use events_core::{Timestamp, WorkerId};
+use events_core::{Queues, Timestamp, WorkerId};
 use sqlx::sqlite::SqliteRow;
 use sqlx::{Connection, SqliteConnection};
 
@@ -109,11 +109,11 @@ impl Sightings {
     }
 }
 
-/// Writes a heartbeat, and looks around.
+/// Writes a heartbeat, and looks around. With the queues that it serves, the worker is registered.
 pub(super) async fn heartbeat(
     inner: Arc<Inner>,
     worker: WorkerId,
-    first: bool,
+    queues: Option<Queues>,
 ) -> Result<Heartbeat, QueueError> {
     const STEP: &str = "write a heartbeat";
     let failed = |error| QueueError::database(STEP, error);
@@ -122,7 +122,8 @@ pub(super) async fn heartbeat(
     // Read once the writer is ours: the wait for it must not make the heartbeat look older.
     let now = inner.events.now();
     let lease = inner.events.settings().lease;
-    let alive = write(&mut transaction, worker, first, now, lease).await.map_err(failed)?;
+    let alive =
+        write(&mut transaction, worker, queues.as_ref(), now, lease).await.map_err(failed)?;
     let rows = workers(&mut transaction).await?;
     transaction.commit().await.map_err(failed)?;
     writer.finish();
@@ -137,22 +138,26 @@ pub(super) async fn heartbeat(
 async fn write(
     connection: &mut SqliteConnection,
     worker: WorkerId,
-    first: bool,
+    queues: Option<&Queues>,
     now: Timestamp,
     lease: Duration,
 ) -> Result<bool, sqlx::Error> {
     const REGISTER: &str = "
-        INSERT INTO events_workers (id, started_at, heartbeat_at, beats, lease)
-        VALUES (?1, ?2, ?2, 1, ?3)
+        INSERT INTO events_workers (id, started_at, heartbeat_at, beats, lease, queues)
+        VALUES (?1, ?2, ?2, 1, ?3, ?4)
         ON CONFLICT (id) DO UPDATE SET heartbeat_at = excluded.heartbeat_at, beats = beats + 1,
-            lease = excluded.lease";
+            lease = excluded.lease, queues = excluded.queues";
     const BEAT: &str = "
         UPDATE events_workers SET heartbeat_at = ?2, beats = beats + 1, lease = ?3 WHERE id = ?1";
-    let sql = if first { REGISTER } else { BEAT };
+    let sql = if queues.is_some() { REGISTER } else { BEAT };
     let query = sqlx::query(sql)
         .bind(worker.to_bytes().to_vec())
         .bind(now.as_micros())
         .bind(i64::try_from(lease.as_micros()).unwrap_or(i64::MAX));
+    let query = match queues {
+        Some(queues) => query.bind(serde_json::json!(queues).to_string()),
+        None => query,
+    };
     Ok(query.execute(connection).await?.rows_affected() == 1)
 }
 

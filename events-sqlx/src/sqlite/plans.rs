@@ -91,7 +91,7 @@ async fn steps(sql: &'static str, backlog: i64) -> usize {
     let queue = SqliteQueue::open(directory.path().join("app.db"), &events).await.unwrap();
     let mut connection = queue.pool().acquire().await.unwrap();
     sqlx::query(FILL).bind(backlog).execute(&mut *connection).await.unwrap();
-    sqlx::raw_sql("INSERT INTO events_workers VALUES (x'00', 0, 0, 0, 0)")
+    sqlx::raw_sql("INSERT INTO events_workers VALUES (x'00', 0, 0, 0, 0, '')")
         .execute(&mut *connection)
         .await
         .unwrap();

@@ -60,7 +60,7 @@ async fn errors_that_are_no_array_are_none() {
         let rescued = fixture.queue.rescue(alive, Duration::from_secs(15)).await.unwrap();
         assert_eq!(rescued.len(), 1);
         fixture.clock.advance(Duration::from_mins(1));
-        fixture.queue.heartbeat(alive, false).await.unwrap();
+        fixture.queue.heartbeat(alive).await.unwrap();
         let lease = fixture.claim(alive, 1).await.tasks.remove(0);
         fixture.by_hand(errors).await;
         let bury = Next::Bury { error: "last".into() };
@@ -78,14 +78,14 @@ async fn an_unreadable_worker_stops_no_other() {
     let (gone, alive) = (fixture.worker().await, fixture.worker().await);
     fixture
         .by_hand(
-            "INSERT INTO events_workers (id, started_at, heartbeat_at, beats, lease)
-            VALUES (x'00', 0, 0, 1, 0)",
+            "INSERT INTO events_workers (id, started_at, heartbeat_at, beats, lease, queues)
+            VALUES (x'00', 0, 0, 1, 0, '')",
         )
         .await;
     fixture.publish(1).await;
     fixture.claim(gone, 1).await;
     fixture.queue.deregister(gone).await.unwrap();
-    assert_eq!(fixture.queue.heartbeat(alive, false).await.unwrap(), Heartbeat::Alive);
+    assert_eq!(fixture.queue.heartbeat(alive).await.unwrap(), Heartbeat::Alive);
     assert_eq!(fixture.queue.rescue(alive, Duration::from_secs(15)).await.unwrap().len(), 1);
 }
 

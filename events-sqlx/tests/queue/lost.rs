@@ -174,7 +174,7 @@ async fn a_worker_drains_a_full_disk_and_what_needs_room_waits_for_it() {
     let counts = queue.counts().await.unwrap();
     assert_eq!((counts.running, counts.available), (20, 2 * committed.unsigned_abs()));
     // Completing needs no room, and makes some.
-    assert_eq!(queue.heartbeat(worker, false).await.unwrap(), Heartbeat::Alive);
+    assert_eq!(queue.heartbeat(worker).await.unwrap(), Heartbeat::Alive);
     let completions = settlements(Next::Complete);
     assert_eq!(queue.settle(worker, &completions[..10]).await.unwrap(), [true; 10]);
     assert_eq!(queue.settle(worker, &retries[10..]).await.unwrap(), [true; 10]);

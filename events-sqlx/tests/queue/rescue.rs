@@ -18,7 +18,7 @@ impl Fixture {
         self.clock.advance(time);
         let mut rescued = 0;
         for worker in alive {
-            assert_eq!(self.queue.heartbeat(*worker, false).await.unwrap(), Heartbeat::Alive);
+            assert_eq!(self.queue.heartbeat(*worker).await.unwrap(), Heartbeat::Alive);
             rescued += self.queue.rescue(*worker, LEASE).await.unwrap().len();
         }
         rescued
@@ -35,7 +35,7 @@ async fn tasks_of_a_silent_worker_are_offered_again_when_its_lease_has_lapsed() 
         assert_eq!(fixture.pass(BEAT, &[alive]).await, 0);
     }
     fixture.clock.advance(BEAT);
-    fixture.queue.heartbeat(alive, false).await.unwrap();
+    fixture.queue.heartbeat(alive).await.unwrap();
     let rescued = fixture.queue.rescue(alive, LEASE).await.unwrap();
     assert_eq!(rescued.len(), 1);
     assert_eq!((rescued[0].task_id, rescued[0].worker), (lost.task.id, dead));
@@ -58,7 +58,7 @@ async fn a_worker_that_comes_back_from_the_dead_can_do_nothing() {
     }
     assert_eq!(rescued, 1);
     let new = fixture.claim(alive, 1).await.tasks[0].receipt;
-    assert_eq!(fixture.queue.heartbeat(dead, false).await.unwrap(), Heartbeat::Lost);
+    assert_eq!(fixture.queue.heartbeat(dead).await.unwrap(), Heartbeat::Lost);
     assert!(fixture.queue.begin_task(dead, &old).await.unwrap().is_none());
     assert!(!fixture.settle(dead, old, 1, Next::Complete).await);
     assert!(!fixture.settle(alive, old, 1, Next::Complete).await);
@@ -165,7 +165,7 @@ async fn a_worker_with_a_longer_lease_is_judged_by_its_own() {
     let patient = crate::support::events(patient, &fixture.clock);
     let patient = SqliteQueue::open(fixture.path(), &patient).await.unwrap();
     let (slow, observer) = (WorkerId::generate(), fixture.worker().await);
-    assert_eq!(patient.heartbeat(slow, true).await.unwrap(), Heartbeat::Alive);
+    patient.register(slow, &Queues::all()).await.unwrap();
     fixture.publish(1).await;
     assert_eq!(patient.claim(slow, &Queues::all(), 1).await.unwrap().tasks.len(), 1);
     // It beats three times in a lease of its own.
@@ -173,7 +173,7 @@ async fn a_worker_with_a_longer_lease_is_judged_by_its_own() {
         for _ in 0..4 {
             assert_eq!(fixture.pass(BEAT, &[observer]).await, 0);
         }
-        assert_eq!(patient.heartbeat(slow, false).await.unwrap(), Heartbeat::Alive);
+        assert_eq!(patient.heartbeat(slow).await.unwrap(), Heartbeat::Alive);
     }
     for _ in 0..12 {
         assert_eq!(fixture.pass(BEAT, &[observer]).await, 0);

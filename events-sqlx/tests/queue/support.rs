@@ -102,7 +102,7 @@ impl Fixture {
 
     pub(crate) async fn worker(&self) -> WorkerId {
         let worker = WorkerId::generate();
-        self.queue.heartbeat(worker, true).await.unwrap();
+        self.queue.register(worker, &Queues::all()).await.unwrap();
         worker
     }
 

@@ -31,7 +31,7 @@ async fn a_session_that_waits_for_a_connection_keeps_no_heartbeat_waiting() {
     for session in &mut sessions {
         assert!(session.now_or_never().is_none());
     }
-    assert_eq!(fixture.queue.heartbeat(worker, false).await.unwrap(), Heartbeat::Alive);
+    assert_eq!(fixture.queue.heartbeat(worker).await.unwrap(), Heartbeat::Alive);
     assert!(fixture.claim(worker, 1).await.tasks.is_empty());
     drop(held);
     for session in sessions {
@@ -88,7 +88,7 @@ async fn a_heartbeat_waits_for_two_sessions_and_not_for_the_whole_line() {
     let heartbeat = {
         let (queue, order) = (fixture.queue.clone(), order.clone());
         tokio::spawn(async move {
-            queue.heartbeat(worker, false).await.unwrap();
+            queue.heartbeat(worker).await.unwrap();
             order.lock().unwrap().push("heartbeat");
         })
     };

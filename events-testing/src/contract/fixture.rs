@@ -126,7 +126,7 @@ impl<H: Harness> World<H> {
 
     pub(super) async fn worker(&self) -> WorkerId {
         let worker = WorkerId::generate();
-        self.broker().heartbeat(worker, true).await.expect("the worker registers");
+        self.broker().register(worker, &Queues::all()).await.expect("the worker registers");
         worker
     }
 
@@ -173,7 +173,7 @@ impl<H: Harness> World<H> {
         while passed < time {
             self.clock.advance(step);
             passed += step;
-            self.broker().heartbeat(survivor, false).await.expect("the survivor beats");
+            self.broker().heartbeat(survivor).await.expect("the survivor beats");
             rescued
                 .extend(self.broker().rescue(survivor, LEASE).await.expect("the survivor rescues"));
         }

@@ -17,7 +17,7 @@ pub async fn heartbeat_keeps_the_lease<H: Harness>() {
     for _ in 0..20 {
         world.clock.advance(LEASE / 3);
         for worker in [holder, other] {
-            let beat = world.broker().heartbeat(worker, false).await.expect("beats");
+            let beat = world.broker().heartbeat(worker).await.expect("beats");
             assert_eq!(beat, Heartbeat::Alive);
         }
         assert_eq!(world.broker().rescue(other, LEASE).await.expect("looks"), []);
@@ -67,7 +67,7 @@ pub async fn repeated_rescue_waits_longer<H: Harness>() {
         assert_eq!(world.outlive(survivor, LEASE * 2).await.len(), 1);
         // Rescued at the latest step: due no later than the longest pause from now.
         world.clock.advance(backoff.delay(attempt, 1.0));
-        world.broker().heartbeat(survivor, false).await.expect("beats");
+        world.broker().heartbeat(survivor).await.expect("beats");
     }
     let doomed = world.worker().await;
     world.claim_one(doomed).await;
@@ -88,9 +88,9 @@ pub async fn clock_that_jumps_ahead_takes_nobody_for_dead<H: Harness>() {
     for jump in [Duration::from_hours(24), LEASE * 3, LEASE + Duration::from_secs(1)] {
         world.clock.advance(jump);
         // The observer beats first, and looks at once; the holder is a moment later.
-        world.broker().heartbeat(other, false).await.expect("beats");
+        world.broker().heartbeat(other).await.expect("beats");
         assert_eq!(world.broker().rescue(other, LEASE).await.expect("looks"), []);
-        world.broker().heartbeat(holder, false).await.expect("beats");
+        world.broker().heartbeat(holder).await.expect("beats");
         assert_eq!(world.broker().rescue(other, LEASE).await.expect("looks"), []);
     }
     assert!(world.settle(holder, &lease, Next::Complete).await);
@@ -115,7 +115,7 @@ pub async fn worker_taken_for_dead_is_told_and_cannot_claim<H: Harness>() {
     world.claim_one(stalled).await;
     world.outlive(survivor, LEASE * 2).await;
     world.broker().claim(stalled, &Queues::all(), 1).await.expect_err("it was taken for dead");
-    let beat = world.broker().heartbeat(stalled, false).await.expect("answers");
+    let beat = world.broker().heartbeat(stalled).await.expect("answers");
     assert_eq!(beat, Heartbeat::Lost);
 }
 

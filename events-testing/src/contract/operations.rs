@@ -3,12 +3,12 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use events_core::broker::{Admin, Broker, Counts, DeadLetter, Settlement};
-use events_core::event::TaskId;
+use events_core::broker::{Admin, Broker, Counts, DeadLetter, Queues, Settlement};
+use events_core::event::{TaskId, WorkerId};
 use events_core::lifecycle::Next;
 
 use super::Harness;
-use super::fixture::{Single, World, number, retry};
+use super::fixture::{Double, LEASE, Single, World, number, retry};
 
 /// Every task is counted in one state.
 pub async fn counts_tell_every_state<H: Harness>() {
@@ -100,4 +100,28 @@ pub async fn dead_letters_of_one_moment_are_paged_without_loss<H: Harness>() {
     }
     assert_eq!(listed.len(), 5, "each once");
     assert_eq!(listed.into_iter().collect::<BTreeSet<_>>(), buried);
+}
+
+/// Health names the queues in which tasks are due, and how many live workers serve each.
+pub async fn health_tells_which_queues_nobody_serves<H: Harness>() {
+    let world = World::<H>::start().await;
+    world.publish(Double { text: "served and unserved".into() }).await;
+    let worker = WorkerId::generate();
+    world.broker().register(worker, &Queues::only(["events"])).await.expect("registers");
+    world.clock.advance(LEASE / 2);
+    let health = world.broker().health().await.expect("answers");
+    let queues: Vec<_> = health
+        .queues
+        .iter()
+        .map(|found| (found.queue.as_str(), found.workers, found.oldest_waiting))
+        .collect();
+    assert_eq!(queues, [("events", 1, LEASE / 2), ("other", 0, LEASE / 2)]);
+    assert_eq!(health.workers.len(), 1);
+    assert_eq!((health.workers[0].worker, health.workers[0].silent), (worker, LEASE / 2));
+    world.clock.advance(LEASE);
+    let health = world.broker().health().await.expect("answers");
+    assert_eq!(health.queues[0].workers, 0, "a silent worker serves nothing");
+    world.claim(world.worker().await, 10).await;
+    let health = world.broker().health().await.expect("answers");
+    assert_eq!(health.queues, [], "what runs does not wait");
 }

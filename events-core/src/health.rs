@@ -1,0 +1,300 @@
+//! How a queue is doing: what an operator looks at, and what a worker warns about.
+
+use std::fmt;
+use std::time::Duration;
+
+use crate::broker::Queues;
+use crate::clock::Timestamp;
+use crate::event::WorkerId;
+
+/// How a queue is doing, at one moment.
+///
+/// ```
+/// # use std::time::Duration;
+/// # use events_core::health::{Health, QueueHealth};
+/// let health = Health {
+///     queues: vec![QueueHealth {
+///         queue: "mail".into(),
+///         oldest_waiting: Duration::from_secs(90),
+///         workers: 0,
+///     }],
+///     ..Health::default()
+/// };
+/// assert_eq!(
+///     health.concerns()[0].to_string(),
+///     "no worker serves the queue `mail`, where a task has been due for 1m 30s; \
+///      start a worker for it, or look why the one that did has ended"
+/// );
+/// ```
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Health {
+    /// The queues in which tasks are due, sorted by name.
+    pub queues: Vec<QueueHealth>,
+    /// The registered workers, the longest silent first.
+    pub workers: Vec<WorkerHealth>,
+    /// Tasks of workers that are gone which nobody may offer again yet, because a transaction is
+    /// still open in which they complete.
+    pub held_by_transactions: u64,
+    /// What the database itself says, where there is one that needs care.
+    pub storage: Option<StorageHealth>,
+}
+
+/// A queue in which tasks are due.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct QueueHealth {
+    /// Its name.
+    pub queue: String,
+    /// For how long its oldest task has been due.
+    pub oldest_waiting: Duration,
+    /// How many live workers serve it.
+    pub workers: usize,
+}
+
+/// A registered worker.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WorkerHealth {
+    /// Its id.
+    pub worker: WorkerId,
+    /// How long ago its last heartbeat was, by the clock of who asks.
+    pub silent: Duration,
+    /// How long it may be silent, by its own settings.
+    pub lease: Duration,
+}
+
+/// What keeps a database from cleaning up after the queue.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct StorageHealth {
+    /// The rows of the tasks' table.
+    pub live_rows: u64,
+    /// Its deleted and outdated rows that still take room.
+    pub dead_rows: u64,
+    /// The oldest snapshot that somebody holds: what was deleted since cannot be cleaned up.
+    pub oldest_snapshot: Option<Snapshot>,
+}
+
+/// A snapshot of the database that somebody holds.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Snapshot {
+    /// For how long.
+    pub age: Duration,
+    /// Who: what to look for among the database's sessions.
+    pub holder: String,
+}
+
+/// A task that has been due for longer is worth a line, even when workers serve its queue.
+const LONG_WAIT: Duration = Duration::from_mins(5);
+
+/// A queue without a worker: longer than a worker needs to restart.
+const UNSERVED: Duration = Duration::from_mins(1);
+
+/// A snapshot held for longer than queries of an application should take.
+const LONG_SNAPSHOT: Duration = Duration::from_mins(5);
+
+/// Fewer dead rows cost nobody anything.
+const MANY_DEAD_ROWS: u64 = 100_000;
+
+/// A worker as a broker knows it.
+#[derive(Debug, Clone)]
+pub struct RegisteredWorker {
+    /// Its id.
+    pub worker: WorkerId,
+    /// Its last heartbeat.
+    pub heartbeat_at: Timestamp,
+    /// How long it may be silent, by its own settings.
+    pub lease: Duration,
+    /// The queues that it serves.
+    pub queues: Queues,
+}
+
+impl RegisteredWorker {
+    fn is_alive(&self, now: Timestamp) -> bool {
+        now.since(self.heartbeat_at) <= self.lease
+    }
+}
+
+impl Health {
+    /// What brokers have in common: the oldest due time of each queue that has due tasks, sorted by
+    /// name, and the workers.
+    pub fn of(
+        due: impl IntoIterator<Item = (String, Timestamp)>,
+        workers: &[RegisteredWorker],
+        now: Timestamp,
+    ) -> Self {
+        let alive: Vec<_> = workers.iter().filter(|worker| worker.is_alive(now)).collect();
+        let queues = due.into_iter().map(|(queue, due_at)| QueueHealth {
+            workers: alive.iter().filter(|worker| worker.queues.contains(&queue)).count(),
+            oldest_waiting: now.since(due_at),
+            queue,
+        });
+        let workers = workers.iter().map(|found| WorkerHealth {
+            worker: found.worker,
+            silent: now.since(found.heartbeat_at),
+            lease: found.lease,
+        });
+        let mut workers: Vec<_> = workers.collect();
+        workers.sort_by_key(|worker| std::cmp::Reverse(worker.silent));
+        Self { queues: queues.collect(), workers, held_by_transactions: 0, storage: None }
+    }
+
+    /// What somebody should do something about, most urgent first. Empty when all is well.
+    #[must_use]
+    pub fn concerns(&self) -> Vec<Concern> {
+        let unserved = self.queues.iter().filter(|queue| queue.workers == 0);
+        let unserved = unserved.filter(|queue| queue.oldest_waiting >= UNSERVED);
+        let unserved = unserved.cloned().map(Concern::QueueWithoutWorker);
+        let silent = self.workers.iter().filter(|worker| worker.silent > worker.lease * 2);
+        let silent = silent.cloned().map(Concern::SilentWorker);
+        let waiting = self.queues.iter().filter(|queue| queue.workers > 0);
+        let waiting = waiting.filter(|queue| queue.oldest_waiting >= LONG_WAIT);
+        let waiting = waiting.cloned().map(Concern::LongWait);
+        let held = (self.held_by_transactions > 0)
+            .then_some(Concern::HeldByTransactions { tasks: self.held_by_transactions });
+        let storage = self.storage.iter().flat_map(StorageHealth::concerns);
+        unserved.chain(silent).chain(waiting).chain(held).chain(storage).collect()
+    }
+}
+
+impl StorageHealth {
+    fn concerns(&self) -> Vec<Concern> {
+        let old = self.oldest_snapshot.as_ref().filter(|snapshot| snapshot.age >= LONG_SNAPSHOT);
+        let snapshot = old.cloned().map(Concern::OldSnapshot);
+        let bloated = self.dead_rows >= MANY_DEAD_ROWS && self.dead_rows > 2 * self.live_rows;
+        let dead = bloated.then_some(Concern::DeadRows { rows: self.dead_rows });
+        snapshot.into_iter().chain(dead).collect()
+    }
+}
+
+/// Something that an operator should look at. Shown as a sentence that says what to do.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Concern {
+    /// Tasks are due in a queue, and nobody serves it.
+    QueueWithoutWorker(QueueHealth),
+    /// A worker is registered and silent, and nobody has taken its tasks.
+    SilentWorker(WorkerHealth),
+    /// The workers of a queue do not keep up, or do not claim.
+    LongWait(QueueHealth),
+    /// Transactions of workers that are gone are still open.
+    HeldByTransactions {
+        /// The tasks that complete in them.
+        tasks: u64,
+    },
+    /// Somebody holds a snapshot of the database for long.
+    OldSnapshot(Snapshot),
+    /// The tasks' table consists mostly of rows that are gone.
+    DeadRows {
+        /// How many.
+        rows: u64,
+    },
+}
+
+impl fmt::Display for Concern {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::QueueWithoutWorker(QueueHealth { queue, oldest_waiting, .. }) => write!(
+                f,
+                "no worker serves the queue `{queue}`, where a task has been due for {}; start a worker for it, or look why the one that did has ended",
+                Short(*oldest_waiting)
+            ),
+            Self::SilentWorker(WorkerHealth { worker, silent, lease }) => write!(
+                f,
+                "worker {worker} is silent for {}, longer than its lease of {}, and no other worker takes its tasks; start one",
+                Short(*silent),
+                Short(*lease)
+            ),
+            Self::LongWait(QueueHealth { queue, oldest_waiting, workers }) => write!(
+                f,
+                "a task of the queue `{queue}` has been due for {}, though workers serve it ({workers}); add workers or concurrency, or look for handlers that are stuck",
+                Short(*oldest_waiting)
+            ),
+            Self::HeldByTransactions { tasks } => write!(
+                f,
+                "transactions are open in which tasks of workers that are gone complete ({tasks}); they are offered again when those transactions end: look for stopped processes and for sessions idle in transaction"
+            ),
+            Self::OldSnapshot(Snapshot { age, holder }) => write!(
+                f,
+                "{holder} holds a snapshot for {}, so that the database cannot clean up after the queue; end that transaction",
+                Short(*age)
+            ),
+            Self::DeadRows { rows } => write!(
+                f,
+                "the tasks' table holds {rows} dead rows that claims must step over; look for an old snapshot, and whether autovacuum runs"
+            ),
+        }
+    }
+}
+
+/// A duration to the second.
+struct Short(Duration);
+
+impl fmt::Display for Short {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        humantime::format_duration(Duration::from_secs(self.0.as_secs())).fmt(f)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HOUR: Duration = Duration::from_hours(1);
+
+    fn queue(workers: usize) -> QueueHealth {
+        QueueHealth { queue: "mail".into(), oldest_waiting: HOUR, workers }
+    }
+
+    #[test]
+    fn every_trouble_is_a_concern_and_says_what_to_do() {
+        let silent = WorkerHealth {
+            worker: WorkerId::generate(),
+            silent: HOUR,
+            lease: Duration::from_secs(15),
+        };
+        let snapshot = Snapshot { age: HOUR, holder: "process 7".into() };
+        let health = Health {
+            queues: vec![queue(0), queue(2)],
+            workers: vec![silent.clone()],
+            held_by_transactions: 3,
+            storage: Some(StorageHealth {
+                live_rows: 10,
+                dead_rows: 1_000_000,
+                oldest_snapshot: Some(snapshot.clone()),
+            }),
+        };
+        let concerns = health.concerns();
+        let expected = [
+            Concern::QueueWithoutWorker(queue(0)),
+            Concern::SilentWorker(silent),
+            Concern::LongWait(queue(2)),
+            Concern::HeldByTransactions { tasks: 3 },
+            Concern::OldSnapshot(snapshot),
+            Concern::DeadRows { rows: 1_000_000 },
+        ];
+        assert_eq!(concerns, expected);
+        let remedies =
+            ["start a worker", "start one", "add workers", "look for stopped", "end", "look"];
+        for (concern, remedy) in concerns.iter().zip(remedies) {
+            assert!(concern.to_string().contains(remedy), "{concern}");
+        }
+    }
+
+    #[test]
+    fn what_will_pass_by_itself_is_no_concern() {
+        let second = Duration::from_secs(1);
+        let health = Health {
+            queues: vec![QueueHealth { oldest_waiting: second, ..queue(0) }],
+            workers: vec![WorkerHealth {
+                worker: WorkerId::generate(),
+                silent: second,
+                lease: second,
+            }],
+            held_by_transactions: 0,
+            storage: Some(StorageHealth {
+                live_rows: 1_000_000,
+                dead_rows: 1_000_000,
+                oldest_snapshot: Some(Snapshot { age: second, holder: "somebody".into() }),
+            }),
+        };
+        assert_eq!(health.concerns(), []);
+    }
+}
