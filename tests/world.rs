@@ -8,7 +8,8 @@ use events_core::broker::{Admin, Broker};
 use events_core::prelude::*;
 use events_core::registry::RegistryBuilder;
 use events_runtime::Worker;
-use events_sqlx::SqliteQueue;
+use events_sqlx::{PostgresQueue, SqliteQueue};
+use private_postgres::{Database, Server};
 
 /// What handlers have seen, in order. Handlers take it as `State<Seen<T>>`.
 #[derive(Debug)]
@@ -59,4 +60,12 @@ pub async fn work_until_drained<B: Broker + Admin>(worker: Worker<B>) {
         .await
         .expect("the queue drains")
         .expect("the worker runs");
+}
+
+/// A queue in a database of its own.
+pub async fn postgres(events: &Events) -> (PostgresQueue, Database) {
+    let database = tokio::task::spawn_blocking(|| Server::shared().create_database());
+    let database = database.await.unwrap();
+    let queue = PostgresQueue::connect(&database.url(), events).await.unwrap();
+    (queue, database)
 }

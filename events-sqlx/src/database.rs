@@ -6,31 +6,48 @@ use events_core::Task;
 use sqlx::{Connection, Database};
 use sqlx_core::transaction::TransactionManager;
 
+use crate::error::QueueError;
+
 /// A database that can hold sessions and their tasks. Sealed: implemented for those of this crate.
 pub trait EventDatabase: Database + sealed::Sealed {
-    /// Opens a transaction that may write, and in it a savepoint that proves later that it is
-    /// still the same transaction.
+    /// Where its queue's tables are.
+    #[doc(hidden)]
+    type Tables: Clone + Send + Sync + 'static;
+
+    /// Opens a transaction that may write.
     #[doc(hidden)]
     const BEGIN: &'static str;
 
-    /// Proves that the transaction of [`BEGIN`](Self::BEGIN) is still open and writes the tasks
-    /// into it, in one round trip.
+    /// Proves that the transaction of [`BEGIN`](Self::BEGIN) is still open, writes the tasks into
+    /// it and commits it.
     #[doc(hidden)]
-    fn seal(
+    fn commit(
         connection: &mut Self::Connection,
+        tables: &Self::Tables,
         tasks: &[Task],
-    ) -> impl Future<Output = Result<(), sqlx::Error>> + Send;
+    ) -> impl Future<Output = Result<(), QueueError>> + Send;
 
-    /// As [`seal`](Self::seal), for a session over a borrowed connection.
+    /// Proves that the transaction of a session over a borrowed connection is still open and
+    /// writes the tasks into it.
     #[doc(hidden)]
     fn seal_joined(
         connection: &mut Self::Connection,
+        tables: &Self::Tables,
         tasks: &[Task],
     ) -> impl Future<Output = Result<(), sqlx::Error>> + Send;
 
     /// Whether `error` says that the transaction was gone.
     #[doc(hidden)]
     fn is_lost_transaction(error: &sqlx::Error) -> bool;
+
+    /// The error of a commit that failed at `step`.
+    #[doc(hidden)]
+    fn commit_error(step: &'static str, error: sqlx::Error) -> QueueError {
+        match Self::is_lost_transaction(&error) {
+            true => QueueError::TransactionLost,
+            false => QueueError::database(step, error),
+        }
+    }
 }
 
 pub(crate) mod sealed {
@@ -38,12 +55,24 @@ pub(crate) mod sealed {
 
     #[cfg(feature = "sqlite")]
     impl Sealed for sqlx::Sqlite {}
+
+    #[cfg(feature = "postgres")]
+    impl Sealed for sqlx::Postgres {}
 }
 
 /// How many transactions and savepoints are open, as sqlx counts them. Exact only when the
 /// connection has nothing left to do.
 pub(crate) fn depth<Db: Database>(connection: &Db::Connection) -> usize {
     <Db::TransactionManager as TransactionManager>::get_transaction_depth(connection)
+}
+
+/// Whether sqlx counts the transaction and no savepoint in it.
+pub(crate) fn check_depth<Db: Database>(connection: &Db::Connection) -> Result<(), QueueError> {
+    match depth::<Db>(connection) {
+        1 => Ok(()),
+        0 => Err(QueueError::TransactionLost),
+        _ => Err(QueueError::SavepointOpen),
+    }
 }
 
 /// [`depth`], once everything that was sent to the connection before is done.

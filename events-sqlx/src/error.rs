@@ -34,6 +34,38 @@ pub enum QueueError {
         /// The mode that it uses.
         mode: String,
     },
+    /// The URL cannot be read.
+    #[error("the database's URL cannot be read; write it like `postgres://user@host/database`")]
+    Url {
+        /// Why.
+        source: sqlx::Error,
+    },
+    /// The schema cannot have this name.
+    #[error(
+        "`{schema}` cannot be the schema of the events tables; its name may have up to 48 lower-case letters, digits and `_`, and begins with a letter other than `pg_`"
+    )]
+    SchemaName {
+        /// What was given.
+        schema: String,
+    },
+    /// The database did not answer.
+    #[error(
+        "the database did not answer within {waited:?}; look at its load, at locks in pg_stat_activity, and at the network"
+    )]
+    NoAnswer {
+        /// How long was waited.
+        waited: Duration,
+    },
+    /// The events tables are older than this program, or not there, and it is not to migrate them.
+    #[error(
+        "the events tables have version {found} and this program needs {known}; apply the migrations that follow, which `PostgresQueue::migrations` prints, or open the queue with `migrate(true)`"
+    )]
+    OlderSchema {
+        /// The version of the tables; 0 if they are not there.
+        found: i64,
+        /// The version that this program needs.
+        known: i64,
+    },
     /// A newer release of this crate has migrated the database.
     #[error(
         "the events tables have version {found} and this program knows versions up to {known}; start the newer release of the program, or restore a backup from before it ran"
@@ -166,6 +198,19 @@ fn with_remedy(what: &str, remedy: Option<&str>) -> String {
     remedy.map_or_else(|| what.to_owned(), |remedy| format!("{what}: {remedy}"))
 }
 
+/// Whether the connection was gone, or the server is going or not there yet.
+pub(crate) fn is_disconnected(error: &sqlx::Error) -> bool {
+    match error {
+        sqlx::Error::Io(_) => true,
+        // The class of connection exceptions, and the shutdowns of PostgreSQL's error codes.
+        sqlx::Error::Database(error) => error.code().is_some_and(|code| {
+            code.len() == 5
+                && (code.starts_with("08") || ["57P01", "57P02", "57P03"].contains(&&*code))
+        }),
+        _ => false,
+    }
+}
+
 pub(crate) fn is_busy(error: &sqlx::Error) -> bool {
     matches!(code(error), Some(Code::Busy | Code::Locked))
 }
@@ -184,7 +229,9 @@ enum Code {
 }
 
 fn code(error: &sqlx::Error) -> Option<Code> {
-    let extended: u32 = error.as_database_error()?.code()?.parse().ok()?;
+    let code = error.as_database_error()?.code()?;
+    // PostgreSQL's have five characters, SQLite's at most four.
+    let extended: u32 = code.parse().ok().filter(|_| code.len() < 5)?;
     Some(match extended & 0xff {
         5 => Code::Busy,
         6 => Code::Locked,
@@ -227,11 +274,18 @@ pub(crate) fn remedy(error: &sqlx::Error) -> Option<&'static str> {
 }
 
 fn other_remedy(error: &sqlx::Error) -> Option<&'static str> {
+    #[cfg(feature = "postgres")]
+    if let Some(code) = error.as_database_error().and_then(sqlx::error::DatabaseError::code) {
+        return crate::postgres::remedy(&code);
+    }
     let remedy = match error {
         sqlx::Error::PoolTimedOut => {
             "every connection of the pool is in use; let go of them sooner, or allow more"
         }
         sqlx::Error::PoolClosed => "the pool was closed; close it after the last use of the queue",
+        sqlx::Error::Io(_) => {
+            "the connection broke or could not be made; check that the server runs and that its address is right"
+        }
         sqlx::Error::WorkerCrashed => {
             "the connection's thread has ended; a new attempt uses another"
         }

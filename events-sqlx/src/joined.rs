@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::ops::{Deref, DerefMut};
+use std::sync::Arc;
 
 use events_core::Session;
 use events_core::events::log_dispatched;
@@ -9,6 +10,7 @@ use events_core::session::PendingEvents;
 
 use crate::database::EventDatabase;
 use crate::error::QueueError;
+use crate::signal::Signal;
 
 /// A session over a borrowed connection that is in a transaction, for code that owns a plain
 /// `sqlx` transaction.
@@ -17,12 +19,20 @@ use crate::error::QueueError;
 /// commits. Dropping it with events that were not flushed loses them, and logs an error.
 pub struct JoinedSession<'c, Db: EventDatabase> {
     connection: &'c mut Db::Connection,
+    tables: Db::Tables,
     pending: PendingEvents,
+    /// To be told when the tasks are written, though not when they are committed.
+    signal: Option<Arc<Signal>>,
 }
 
 impl<'c, Db: EventDatabase> JoinedSession<'c, Db> {
-    pub(crate) fn new(connection: &'c mut Db::Connection, pending: PendingEvents) -> Self {
-        Self { connection, pending }
+    pub(crate) fn new(
+        connection: &'c mut Db::Connection,
+        tables: Db::Tables,
+        pending: PendingEvents,
+        signal: Option<Arc<Signal>>,
+    ) -> Self {
+        Self { connection, tables, pending, signal }
     }
 
     /// The connection, to run statements in the transaction.
@@ -32,8 +42,10 @@ impl<'c, Db: EventDatabase> JoinedSession<'c, Db> {
 
     /// Writes the tasks of the queued events into the transaction.
     ///
-    /// Idle workers notice the commit, which is not ours, as they notice those of other processes:
-    /// by looking, every few milliseconds while commits come and some 16 times a second at least.
+    /// Idle workers notice the commit, which is not ours, later than one of ours. On SQLite they do
+    /// as with those of other processes: by looking, every few milliseconds while commits come and
+    /// some 16 times a second at least. On PostgreSQL they are told to look soon after the flush,
+    /// a few times within half a second, and look by themselves about once a second.
     ///
     /// # Errors
     /// The transaction was lost, or the database refused. Nothing was written; roll back, or the
@@ -44,13 +56,16 @@ impl<'c, Db: EventDatabase> JoinedSession<'c, Db> {
         }
         let tasks = self.pending.events().clone().dispatch(&mut self.pending);
         let unwritten = Unwritten(tasks.len());
-        Db::seal_joined(self.connection, &tasks).await.map_err(|error| {
+        Db::seal_joined(self.connection, &self.tables, &tasks).await.map_err(|error| {
             match Db::is_lost_transaction(&error) {
                 true => QueueError::TransactionLost,
                 false => QueueError::database("write the tasks of the transaction", error),
             }
         })?;
         std::mem::forget(unwritten);
+        if let Some(signal) = &self.signal {
+            signal.expect_commit();
+        }
         log_dispatched(&tasks);
         Ok(())
     }

@@ -33,18 +33,26 @@
 
 mod database;
 mod error;
+mod jitter;
 mod joined;
+#[cfg(feature = "postgres")]
+mod postgres;
 mod savepoint;
+mod sightings;
 mod signal;
 #[cfg(feature = "sqlite")]
 mod sqlite;
 mod transaction;
 
+#[cfg(feature = "postgres")]
+pub use self::postgres::{PostgresQueue, PostgresQueueOptions, PostgresReceipt};
 #[cfg(feature = "sqlite")]
 pub use self::sqlite::{SqliteQueue, SqliteQueueOptions, SqliteReceipt, Synchronous};
 pub use self::{
     database::EventDatabase, error::QueueError, joined::JoinedSession, savepoint::Savepoint,
     transaction::EventTransaction,
 };
+#[cfg(feature = "postgres")]
+pub use sqlx::{PgConnection, PgPool, Postgres};
 #[cfg(feature = "sqlite")]
 pub use sqlx::{Sqlite, SqliteConnection, SqlitePool};

@@ -11,6 +11,10 @@ pub(crate) struct Signal {
     changed: Notify,
     waiting: AtomicUsize,
     wanted: Notify,
+    /// Keeps one permit: many changes of this process are one announcement.
+    announced: Notify,
+    /// Likewise, for commits that are not seen.
+    expected: Notify,
 }
 
 impl Signal {
@@ -19,8 +23,29 @@ impl Signal {
         self.changes.load(Ordering::SeqCst)
     }
 
-    /// There may be new tasks.
+    /// There may be new tasks, because of this process: others are told too.
     pub(crate) fn notify(&self) {
+        self.hear();
+        self.announced.notify_one();
+    }
+
+    /// Others will commit tasks soon that were written here.
+    pub(crate) fn expect_commit(&self) {
+        self.expected.notify_one();
+    }
+
+    /// Resolves when there is something to tell other processes.
+    pub(crate) async fn announcement(&self) {
+        self.announced.notified().await;
+    }
+
+    /// Resolves when a commit is expected.
+    pub(crate) async fn expectation(&self) {
+        self.expected.notified().await;
+    }
+
+    /// There may be new tasks.
+    pub(crate) fn hear(&self) {
         self.changes.fetch_add(1, Ordering::SeqCst);
         self.changed.notify_waiters();
     }

@@ -14,7 +14,7 @@ use tokio::runtime::Handle;
 use tokio::sync::OwnedSemaphorePermit;
 
 use crate::database::{EventDatabase, depth, settled_depth};
-use crate::error::{QueueError, is_busy};
+use crate::error::{QueueError, is_busy, is_disconnected};
 use crate::savepoint::Savepoint;
 use crate::signal::Signal;
 
@@ -22,8 +22,7 @@ use crate::signal::Signal;
 ///
 /// It dereferences to the connection, so that `&mut **session` or
 /// [`session.connection()`](Self::connection) runs statements in it. Begin one with
-/// [`SqliteQueue::begin`](crate::SqliteQueue::begin), or take one as a subscriber's argument; then
-/// the task completes in it.
+/// the queue's `begin`, or take one as a subscriber's argument; then the task completes in it.
 ///
 /// Dropping it rolls back and discards its events. So does dropping the future of
 /// [`commit`](Self::commit), unless the database had committed by then: effects and events stay
@@ -39,6 +38,7 @@ pub struct EventTransaction<Db: EventDatabase> {
     turn: Option<OwnedSemaphorePermit>,
     pending: PendingEvents,
     signal: Arc<Signal>,
+    tables: Db::Tables,
     /// Whether the release of a savepoint was sent whose answer nobody has taken.
     pub(crate) release_unknown: bool,
 }
@@ -52,12 +52,14 @@ impl<Db: EventDatabase> EventTransaction<Db> {
         turn: Option<OwnedSemaphorePermit>,
         events: &Events,
         signal: &Arc<Signal>,
+        tables: &Db::Tables,
     ) -> Result<Option<Self>, QueueError> {
         Ok(open(connection).await?.map(|connection| Self {
             connection: Some(connection),
             turn,
             pending: PendingEvents::new(events),
             signal: signal.clone(),
+            tables: tables.clone(),
             release_unknown: false,
         }))
     }
@@ -70,7 +72,8 @@ impl<Db: EventDatabase> EventTransaction<Db> {
     /// Commits: what was written, and one task per queued event and subscriber.
     ///
     /// # Errors
-    /// Nothing was committed and nothing is published. The transaction may have been lost before
+    /// Nothing was committed and nothing is published; unless the connection broke in the midst of
+    /// it, when only the database knows. The transaction may have been lost before
     /// ([`QueueError::TransactionLost`]): then statements that came after the error that rolled it
     /// back stood alone.
     pub async fn commit(mut self) -> Result<(), QueueError> {
@@ -93,25 +96,8 @@ impl<Db: EventDatabase> EventTransaction<Db> {
         if self.release_unknown {
             return Err(QueueError::ReleaseCancelled);
         }
-        let connection = self.connection();
-        Db::seal(connection, tasks).await.map_err(|error| {
-            match Db::is_lost_transaction(&error) {
-                true => QueueError::TransactionLost,
-                false => QueueError::database("write the tasks of the commit", error),
-            }
-        })?;
-        // Exact: sealing was the last that the connection had to do.
-        match depth::<Db>(connection) {
-            1 => {}
-            0 => return Err(QueueError::TransactionLost),
-            _ => return Err(QueueError::SavepointOpen),
-        }
-        Db::TransactionManager::commit(connection).await.map_err(|error| {
-            match Db::is_lost_transaction(&error) {
-                true => QueueError::TransactionLost,
-                false => QueueError::database("commit", error),
-            }
-        })?;
+        let connection = self.connection.as_deref_mut().expect(OPEN);
+        Db::commit(connection, &self.tables, tasks).await?;
         // No await from here: the transaction has ended, and must not be rolled back by the drop.
         self.connection = None;
         self.turn = None;
@@ -148,16 +134,39 @@ impl<Db: EventDatabase> EventTransaction<Db> {
     }
 }
 
-/// Begins. Cancelling it leaves no transaction open: sqlx's worker rolls a `BEGIN` back whose
-/// answer nobody takes.
+/// A connection on which `BEGIN` was sent, and whose answer is not known.
+///
+/// When the future is dropped then, the connection is closed: with sqlx 0.9.0 one of PostgreSQL
+/// would go back to its pool with a transaction open (launchbadge/sqlx#4393).
+struct Beginning<Db: EventDatabase>(Option<PoolConnection<Db>>);
+
+impl<Db: EventDatabase> Drop for Beginning<Db> {
+    fn drop(&mut self) {
+        if let Some(connection) = &mut self.0 {
+            connection.close_on_drop();
+        }
+    }
+}
+
+/// Begins. Cancelling it leaves no transaction open. `None` if the connection was of no use.
 async fn open<Db: EventDatabase>(
-    mut connection: PoolConnection<Db>,
+    connection: PoolConnection<Db>,
 ) -> Result<Option<PoolConnection<Db>>, QueueError> {
     const STEP: &str = "begin a transaction";
-    let begun =
-        Db::TransactionManager::begin(&mut connection, Some(Db::BEGIN.into_sql_str())).await;
+    let mut beginning = Beginning(Some(connection));
+    let begun = Db::TransactionManager::begin(
+        beginning.0.as_deref_mut().expect("not taken yet"),
+        Some(Db::BEGIN.into_sql_str()),
+    )
+    .await;
+    let mut connection = beginning.0.take().expect("not taken yet");
     match begun {
         Ok(()) => Ok(Some(connection)),
+        Err(error) if is_disconnected(&error) => {
+            // It has been so since before: nothing was done on it.
+            connection.close_on_drop();
+            Ok(None)
+        }
         Err(error) if is_busy(&error) => Err(QueueError::database(STEP, error)),
         Err(error) if in_transaction(&error) => {
             tracing::warn!("a connection came back to the pool with a transaction open; closed");

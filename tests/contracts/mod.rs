@@ -1,4 +1,5 @@
 //! The contract suite, per broker.
 
 mod memory;
+mod postgres;
 mod sqlite;

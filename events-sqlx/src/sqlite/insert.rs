@@ -9,9 +9,10 @@
 use events_core::Task;
 use events_core::task::Headers;
 use sqlx::sqlite::SqliteArguments;
-use sqlx::{AssertSqlSafe, Sqlite, SqliteConnection};
+use sqlx::{AssertSqlSafe, Database, Sqlite, SqliteConnection};
+use sqlx_core::transaction::TransactionManager;
 
-use crate::database::EventDatabase;
+use crate::database::{EventDatabase, check_depth};
 use crate::error::QueueError;
 
 macro_rules! release {
@@ -61,14 +62,26 @@ const JOINED: Seal = Seal {
 };
 
 impl EventDatabase for Sqlite {
+    type Tables = ();
+
+    /// With a savepoint that proves later that it is still the same transaction.
     const BEGIN: &'static str = "BEGIN IMMEDIATE; SAVEPOINT events_session";
 
-    async fn seal(connection: &mut SqliteConnection, tasks: &[Task]) -> Result<(), sqlx::Error> {
-        seal(connection, &SESSION, tasks).await
+    async fn commit(
+        connection: &mut SqliteConnection,
+        (): &(),
+        tasks: &[Task],
+    ) -> Result<(), QueueError> {
+        let failed = |step| move |error| Self::commit_error(step, error);
+        seal(connection, &SESSION, tasks).await.map_err(failed("write the tasks of the commit"))?;
+        // Exact: sealing was the last that the connection had to do.
+        check_depth::<Self>(connection)?;
+        <Self as Database>::TransactionManager::commit(connection).await.map_err(failed("commit"))
     }
 
     async fn seal_joined(
         connection: &mut SqliteConnection,
+        (): &(),
         tasks: &[Task],
     ) -> Result<(), sqlx::Error> {
         seal(connection, &JOINED, tasks).await

@@ -11,7 +11,7 @@ use sqlx::SqlitePool;
 use sqlx::pool::PoolConnection;
 use tokio::task::JoinHandle;
 
-use super::rescue::jitter;
+use crate::jitter::jitter;
 use crate::signal::Signal;
 
 /// The pause between two looks while commits come, and its growth when they do not: a part of the

@@ -13,13 +13,13 @@ use sqlx::sqlite::SqlitePoolOptions;
 use sqlx::{ConnectOptions, Sqlite, SqliteConnection, SqlitePool};
 
 use super::gate::Gate;
-use super::heartbeat::Sightings;
 use super::lanes::Lanes;
 use super::options::SqliteQueueOptions;
 use super::poll::Poller;
 use super::{insert, migrate};
 use crate::error::QueueError;
 use crate::joined::JoinedSession;
+use crate::sightings::Sightings;
 use crate::signal::Signal;
 use crate::transaction::EventTransaction;
 
@@ -171,7 +171,8 @@ impl SqliteQueue {
         let Inner { gate, pool, events, signal, .. } = &*self.inner;
         loop {
             let (connection, turn) = gate.session(pool).await?;
-            let begun = EventTransaction::begin(connection, Some(turn), events, signal).await?;
+            let begun =
+                EventTransaction::begin(connection, Some(turn), events, signal, &()).await?;
             if let Some(transaction) = begun {
                 return Ok(transaction);
             }
@@ -191,7 +192,7 @@ impl SqliteQueue {
         connection: &'c mut SqliteConnection,
     ) -> Result<JoinedSession<'c, Sqlite>, QueueError> {
         insert::join(connection).await?;
-        Ok(JoinedSession::new(connection, PendingEvents::new(&self.inner.events)))
+        Ok(JoinedSession::new(connection, (), PendingEvents::new(&self.inner.events), None))
     }
 
     /// Runs `operation` to its end even if the caller goes away, so that what it wrote is never

@@ -1,20 +1,20 @@
 //! Takes tasks from dead workers and offers them again.
 
-use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 use std::time::Duration;
 
 use events_core::broker::{AttemptError, Rescued};
-use events_core::lifecycle::rescue_delay;
 use events_core::{TaskId, Timestamp, WorkerId};
 use serde_json::{Value, json};
 use sqlx::sqlite::SqliteRow;
 use sqlx::{Connection, SqliteConnection};
 
-use super::heartbeat::{self, WorkerRow};
+use super::heartbeat;
 use super::queue::Inner;
 use super::row;
 use crate::error::QueueError;
+use crate::jitter::delay;
+use crate::sightings::WorkerRow;
 
 /// Running tasks whose worker has no row: one that was taken for dead just now, or that went
 /// without giving them back.
@@ -121,7 +121,7 @@ async fn offer_again(
                 continue;
             }
         };
-        let delay = delay(inner, &task.name, task.attempt);
+        let delay = delay(&inner.events, &task.name, task.attempt);
         let due = (delay > Duration::ZERO).then(|| (now + delay).as_micros());
         let error = json!(AttemptError::rescued(task.attempt, now, task.worker)).to_string();
         given.push(json!([seq, fence, due, error]));
@@ -146,18 +146,4 @@ fn orphan(found: &SqliteRow) -> Result<(i64, i64, Rescued), QueueError> {
         worker: WorkerId::from_bytes(row::id(found, "leased_by")?),
     };
     Ok((row::get(found, "seq")?, row::get(found, "fence")?, task))
-}
-
-fn delay(inner: &Inner, name: &str, attempt: u32) -> Duration {
-    let settings = inner.events.settings();
-    let subscriber = inner.events.registry().subscriber(name);
-    let backoff =
-        subscriber.map_or(settings.backoff(), |found| found.retry_policy(settings).backoff);
-    rescue_delay(attempt, &backoff, jitter())
-}
-
-/// A random number in `0.0..=1.0`: the standard library's hasher is seeded with one.
-pub(super) fn jitter() -> f64 {
-    let bits = u32::try_from(RandomState::new().hash_one(()) >> 32).unwrap_or(0);
-    f64::from(bits) / f64::from(u32::MAX)
 }

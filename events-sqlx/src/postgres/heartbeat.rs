@@ -1,0 +1,130 @@
+//! Who is alive.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use events_core::broker::Heartbeat;
+use events_core::{Queues, WorkerId};
+use sqlx::postgres::PgRow;
+use sqlx::{PgConnection, Row};
+
+use super::claim;
+use super::queue::Inner;
+use super::row::{self, uuid};
+use super::tables::Statements;
+use crate::error::QueueError;
+use crate::sightings::WorkerRow;
+
+pub(super) const REGISTER: &str = "
+INSERT INTO {schema}.workers AS worker (id, started_at, heartbeat_at, beats, lease, queues)
+VALUES ($1, $2, $2, 1, $3, $4)
+ON CONFLICT (id) DO UPDATE SET heartbeat_at = excluded.heartbeat_at, beats = worker.beats + 1,
+    lease = excluded.lease, queues = excluded.queues";
+
+/// Beats, and looks around: the others as they were before.
+pub(super) const BEAT: &str = "
+WITH beat AS (
+    UPDATE {schema}.workers SET heartbeat_at = $2, beats = beats + 1, lease = $3 WHERE id = $1
+    RETURNING id
+)
+SELECT id, heartbeat_at, beats, lease, EXISTS (SELECT 1 FROM beat) AS alive FROM {schema}.workers";
+
+pub(super) const WORKERS: &str = "SELECT id, heartbeat_at, beats, lease FROM {schema}.workers";
+
+pub(super) const DEREGISTER: &str = "DELETE FROM {schema}.workers WHERE id = $1";
+
+fn micros(duration: Duration) -> i64 {
+    i64::try_from(duration.as_micros()).unwrap_or(i64::MAX)
+}
+
+pub(super) async fn register(
+    inner: Arc<Inner>,
+    worker: WorkerId,
+    queues: Queues,
+) -> Result<(), QueueError> {
+    let now = inner.events.now();
+    let lease = inner.events.settings().lease;
+    sqlx::query(inner.sql().register.clone())
+        .bind(uuid(worker))
+        .bind(now.as_micros())
+        .bind(micros(lease))
+        .bind(serde_json::json!(queues).to_string())
+        .execute(&inner.own)
+        .await
+        .map_err(|error| QueueError::database("register a worker", error))?;
+    inner.sightings.beat(worker, now, lease, &[]);
+    Ok(())
+}
+
+/// Writes a heartbeat, and looks around.
+pub(super) async fn heartbeat(
+    inner: Arc<Inner>,
+    worker: WorkerId,
+) -> Result<Heartbeat, QueueError> {
+    let now = inner.events.now();
+    let lease = inner.events.settings().lease;
+    let found = sqlx::query(inner.sql().beat.clone())
+        .bind(uuid(worker))
+        .bind(now.as_micros())
+        .bind(micros(lease))
+        .fetch_all(&inner.own)
+        .await
+        .map_err(|error| QueueError::database("write a heartbeat", error))?;
+    let alive = found.first().is_some_and(|row| row.try_get("alive").unwrap_or(false));
+    if !alive {
+        inner.sightings.forget(worker);
+        inner.doubts.forget(worker);
+        return Ok(Heartbeat::Lost);
+    }
+    inner.sightings.beat(worker, now, lease, &readable(&found));
+    claim::settle_doubts(&inner, worker).await;
+    Ok(Heartbeat::Alive)
+}
+
+pub(super) async fn workers(
+    connection: &mut PgConnection,
+    statements: &Statements,
+) -> Result<Vec<WorkerRow>, QueueError> {
+    let rows = sqlx::query(statements.workers.clone())
+        .fetch_all(connection)
+        .await
+        .map_err(|error| QueueError::database("read the heartbeats", error))?;
+    Ok(readable(&rows))
+}
+
+/// No worker must suffer from a row that nobody can read.
+fn readable(rows: &[PgRow]) -> Vec<WorkerRow> {
+    let rows = rows.iter().map(worker_row);
+    let rows = rows.filter_map(|row| {
+        row.inspect_err(|error| {
+            tracing::error!(
+                error = error as &dyn std::error::Error,
+                "a worker's row cannot be read and is passed over; delete it"
+            );
+        })
+        .ok()
+    });
+    rows.collect()
+}
+
+fn worker_row(found: &PgRow) -> Result<WorkerRow, QueueError> {
+    Ok(WorkerRow {
+        worker: row::worker(found, "id")?,
+        heartbeat_at: row::timestamp(found, "heartbeat_at")?,
+        beats: row::get(found, "beats")?,
+        lease: Duration::from_micros(row::number(found, "lease")?),
+    })
+}
+
+/// Forgets a worker that ends.
+pub(super) async fn deregister(inner: Arc<Inner>, worker: WorkerId) -> Result<(), QueueError> {
+    claim::settle_doubts(&inner, worker).await;
+    sqlx::query(inner.sql().deregister.clone())
+        .bind(uuid(worker))
+        .execute(&inner.own)
+        .await
+        .map_err(|error| QueueError::database("deregister a worker", error))?;
+    inner.sightings.forget(worker);
+    inner.doubts.forget(worker);
+    Ok(())
+}

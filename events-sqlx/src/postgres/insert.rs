@@ -1,0 +1,165 @@
+//! Writes tasks into a transaction that is proven to be open.
+//!
+//! The rows and the commit travel in one message: publishing adds no round trip. `COMMIT AND
+//! CHAIN`, unlike `COMMIT`, is refused outside a transaction block, and then the rows, which came
+//! in the same message, are undone with it. And in a transaction that an error has aborted, already
+//! the statement before it is refused, whereas a plain `COMMIT` there rolls back and reports
+//! success. What the chaining opens, the rollback behind it closes.
+
+use std::fmt::Write;
+
+use events_core::Task;
+use sqlx::{AssertSqlSafe, Database, Executor, PgConnection, Postgres};
+use sqlx_core::transaction::TransactionManager;
+
+use super::literal::{push_array, push_text};
+use super::tables::Tables;
+use crate::database::{EventDatabase, check_depth};
+use crate::error::QueueError;
+
+pub(super) const INSERT: &str = "INSERT INTO {schema}.tasks
+    (task_id, event_id, event, name, queue, priority, due_at, published_at, payload, headers) ";
+
+/// Refused in a transaction that an error has aborted, and nothing otherwise.
+const CHECK: &str = "SELECT 1";
+
+const COMMIT: &str = "; COMMIT AND CHAIN";
+
+/// Up to so many tasks are written as rows; of more, each column is one array.
+const ROWS: usize = 4;
+
+impl EventDatabase for Postgres {
+    type Tables = Tables;
+
+    const BEGIN: &'static str = "BEGIN";
+
+    async fn commit(
+        connection: &mut PgConnection,
+        tables: &Tables,
+        tasks: &[Task],
+    ) -> Result<(), QueueError> {
+        check_depth::<Self>(connection)?;
+        let mut sql = insert(tables, tasks).unwrap_or_else(|| CHECK.to_owned());
+        sql.push_str(COMMIT);
+        let step = if tasks.is_empty() { "commit" } else { "write the tasks and commit" };
+        let sent = connection.execute(sqlx::raw_sql(AssertSqlSafe(sql))).await;
+        sent.map_err(|error| Self::commit_error(step, error))?;
+        // Sent with whatever comes next on this connection.
+        <Self as Database>::TransactionManager::start_rollback(connection);
+        Ok(())
+    }
+
+    async fn seal_joined(
+        connection: &mut PgConnection,
+        tables: &Tables,
+        tasks: &[Task],
+    ) -> Result<(), sqlx::Error> {
+        let Some(insert) = insert(tables, tasks) else { return Ok(()) };
+        // Outside a transaction block the savepoint is refused, and the rows with it.
+        let sql = format!("{OPEN_SAVEPOINT}; {insert}; {CLOSE_SAVEPOINT}");
+        connection.execute(sqlx::raw_sql(AssertSqlSafe(sql))).await.map(drop)
+    }
+
+    fn is_lost_transaction(error: &sqlx::Error) -> bool {
+        is_outside_transaction(error) || has_code(error, "25P02")
+    }
+}
+
+const OPEN_SAVEPOINT: &str = "SAVEPOINT events_joined";
+const CLOSE_SAVEPOINT: &str = "RELEASE SAVEPOINT events_joined";
+
+fn has_code(error: &sqlx::Error, wanted: &str) -> bool {
+    error.as_database_error().and_then(sqlx::error::DatabaseError::code).as_deref() == Some(wanted)
+}
+
+fn is_outside_transaction(error: &sqlx::Error) -> bool {
+    has_code(error, "25P01")
+}
+
+/// Asks PostgreSQL itself whether the connection is in a transaction.
+pub(super) async fn check_joined(connection: &mut PgConnection) -> Result<(), QueueError> {
+    let sql = AssertSqlSafe(format!("{OPEN_SAVEPOINT}; {CLOSE_SAVEPOINT}"));
+    match connection.execute(sqlx::raw_sql(sql)).await {
+        Ok(_) => Ok(()),
+        Err(error) if is_outside_transaction(&error) => Err(QueueError::NotInTransaction),
+        Err(error) if Postgres::is_lost_transaction(&error) => Err(QueueError::TransactionLost),
+        Err(error) => Err(QueueError::database("join the transaction", error)),
+    }
+}
+
+/// One statement for all tasks.
+fn insert(tables: &Tables, tasks: &[Task]) -> Option<String> {
+    if tasks.is_empty() {
+        return None;
+    }
+    let mut sql = String::with_capacity(256 + tasks.len() * 256);
+    sql.push_str(tables.statements().insert.as_str());
+    if tasks.len() <= ROWS {
+        push_rows(&mut sql, tasks);
+    } else {
+        push_columns(&mut sql, tasks);
+    }
+    Some(sql)
+}
+
+fn push_rows(sql: &mut String, tasks: &[Task]) {
+    for (index, task) in tasks.iter().enumerate() {
+        sql.push_str(if index == 0 { "VALUES (" } else { "), (" });
+        write!(sql, "'{}','{}',", task.id, task.event_id).expect(STRING);
+        for name in [&task.event, &task.name, &task.queue] {
+            push_text(sql, name);
+            sql.push(',');
+        }
+        let (due_at, published_at) = (task.due_at.as_micros(), task.published_at.as_micros());
+        write!(sql, "{},{due_at},{published_at},", task.priority).expect(STRING);
+        push_text(sql, &task.payload);
+        sql.push(',');
+        match headers(task) {
+            Some(headers) => push_text(sql, &headers),
+            None => sql.push_str("NULL"),
+        }
+    }
+    sql.push(')');
+}
+
+const STRING: &str = "writing to a string cannot fail";
+
+fn push_columns(sql: &mut String, tasks: &[Task]) {
+    sql.push_str("SELECT * FROM unnest(");
+    push_values(sql, "uuid", tasks, |task, sql| write!(sql, "{}", task.id));
+    push_values(sql, "uuid", tasks, |task, sql| write!(sql, "{}", task.event_id));
+    push_texts(sql, tasks.iter().map(|task| Some(&*task.event)));
+    push_texts(sql, tasks.iter().map(|task| Some(&*task.name)));
+    push_texts(sql, tasks.iter().map(|task| Some(&*task.queue)));
+    push_values(sql, "int2", tasks, |task, sql| write!(sql, "{}", task.priority));
+    push_values(sql, "int8", tasks, |task, sql| write!(sql, "{}", task.due_at.as_micros()));
+    push_values(sql, "int8", tasks, |task, sql| write!(sql, "{}", task.published_at.as_micros()));
+    push_texts(sql, tasks.iter().map(|task| Some(&*task.payload)));
+    let headers: Vec<_> = tasks.iter().map(headers).collect();
+    push_texts(sql, headers.iter().map(Option::as_deref));
+    sql.pop(); // the last comma
+    sql.push(')');
+}
+
+fn push_texts<'t>(sql: &mut String, texts: impl Iterator<Item = Option<&'t str>>) {
+    push_array(sql, texts);
+    sql.push_str("::text[],");
+}
+
+/// A column of values that need no escapes.
+fn push_values(
+    sql: &mut String,
+    of: &str,
+    tasks: &[Task],
+    push: impl Fn(&Task, &mut String) -> std::fmt::Result,
+) {
+    for (index, task) in tasks.iter().enumerate() {
+        sql.push_str(if index == 0 { "'{" } else { "," });
+        push(task, sql).expect(STRING);
+    }
+    write!(sql, "}}'::{of}[],").expect(STRING);
+}
+
+fn headers(task: &Task) -> Option<String> {
+    (!task.headers.is_empty()).then(|| task.headers.to_json())
+}

@@ -1,0 +1,230 @@
+//! The lanes, (queue, priority) pairs, in which tasks wait.
+//!
+//! A claim reads the heads of the lanes that its worker serves and nothing else, so that neither a
+//! million tasks behind them nor a million in other lanes cost anything.
+//!
+//! What has been claimed stays in the index until it is vacuumed, and while somebody holds an old
+//! snapshot it cannot be: every claim would step over all of it. Therefore, as soon as a look from
+//! the very beginning takes long, claims start near where the last ones ended, and looks from the
+//! beginning, which find what came behind that, become rare in proportion.
+
+use std::collections::BTreeMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use events_core::{Events, Queues, Timestamp, WorkerId};
+use sqlx::postgres::PgRow;
+
+use super::queue::Inner;
+use super::row::{self, uuid};
+use crate::error::QueueError;
+
+/// A queue and a priority. Ordered as claims go: by priority.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Lane {
+    pub(super) priority: i16,
+    pub(super) queue: String,
+}
+
+/// A lane, and where to start in it.
+#[derive(Debug, Clone)]
+pub(super) struct Start {
+    pub(super) lane: Lane,
+    pub(super) due_at: Timestamp,
+}
+
+/// A look from the beginning that takes no longer leaves nothing to be saved.
+const CHEAP: Duration = Duration::from_millis(3);
+
+/// Looks from the beginning may take this part of the time.
+const SHARE: u32 = 20;
+
+/// At least so often, tasks that came behind are found.
+const LONGEST_PAUSE: Duration = Duration::from_secs(30);
+
+/// Tasks may become visible that much later than they were due: a commit takes time.
+const LATE: Duration = Duration::from_secs(10);
+
+const BEGINNING: Timestamp = Timestamp::from_micros(i64::MIN);
+
+#[derive(Debug)]
+pub(super) struct Lanes(Mutex<Known>);
+
+#[derive(Debug)]
+struct Known {
+    declared: Vec<Lane>,
+    /// The lanes of this program's subscribers and those that were found: where to start in each.
+    starts: BTreeMap<Lane, Timestamp>,
+    /// The last look from the beginning: when it ended, and how long it took.
+    looked: Option<(Instant, Duration)>,
+    /// When it began, by the clock that tasks are due by.
+    began: Timestamp,
+}
+
+impl Lanes {
+    pub(super) fn of(events: &Events) -> Self {
+        let lane = |subscriber: &&events_core::subscriber::Subscriber| Lane {
+            priority: subscriber.priority,
+            queue: subscriber.queue(events.settings()).to_owned(),
+        };
+        let declared: Vec<_> = events.registry().subscribers().iter().map(|s| lane(&s)).collect();
+        let starts = declared.iter().map(|lane| (lane.clone(), BEGINNING)).collect();
+        Self(Mutex::new(Known { declared, starts, looked: None, began: BEGINNING }))
+    }
+
+    fn known(&self) -> MutexGuard<'_, Known> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The known lanes of these queues, and where to start in them.
+    pub(super) fn of_queues(&self, queues: &Queues) -> Vec<Start> {
+        let known = self.known();
+        let served = known.starts.iter().filter(|(lane, _)| queues.contains(&lane.queue));
+        served.map(|(lane, due_at)| Start { lane: lane.clone(), due_at: *due_at }).collect()
+    }
+
+    /// Whether it is time to look from the beginning.
+    pub(super) fn look_is_due(&self, now: Timestamp) -> bool {
+        let known = self.known();
+        // A clock that was set back makes tasks due before those that were claimed.
+        now < known.began
+            || known.looked.is_none_or(|(at, took)| {
+                took <= CHEAP || at.elapsed() >= (took * SHARE).min(LONGEST_PAUSE)
+            })
+    }
+
+    /// Whether the last look from the beginning is so long ago that a claim must not put it off.
+    pub(super) fn look_is_overdue(&self) -> bool {
+        let known = self.known();
+        known.looked.is_none_or(|(at, took)| {
+            at.elapsed() >= (took * SHARE).clamp(Duration::from_secs(1), LONGEST_PAUSE)
+        })
+    }
+
+    /// Learns which lanes have waiting tasks, from a look from the beginning; forgets those that
+    /// are empty and not declared.
+    fn learn(&self, heads: &[Head], began: Timestamp, took: Duration) {
+        let mut known = self.known();
+        let start = |due_at: Timestamp| match took <= CHEAP {
+            true => BEGINNING,
+            false => due_at.min(began.before(LATE)),
+        };
+        let empty = start(began);
+        let declared: Vec<_> = known.declared.iter().map(|lane| (lane.clone(), empty)).collect();
+        known.starts = declared.into_iter().collect();
+        known.starts.extend(heads.iter().map(|head| (head.lane.clone(), start(head.due_at))));
+        known.looked = Some((Instant::now(), took));
+        known.began = began;
+    }
+
+    /// Tasks went back to where they were: claims start from the beginning again.
+    pub(super) fn start_over(&self) {
+        let mut known = self.known();
+        known.starts.values_mut().for_each(|start| *start = BEGINNING);
+        known.looked = None;
+    }
+}
+
+/// The first waiting task of a lane.
+#[derive(Debug)]
+pub(super) struct Head {
+    pub(super) lane: Lane,
+    pub(super) due_at: Timestamp,
+}
+
+/// What a look at the table found.
+pub(super) struct Scan {
+    /// Whether the worker is registered.
+    pub(super) registered: bool,
+    pub(super) heads: Vec<Head>,
+}
+
+/// Jumps from the head of one lane to the head of the next: as many steps as there are lanes.
+pub(super) const SCAN: &str = "
+WITH RECURSIVE head AS (
+    (SELECT queue, priority, due_at FROM {schema}.tasks WHERE leased_by IS NULL
+        ORDER BY queue, priority, due_at, seq LIMIT 1)
+    UNION ALL
+    SELECT next.* FROM head CROSS JOIN LATERAL (
+        SELECT queue, priority, due_at FROM {schema}.tasks
+        WHERE leased_by IS NULL AND (queue, priority) > (head.queue, head.priority)
+        ORDER BY queue, priority, due_at, seq LIMIT 1) AS next
+)
+SELECT registered, head.queue, head.priority, head.due_at
+FROM (SELECT EXISTS (SELECT 1 FROM {schema}.workers WHERE id = $1) AS registered) AS me
+    LEFT JOIN head ON true";
+
+/// The heads of given lanes, from where to start in each.
+pub(super) const NEXT: &str = "
+SELECT registered, head.queue, head.priority, head.due_at
+FROM (SELECT EXISTS (SELECT 1 FROM {schema}.workers WHERE id = $1) AS registered) AS me
+    LEFT JOIN (
+        SELECT lane.queue, lane.priority, next.due_at
+        FROM unnest($2::text[], $3::int2[], $4::int8[]) AS lane (queue, priority, start)
+            CROSS JOIN LATERAL (
+                SELECT due_at FROM {schema}.tasks
+                WHERE leased_by IS NULL AND queue = lane.queue AND priority = lane.priority
+                    AND due_at >= lane.start
+                ORDER BY due_at, seq LIMIT 1) AS next
+    ) AS head ON true";
+
+/// Looks which lanes have waiting tasks, from the beginning.
+pub(super) async fn scan(inner: &Inner, worker: WorkerId) -> Result<Scan, QueueError> {
+    let mut connection = inner.own.acquire().await.map_err(failed)?;
+    let (began, started) = (inner.events.now(), Instant::now());
+    let rows = sqlx::query(inner.sql().scan.clone())
+        .bind(uuid(worker))
+        .fetch_all(&mut *connection)
+        .await
+        .map_err(failed)?;
+    let scan = read(&rows)?;
+    inner.lanes.learn(&scan.heads, began, started.elapsed());
+    Ok(scan)
+}
+
+/// Looks which of the known lanes have waiting tasks, from where claims start in them.
+pub(super) async fn next(
+    inner: &Inner,
+    worker: WorkerId,
+    lanes: &[Start],
+) -> Result<Scan, QueueError> {
+    let (queues, priorities, starts) = columns(lanes);
+    let rows = sqlx::query(inner.sql().next.clone())
+        .bind(uuid(worker))
+        .bind(queues)
+        .bind(priorities)
+        .bind(starts)
+        .fetch_all(&inner.own)
+        .await
+        .map_err(failed)?;
+    read(&rows)
+}
+
+fn failed(error: sqlx::Error) -> QueueError {
+    QueueError::database("look for waiting tasks", error)
+}
+
+/// As the arrays that statements take.
+pub(super) fn columns(lanes: &[Start]) -> (Vec<String>, Vec<i16>, Vec<i64>) {
+    let queues = lanes.iter().map(|start| start.lane.queue.clone()).collect();
+    let priorities = lanes.iter().map(|start| start.lane.priority).collect();
+    (queues, priorities, lanes.iter().map(|start| start.due_at.as_micros()).collect())
+}
+
+fn read(rows: &[PgRow]) -> Result<Scan, QueueError> {
+    let mut scan = Scan { registered: false, heads: Vec::new() };
+    for found in rows {
+        scan.registered = row::get(found, "registered")?;
+        scan.heads.extend(head(found)?);
+    }
+    Ok(scan)
+}
+
+/// `None` when there was nothing to find.
+fn head(found: &PgRow) -> Result<Option<Head>, QueueError> {
+    let Some(queue) = row::get::<Option<String>>(found, "queue")? else { return Ok(None) };
+    Ok(Some(Head {
+        lane: Lane { priority: row::get(found, "priority")?, queue },
+        due_at: row::timestamp(found, "due_at")?,
+    }))
+}

@@ -1,0 +1,25 @@
+//! The queue on PostgreSQL.
+
+mod admin;
+mod broker;
+mod claim;
+mod health;
+mod heartbeat;
+mod insert;
+mod lanes;
+mod literal;
+mod migrate;
+mod notify;
+mod options;
+#[cfg(test)]
+mod plans;
+mod queue;
+mod remedy;
+mod rescue;
+mod row;
+mod settle;
+mod tables;
+mod transaction;
+
+pub(crate) use self::remedy::remedy;
+pub use self::{options::PostgresQueueOptions, queue::PostgresQueue, row::PostgresReceipt};

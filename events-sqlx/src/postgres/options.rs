@@ -1,0 +1,215 @@
+//! How a queue is opened.
+
+use std::str::FromStr;
+use std::time::Duration;
+
+use events_core::Events;
+use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
+use sqlx::{ConnectOptions, Connection, PgPool};
+
+use super::queue::{Parts, PostgresQueue};
+use super::tables::Tables;
+use crate::error::QueueError;
+
+/// Options to open a [`PostgresQueue`] with.
+///
+/// ```no_run
+/// # use events_core::Events;
+/// # use events_sqlx::PostgresQueueOptions;
+/// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let events = Events::builder().build()?;
+/// let queue = PostgresQueueOptions::new()
+///     .schema("shop_events")
+///     .max_connections(20)
+///     .connect("postgres://shop@localhost/shop", &events)
+///     .await?;
+/// # Ok(()) }
+/// ```
+#[derive(Debug, Clone)]
+#[must_use]
+pub struct PostgresQueueOptions {
+    schema: String,
+    max_connections: u32,
+    acquire_timeout: Duration,
+    statement_timeout: Duration,
+    transaction_pooling: bool,
+    listen_url: Option<String>,
+    migrate: bool,
+}
+
+impl Default for PostgresQueueOptions {
+    fn default() -> Self {
+        Self {
+            schema: "events".into(),
+            max_connections: 16,
+            acquire_timeout: Duration::from_secs(10),
+            statement_timeout: Duration::from_secs(10),
+            transaction_pooling: false,
+            listen_url: None,
+            migrate: true,
+        }
+    }
+}
+
+/// For claims, outcomes, heartbeats, announcements and listening: none waits for another.
+const OWN_CONNECTIONS: u32 = 5;
+
+/// What a connection of the queue's own is set to. Plans are made anew for the table as it is: one
+/// that was made while it was empty would read it from end to end when it is full.
+const OWN_SETTINGS: &str = "SET plan_cache_mode = force_custom_plan; SET jit = off;
+    SET default_transaction_isolation = 'read committed'; SET statement_timeout = ";
+
+/// A connection that was idle for longer is asked whether it is still there.
+const FRESH: Duration = Duration::from_secs(1);
+
+impl PostgresQueueOptions {
+    /// The defaults.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// The schema of the events tables; created if it is missing. Default `events`.
+    pub fn schema(mut self, schema: impl Into<String>) -> Self {
+        self.schema = schema.into();
+        self
+    }
+
+    /// How many connections the application's pool may have. Default 16. The queue keeps up to five
+    /// more for itself; see [connections](PostgresQueue#connections).
+    pub fn max_connections(mut self, connections: u32) -> Self {
+        self.max_connections = connections.max(1);
+        self
+    }
+
+    /// How long to wait for a connection of the application's pool. Default 10 seconds.
+    pub fn acquire_timeout(mut self, timeout: Duration) -> Self {
+        self.acquire_timeout = timeout;
+        self
+    }
+
+    /// How long a statement of the queue's own may take before it is given up and tried again, so
+    /// that one which hangs, or a connection whose other end is gone, freezes nothing. Sessions and
+    /// handlers are not limited by it. Default 10 seconds.
+    pub fn statement_timeout(mut self, timeout: Duration) -> Self {
+        self.statement_timeout = timeout.max(Duration::from_millis(100));
+        self
+    }
+
+    /// The database is reached through pgbouncer, or the like, in transaction mode: nothing is
+    /// asked of a connection that lasts longer than a transaction. Prepared statements are not
+    /// kept, and no wake-ups are received but through [`listen_url`](Self::listen_url).
+    pub fn transaction_pooling(mut self, yes: bool) -> Self {
+        self.transaction_pooling = yes;
+        self
+    }
+
+    /// Where to listen for wake-ups, if not at the database's URL: a direct one, past pgbouncer.
+    pub fn listen_url(mut self, url: impl Into<String>) -> Self {
+        self.listen_url = Some(url.into());
+        self
+    }
+
+    /// Whether the queue migrates its tables when it is opened. Default yes. Else it checks that
+    /// they are there; see [`PostgresQueue::migrations`].
+    pub fn migrate(mut self, yes: bool) -> Self {
+        self.migrate = yes;
+        self
+    }
+
+    /// Connects, and migrates the events tables.
+    ///
+    /// # Errors
+    /// The URL cannot be read, the database cannot be reached, or the events tables are those of a
+    /// newer release; the text says what to do.
+    pub async fn connect(&self, url: &str, events: &Events) -> Result<PostgresQueue, QueueError> {
+        let options = self.cached(parse(url)?);
+        let pool = PgPoolOptions::new()
+            .max_connections(self.max_connections)
+            .acquire_timeout(self.acquire_timeout)
+            .test_before_acquire(false)
+            .before_acquire(|connection, meta| {
+                Box::pin(async move {
+                    if meta.idle_for > FRESH {
+                        connection.ping().await?;
+                    }
+                    Ok(true)
+                })
+            })
+            .connect_lazy_with(options);
+        self.with_pool(pool, events).await
+    }
+
+    /// A queue in the database of a pool that the application owns; migrates the events tables.
+    ///
+    /// The queue opens up to five connections more, for itself, with the pool's connect options.
+    /// Hooks of the pool such as `after_connect` do not run on them. The number of connections and
+    /// the acquire timeout of these options do not apply. sqlx asks a connection whether it is
+    /// still there before it hands it out, which costs a round trip for each session;
+    /// `test_before_acquire(false)` on the pool saves it.
+    ///
+    /// # Errors
+    /// As [`connect`](Self::connect).
+    pub async fn with_pool(
+        &self,
+        pool: PgPool,
+        events: &Events,
+    ) -> Result<PostgresQueue, QueueError> {
+        let tables = Tables::of(&self.schema)?;
+        let options = (*pool.connect_options()).clone();
+        let listen = match &self.listen_url {
+            Some(url) => Some(parse(url)?),
+            None => (!self.transaction_pooling).then(|| options.clone()),
+        };
+        let own = self.own(self.cached(options).disable_statement_logging());
+        let parts = Parts {
+            pool,
+            own,
+            listen,
+            tables,
+            patience: self.statement_timeout * 2,
+            migrate: self.migrate,
+        };
+        PostgresQueue::start(parts, events).await
+    }
+
+    fn cached(&self, options: PgConnectOptions) -> PgConnectOptions {
+        match self.transaction_pooling {
+            true => options.statement_cache_capacity(0),
+            false => options,
+        }
+    }
+
+    fn own(&self, options: PgConnectOptions) -> PgPool {
+        let settings = match self.transaction_pooling {
+            true => None,
+            false => Some(format!("{OWN_SETTINGS}{}", self.statement_timeout.as_millis())),
+        };
+        PgPoolOptions::new()
+            .max_connections(OWN_CONNECTIONS)
+            .acquire_timeout(self.statement_timeout)
+            .test_before_acquire(false)
+            .before_acquire(|connection, meta| {
+                Box::pin(async move {
+                    if meta.idle_for > FRESH {
+                        connection.ping().await?;
+                    }
+                    Ok(true)
+                })
+            })
+            .after_connect(move |connection, _| {
+                let settings = settings.clone();
+                Box::pin(async move {
+                    if let Some(settings) = settings {
+                        sqlx::raw_sql(sqlx::AssertSqlSafe(settings)).execute(connection).await?;
+                    }
+                    Ok(())
+                })
+            })
+            .connect_lazy_with(options)
+    }
+}
+
+fn parse(url: &str) -> Result<PgConnectOptions, QueueError> {
+    // Not shown: it may hold a password.
+    PgConnectOptions::from_str(url).map_err(|source| QueueError::Url { source })
+}

@@ -1,0 +1,146 @@
+//! Takes tasks from dead workers and offers them again.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use events_core::broker::{AttemptError, Rescued};
+use events_core::{TaskId, Timestamp, WorkerId};
+use serde_json::json;
+use sqlx::postgres::PgRow;
+use sqlx::{Connection, PgConnection};
+
+use super::heartbeat;
+use super::queue::Inner;
+use super::row::{self, uuid};
+use crate::error::QueueError;
+use crate::jitter::delay;
+use crate::sightings::WorkerRow;
+
+/// A worker that has beaten since it was looked at is not dead.
+pub(super) const FORGET_WORKER: &str = "DELETE FROM {schema}.workers WHERE id = $1 AND beats = $2";
+
+/// Running tasks whose worker has no row: one that was taken for dead just now, or that went
+/// without giving them back. Those are passed over that complete in a transaction which is open.
+pub(super) const ORPHANS: &str = "
+SELECT task.seq, task.attempt, task.task_id, task.name, task.leased_by
+FROM {schema}.tasks AS task
+WHERE task.leased_by IS NOT NULL
+    AND NOT EXISTS (SELECT 1 FROM {schema}.workers AS worker WHERE worker.id = task.leased_by)
+LIMIT 10000 FOR UPDATE OF task SKIP LOCKED";
+
+/// Given: seq, due at (NULL for at once, which keeps the place), and the error as JSON.
+pub(super) const OFFER_AGAIN: &str = concat!(
+    "UPDATE {schema}.tasks AS task
+    SET leased_by = NULL, due_at = coalesce(given.due_at, task.due_at), errors = ",
+    row::errors_and!("given.error"),
+    " FROM unnest($1::int8[], $2::int8[], $3::text[]) AS given (seq, due_at, error)
+    WHERE task.seq = given.seq"
+);
+
+/// Rescues on behalf of `observer`.
+pub(super) async fn rescue(
+    inner: Arc<Inner>,
+    observer: WorkerId,
+    lease: Duration,
+) -> Result<Vec<Rescued>, QueueError> {
+    let failed = |error| QueueError::database("rescue tasks", error);
+    let mut connection = inner.own.acquire().await.map_err(failed)?;
+    let workers = heartbeat::workers(&mut connection, inner.sql()).await?;
+    // One that was taken for dead itself has no say.
+    if !workers.iter().any(|row| row.worker == observer) {
+        return Ok(Vec::new());
+    }
+    let mut transaction = connection.begin().await.map_err(failed)?;
+    for dead in dead(&inner, observer, &workers, lease) {
+        // The row goes, so that its worker learns at its next heartbeat that it lost its tasks.
+        let gone = sqlx::query(inner.sql().forget_worker.clone())
+            .bind(uuid(dead.worker))
+            .bind(dead.beats)
+            .execute(&mut *transaction)
+            .await
+            .map_err(failed)?;
+        if gone.rows_affected() == 1 {
+            tracing::warn!(worker = %dead.worker, last_heartbeat = %dead.heartbeat_at, observer = %observer,
+                "worker is silent for longer than its lease and was taken for dead");
+        }
+    }
+    let rescued = offer_again(&inner, &mut transaction).await?;
+    transaction.commit().await.map_err(failed)?;
+    if !rescued.is_empty() {
+        inner.lanes.start_over();
+        inner.signal.notify();
+    }
+    Ok(rescued)
+}
+
+fn dead(
+    inner: &Inner,
+    observer: WorkerId,
+    workers: &[WorkerRow],
+    lease: Duration,
+) -> Vec<WorkerRow> {
+    let now = inner.events.now();
+    let others = workers.iter().filter(|row| row.worker != observer);
+    others.filter(|row| inner.sightings.is_dead(observer, row, now, lease)).copied().collect()
+}
+
+async fn offer_again(
+    inner: &Inner,
+    connection: &mut PgConnection,
+) -> Result<Vec<Rescued>, QueueError> {
+    let failed = |error| QueueError::database("offer rescued tasks again", error);
+    let rows = sqlx::query(inner.sql().orphans.clone())
+        .fetch_all(&mut *connection)
+        .await
+        .map_err(failed)?;
+    let now = inner.events.now();
+    let (mut seqs, mut due_at, mut errors) = (Vec::new(), Vec::new(), Vec::new());
+    let mut rescued = Vec::with_capacity(rows.len());
+    for found in &rows {
+        let (seq, task) = match orphan(found) {
+            Ok(orphan) => orphan,
+            // The others must not suffer from it, and no worker could run it either.
+            Err(error) => {
+                tracing::error!(
+                    error = &error as &dyn std::error::Error,
+                    seq = row::get::<i64>(found, "seq").ok(),
+                    "a task's row cannot be read; it stays with the worker that is gone"
+                );
+                continue;
+            }
+        };
+        seqs.push(seq);
+        due_at.push(due(inner, &task, now));
+        errors.push(json!(AttemptError::rescued(task.attempt, now, task.worker)).to_string());
+        rescued.push(task);
+    }
+    if !rescued.is_empty() {
+        sqlx::query(inner.sql().offer_again.clone())
+            .bind(seqs)
+            .bind(due_at)
+            .bind(errors)
+            .execute(connection)
+            .await
+            .map_err(failed)?;
+    }
+    Ok(rescued)
+}
+
+fn due(inner: &Inner, task: &Rescued, now: Timestamp) -> Option<i64> {
+    let delay = delay(&inner.events, &task.name, task.attempt);
+    (delay > Duration::ZERO).then(|| (now + delay).as_micros())
+}
+
+/// A task's seq, and what is told of it.
+fn orphan(found: &PgRow) -> Result<(i64, Rescued), QueueError> {
+    let attempt: i32 = row::get(found, "attempt")?;
+    let task = Rescued {
+        task_id: TaskId::from_bytes(row::id(found, "task_id")?),
+        name: row::get(found, "name")?,
+        attempt: attempt
+            .try_into()
+            .map_err(|_| row::unreadable("attempt")(format!("{attempt} is out of range").into()))?,
+        worker: row::worker(found, "leased_by")?,
+    };
+    Ok((row::get(found, "seq")?, task))
+}

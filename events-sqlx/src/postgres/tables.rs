@@ -1,0 +1,110 @@
+//! The statements, with the schema in them.
+
+use std::sync::Arc;
+
+use sqlx::{AssertSqlSafe, SqlSafeStr, SqlStr};
+
+use super::{admin, claim, health, heartbeat, insert, lanes, rescue, settle};
+use crate::error::QueueError;
+
+/// The queue's tables: their schema, and the statements on them. Clones share them.
+#[derive(Debug, Clone)]
+pub struct Tables(Arc<Statements>);
+
+macro_rules! statements {
+    ($($name:ident: $sql:expr),* $(,)?) => {
+        /// Every statement on the queue's tables, written once per queue.
+        #[derive(Debug)]
+        pub(super) struct Statements {
+            pub(super) schema: String,
+            $(pub(super) $name: SqlStr,)*
+        }
+
+        impl Statements {
+            fn of(schema: &str) -> Self {
+                Self { schema: schema.to_owned(), $($name: in_schema($sql, schema).into_sql_str(),)* }
+            }
+        }
+    };
+}
+
+statements! {
+    archive: settle::ARCHIVE,
+    beat: heartbeat::BEAT,
+    bury: settle::BURY,
+    claim_from_many: claim::CLAIM_FROM_MANY,
+    claim_from_one: claim::CLAIM_FROM_ONE,
+    complete: settle::COMPLETE,
+    complete_one: settle::COMPLETE_ONE,
+    counts: admin::COUNTS,
+    dead_letters: admin::DEAD_LETTERS,
+    deregister: heartbeat::DEREGISTER,
+    discard: admin::DISCARD_DEAD_LETTER,
+    forget_worker: rescue::FORGET_WORKER,
+    held: health::HELD,
+    insert: insert::INSERT,
+    next: lanes::NEXT,
+    offer_again: rescue::OFFER_AGAIN,
+    orphans: rescue::ORPHANS,
+    prune: admin::PRUNE,
+    register: heartbeat::REGISTER,
+    registered: health::REGISTERED,
+    release: settle::RELEASE,
+    release_claims: claim::RELEASE_CLAIMS,
+    retry: settle::RETRY,
+    retry_dead_letter: admin::RETRY_DEAD_LETTER,
+    scan: lanes::SCAN,
+    storage: health::STORAGE,
+    workers: heartbeat::WORKERS,
+}
+
+/// The statement, for this schema. Its name was checked to be a plain identifier.
+pub(super) fn in_schema(sql: &str, schema: &str) -> AssertSqlSafe<String> {
+    AssertSqlSafe(sql.replace("{schema}", &format!("\"{schema}\"")))
+}
+
+/// PostgreSQL cuts names to 63 bytes; a channel's is the schema's with a suffix.
+const LONGEST_NAME: usize = 48;
+
+impl Tables {
+    /// # Errors
+    /// `schema` is not a plain identifier.
+    pub(super) fn of(schema: &str) -> Result<Self, QueueError> {
+        let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_';
+        let starts_well = schema.starts_with(|c: char| c.is_ascii_lowercase() || c == '_');
+        if !starts_well || !schema.chars().all(plain) || schema.len() > LONGEST_NAME {
+            return Err(QueueError::SchemaName { schema: schema.to_owned() });
+        }
+        if schema.starts_with("pg_") {
+            return Err(QueueError::SchemaName { schema: schema.to_owned() });
+        }
+        Ok(Self(Arc::new(Statements::of(schema))))
+    }
+
+    pub(super) fn statements(&self) -> &Statements {
+        &self.0
+    }
+
+    /// The channel on which workers are told to look.
+    pub(super) fn channel(&self) -> String {
+        format!("{}_wake", self.0.schema)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Tables;
+
+    #[test]
+    fn a_schema_has_a_plain_name() {
+        for good in ["events", "_e", "shop_2_events"] {
+            assert!(Tables::of(good).is_ok(), "{good}");
+        }
+        let long = "e".repeat(49);
+        for bad in ["", "2events", "Events", "ev-ents", "ev ents", "pg_events", "ev\"; DROP", &long]
+        {
+            let error = Tables::of(bad).unwrap_err().to_string();
+            assert!(error.contains("lower-case letters, digits and `_`"), "{error}");
+        }
+    }
+}
