@@ -90,11 +90,14 @@ fn mistakes_on_the_command_line_are_not_taken_for_refused_lines() {
 
 #[test]
 fn a_log_that_cannot_be_read_is_told() {
-    let missing = run(&["replay", "no/such/log.jsonl"]);
+    let workspace = Workspace::with_log("");
+    let database = workspace.database.location();
+    let missing = run(&["replay", "no/such/log.jsonl", "--database", &database]);
     assert_eq!(missing.code, Some(66), "{missing:?}");
     assert!(missing.stderr.contains("no/such/log.jsonl"), "{missing:?}");
     let directory = tempfile::tempdir().unwrap();
-    assert_eq!(run(&["replay", directory.path().to_str().unwrap()]).code, Some(66));
+    let directory = directory.path().to_str().unwrap();
+    assert_eq!(run(&["replay", directory, "--database", &database]).code, Some(66));
 }
 
 #[test]

@@ -84,7 +84,8 @@ mod postgres {
     #[test]
     fn a_value_that_the_database_does_not_take_is_a_refused_line() {
         let nul = r#"{"op":"create_user","user_id":"a\u0000b"}"#;
-        let long: String = (0..9_000).map(|n| format!("{:x}", n * 7919 % 65_521)).collect();
+        let numbers: Vec<_> = (0..9_000).map(|n| (n * 7919 % 65_521).to_string()).collect();
+        let long = numbers.concat(); // too long for an index, also when it is compressed
         let long = format!(r#"{{"op":"create_user","user_id":"{long}"}}"#);
         let workspace =
             Workspace::with_lines(&[nul, &long, r#"{"op":"create_user","user_id":"u"}"#]);

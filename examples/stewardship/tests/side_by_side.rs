@@ -67,12 +67,15 @@ async fn a_handler_waits_for_the_one_before_it_and_repairs_what_that_one_did_not
     system_stewards::remove(&mut change, "s1", "ann").await.unwrap();
     change.commit().await.unwrap();
     let mut later = queue.begin().await.unwrap();
-    let later = tokio::spawn(async move {
+    let mut later = tokio::spawn(async move {
         let converged = converge_system(&mut later, "s1").await;
         later.commit().await.unwrap();
         converged
     });
-    wait_for_waiting(&mut observer, 1).await;
+    tokio::select! {
+        () = wait_for_waiting(&mut observer, 1) => {}
+        ended = &mut later => panic!("the later handler did not wait: {ended:?}"),
+    }
     earlier.commit().await.unwrap();
     assert_eq!(later.await.unwrap().removed, 2);
     assert!(fresh::differences(queue.pool()).await.unwrap().is_empty());
@@ -96,11 +99,14 @@ async fn of_two_who_set_the_systems_of_a_user_one_has_the_last_word() {
     let mut first = queue.begin().await.unwrap();
     system_stewards::set_managed_systems(&mut first, "bob", &["s1"]).await.unwrap();
     let mut second = queue.begin().await.unwrap();
-    let second = tokio::spawn(async move {
+    let mut second = tokio::spawn(async move {
         system_stewards::set_managed_systems(&mut second, "bob", &["s2"]).await.unwrap();
         second.commit().await.unwrap();
     });
-    wait_for_waiting(&mut observer, 1).await;
+    tokio::select! {
+        () = wait_for_waiting(&mut observer, 1) => {}
+        ended = &mut second => panic!("the second did not wait: {ended:?}"),
+    }
     first.commit().await.unwrap();
     second.await.unwrap();
     let systems: Vec<String> =
@@ -130,12 +136,15 @@ async fn a_line_that_is_the_victim_of_a_deadlock_is_applied_again() {
     inheritance::take_monitor(&mut handler, "m1").await.unwrap();
     let mut replay = workspace.command(&[]);
     let replay = replay.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-    wait_for_waiting(&mut observer, 1).await; // the line has m2 and waits for m1
+    let mut replay = tokio::task::spawn_blocking(|| replay.wait_with_output().unwrap());
+    tokio::select! {
+        () = wait_for_waiting(&mut observer, 1) => {} // the line has m2 and waits for m1
+        ended = &mut replay => panic!("the replay did not wait: {ended:?}"),
+    }
     // The line has waited longer: PostgreSQL looks at it first, and makes it the victim.
     inheritance::take_monitor(&mut handler, "m2").await.unwrap();
     handler.commit().await.unwrap();
-    let ended = tokio::task::spawn_blocking(|| replay.wait_with_output().unwrap()).await.unwrap();
-    let ended = Ended::from(ended);
+    let ended = Ended::from(replay.await.unwrap());
     ended.assert_converged(2); // the monitors were there already
     assert_eq!(ended.number("events published"), 2);
 }
