@@ -1,12 +1,14 @@
 //! The command line: what may be asked for, and with which exit code it ends.
 
 use std::io::{self, Write};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
+use clap::builder::{OsStringValueParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand};
 use events_core::extract::States;
 use events_core::{Registry, Scope};
 
+use crate::database::{self, Location};
 use crate::generate::Plan;
 use crate::replay::measurements::Measured;
 use crate::replay::{self, Options, ReplayError, worker_process};
@@ -34,7 +36,7 @@ pub enum Exit {
 
 /// A data-governance service: monitors inherit data stewards from the systems they watch.
 #[derive(Debug, Parser)]
-#[command(name = "stewardship", version, after_help = EXIT_CODES)]
+#[command(name = "stewardship", version, after_help = format!("{}\n\n{EXIT_CODES}", database::ABOUT))]
 pub struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -58,8 +60,8 @@ enum Command {
     /// Recompute derived rows without events, for all monitors or those given
     Reconcile {
         /// The database
-        #[arg(long, value_name = "PATH")]
-        database: PathBuf,
+        #[arg(long, value_name = database::NOTATION, value_parser = location())]
+        database: Location,
         /// Monitors; all if none is given
         #[arg(value_name = "MONITOR")]
         monitors: Vec<String>,
@@ -69,8 +71,8 @@ enum Command {
     /// Work on a database until standard input ends
     #[command(hide = true)]
     Worker {
-        #[arg(long, value_name = "PATH")]
-        database: PathBuf,
+        #[arg(long, value_name = database::NOTATION, value_parser = location())]
+        database: Location,
     },
 }
 
@@ -79,9 +81,10 @@ struct Replay {
     /// The change log, as JSON lines; the bundled one if not given
     #[arg(value_name = "FILE")]
     file: Option<PathBuf>,
-    /// The database: kept, and resumed if it exists. Without, a temporary one
-    #[arg(long, value_name = "PATH")]
-    database: Option<PathBuf>,
+    /// The database: kept, and resumed if it exists. Without, a temporary one (SQLite only)
+    #[arg(long, value_name = database::NOTATION, value_parser = location())]
+    #[arg(required = cfg!(feature = "postgres"))] // it has none that are temporary
+    database: Option<Location>,
     /// Start so many worker processes instead of a worker inside this one
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=64))]
     workers: Option<u16>,
@@ -113,6 +116,11 @@ struct Generate {
     /// The file to write; standard output if not given
     #[arg(long, value_name = "PATH")]
     output: Option<PathBuf>,
+}
+
+/// Reads `--database`, and says so if it is none for this program.
+fn location() -> impl TypedValueParser<Value = Location> {
+    OsStringValueParser::new().try_map(Location::try_from)
 }
 
 impl Cli {
@@ -176,10 +184,11 @@ fn print_catalog(json: bool) -> Ended {
     Ok(Exit::Success)
 }
 
-fn reconcile(database: &Path, monitors: Vec<String>) -> Ended {
+fn reconcile(database: &Location, monitors: Vec<String>) -> Ended {
     telemetry::start(None);
-    if !database.exists() {
-        return Err(format!("there is no database `{}` to reconcile", database.display()).into());
+    if database.is_missing() {
+        let name = database.as_ref().display();
+        return Err(format!("there is no database `{name}` to reconcile").into());
     }
     let scope = if monitors.is_empty() { Scope::All } else { Scope::Keys(monitors) };
     runtime()?.block_on(async {
@@ -221,7 +230,7 @@ impl Generate {
     }
 }
 
-fn work(database: &Path) -> Ended {
+fn work(database: &Location) -> Ended {
     let measured = Measured::default();
     telemetry::start(Some(measured.clone()));
     runtime()?.block_on(worker_process::run(database, &measured))?;

@@ -2,11 +2,12 @@
 //!
 //! Whoever converges a monitor first takes it, by reading its key here in the order of keys, and
 //! only then reads what is true. On SQLite the transaction has held the only write lock since its
-//! `BEGIN IMMEDIATE`; on a database with row locks, these selects are where `FOR UPDATE` stands.
-//! Two handlers that work on one monitor thus follow each other, and the later one sees all that
-//! the earlier one saw and more, so that no stale row survives.
+//! `BEGIN IMMEDIATE`; on PostgreSQL these selects lock the monitors' rows (`taking` in
+//! [`database`](crate::database)), in one order, so that handlers never wait for each other in a
+//! circle. Two handlers that work on one monitor thus follow each other, and the later one sees all
+//! that the earlier one saw and more, so that no stale row survives.
 
-use sqlx::SqliteConnection;
+use crate::database::{Connection, one_of, taking};
 
 /// Monitors that a transaction has taken: their keys, as a list in JSON. One row instead of many, and
 /// ready to be bound to the statements that follow.
@@ -35,20 +36,20 @@ pub struct Converged {
 /// # Errors
 /// The database failed.
 pub async fn take_monitors_of_system(
-    connection: &mut SqliteConnection,
+    connection: &mut Connection,
     system_id: &str,
 ) -> Result<Taken, sqlx::Error> {
-    sqlx::query_scalar(
-        "SELECT json_group_array(key) FROM (
-         SELECT monitors.key AS key
-         FROM system_connection_config_links AS links
-         JOIN monitor_configs AS monitors
-             ON monitors.connection_config_id = links.connection_config_id
-         WHERE links.system_id = ?1 AND monitors.inherit_system_stewards
-         UNION
-         SELECT monitor_config_key FROM monitor_stewards WHERE source_system_id = ?1
-         ORDER BY 1)",
-    )
+    sqlx::query_scalar(taking!(
+        "SELECT key FROM monitor_configs WHERE key IN (
+             SELECT monitors.key
+             FROM system_connection_config_links AS links
+             JOIN monitor_configs AS monitors
+                 ON monitors.connection_config_id = links.connection_config_id
+             WHERE links.system_id = $1 AND monitors.inherit_system_stewards
+             UNION
+             SELECT monitor_config_key FROM monitor_stewards WHERE source_system_id = $1)
+         ORDER BY key"
+    ))
     .bind(system_id)
     .fetch_one(connection)
     .await
@@ -60,13 +61,12 @@ pub async fn take_monitors_of_system(
 /// # Errors
 /// The database failed.
 pub async fn take_monitors_of_connection(
-    connection: &mut SqliteConnection,
+    connection: &mut Connection,
     connection_config_id: &str,
 ) -> Result<Taken, sqlx::Error> {
-    sqlx::query_scalar(
-        "SELECT json_group_array(key) FROM (
-         SELECT key FROM monitor_configs WHERE connection_config_id = ? ORDER BY key)",
-    )
+    sqlx::query_scalar(taking!(
+        "SELECT key FROM monitor_configs WHERE connection_config_id = $1 ORDER BY key"
+    ))
     .bind(connection_config_id)
     .fetch_one(connection)
     .await
@@ -77,11 +77,8 @@ pub async fn take_monitors_of_connection(
 ///
 /// # Errors
 /// The database failed.
-pub async fn take_monitor(
-    connection: &mut SqliteConnection,
-    key: &str,
-) -> Result<Taken, sqlx::Error> {
-    sqlx::query_scalar("SELECT json_group_array(key) FROM monitor_configs WHERE key = ?")
+pub async fn take_monitor(connection: &mut Connection, key: &str) -> Result<Taken, sqlx::Error> {
+    sqlx::query_scalar(taking!("SELECT key FROM monitor_configs WHERE key = $1"))
         .bind(key)
         .fetch_one(connection)
         .await
@@ -94,32 +91,34 @@ pub async fn take_monitor(
 /// # Errors
 /// The database failed.
 pub async fn converge(
-    connection: &mut SqliteConnection,
+    connection: &mut Connection,
     monitors: &Taken,
 ) -> Result<Converged, sqlx::Error> {
     if monitors.is_empty() {
         return Ok(Converged::default());
     }
-    let removed = sqlx::query(
+    let removed = sqlx::query(concat!(
         "DELETE FROM monitor_stewards
          WHERE source = 'inherited'
-           AND monitor_config_key IN (SELECT value FROM json_each(?))
            AND NOT EXISTS (
                SELECT 1 FROM due_inherited_stewards AS due
                WHERE due.monitor_config_key = monitor_stewards.monitor_config_key
                  AND due.source_system_id = monitor_stewards.source_system_id
-                 AND due.user_id = monitor_stewards.user_id)",
-    )
+                 AND due.user_id = monitor_stewards.user_id)
+           AND ",
+        one_of!("monitor_config_key", "$1"),
+    ))
     .bind(&monitors.0)
     .execute(&mut *connection)
     .await?;
-    let added = sqlx::query(
+    let added = sqlx::query(concat!(
         "INSERT INTO monitor_stewards (user_id, monitor_config_key, source, source_system_id)
          SELECT user_id, monitor_config_key, 'inherited', source_system_id
          FROM due_inherited_stewards
-         WHERE monitor_config_key IN (SELECT value FROM json_each(?))
-         ON CONFLICT DO NOTHING",
-    )
+         WHERE ",
+        one_of!("monitor_config_key", "$1"),
+        " ON CONFLICT DO NOTHING",
+    ))
     .bind(&monitors.0)
     .execute(&mut *connection)
     .await?;
@@ -131,7 +130,7 @@ pub async fn converge(
 /// # Errors
 /// The database failed.
 pub async fn count_operations(
-    connection: &mut SqliteConnection,
+    connection: &mut Connection,
     key: &str,
     operation_type: &str,
 ) -> Result<(), sqlx::Error> {
@@ -140,7 +139,7 @@ pub async fn count_operations(
              (monitor_config_key, operation_type, operations, last_completed_at_micros)
          SELECT monitor_config_key, operation_type, count(*), max(completed_at_micros)
          FROM monitor_operations
-         WHERE monitor_config_key = ? AND operation_type = ?
+         WHERE monitor_config_key = $1 AND operation_type = $2
          GROUP BY monitor_config_key, operation_type
          ON CONFLICT (monitor_config_key, operation_type) DO UPDATE
          SET operations = excluded.operations,

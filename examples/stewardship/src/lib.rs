@@ -7,6 +7,7 @@
 //! | repositories publish what changed   | [`repositories`]                           |
 //! | handlers converge the derived rows  | [`propagation`], [`inheritance`]           |
 //! | lost events are made up for         | [`reconcile`]                              |
+//! | SQLite or PostgreSQL is chosen      | [`database`]                               |
 //! | an application and workers start    | [`replay`]                                 |
 //! | the wiring is inspected             | [`catalog`]                                |
 //!
@@ -15,6 +16,7 @@
 pub mod catalog;
 pub mod change_log;
 pub mod cli;
+pub mod database;
 pub mod events;
 pub mod generate;
 pub mod inheritance;

@@ -6,8 +6,8 @@
 
 use events_core::prelude::*;
 use events_sqlx::EventTransaction;
-use sqlx::Sqlite;
 
+use crate::database::Database;
 use crate::events::{
     MonitorConnectionReassigned, MonitorInheritanceFlagChanged, MonitorOperationCompleted,
     SystemConnectionLinkChanged, SystemDataStewardsChanged,
@@ -31,7 +31,7 @@ use crate::reconcile::{monitor_activity, steward_inheritance};
 )]
 pub async fn inherit_from_system(
     event: SystemDataStewardsChanged,
-    tx: &mut EventTransaction<Sqlite>,
+    tx: &mut EventTransaction<Database>,
 ) -> Result<(), sqlx::Error> {
     let monitors = inheritance::take_monitors_of_system(tx, &event.system_id).await?;
     inheritance::converge(tx, &monitors).await?;
@@ -45,7 +45,7 @@ pub async fn inherit_from_system(
 #[subscribes_to(SystemConnectionLinkChanged, reconciled_by = steward_inheritance)]
 pub async fn inherit_over_link(
     event: SystemConnectionLinkChanged,
-    tx: &mut EventTransaction<Sqlite>,
+    tx: &mut EventTransaction<Database>,
 ) -> Result<(), sqlx::Error> {
     let monitors =
         inheritance::take_monitors_of_connection(tx, &event.connection_config_id).await?;
@@ -60,7 +60,7 @@ pub async fn inherit_over_link(
 #[subscribes_to(MonitorInheritanceFlagChanged, reconciled_by = steward_inheritance)]
 pub async fn follow_inheritance_flag(
     event: MonitorInheritanceFlagChanged,
-    tx: &mut EventTransaction<Sqlite>,
+    tx: &mut EventTransaction<Database>,
 ) -> Result<(), sqlx::Error> {
     let monitors = inheritance::take_monitor(tx, &event.monitor_config_key).await?;
     inheritance::converge(tx, &monitors).await?;
@@ -74,7 +74,7 @@ pub async fn follow_inheritance_flag(
 #[subscribes_to(MonitorConnectionReassigned, reconciled_by = steward_inheritance)]
 pub async fn follow_reassigned_connection(
     event: MonitorConnectionReassigned,
-    tx: &mut EventTransaction<Sqlite>,
+    tx: &mut EventTransaction<Database>,
 ) -> Result<(), sqlx::Error> {
     let monitors = inheritance::take_monitor(tx, &event.monitor_config_key).await?;
     inheritance::converge(tx, &monitors).await?;
@@ -88,7 +88,7 @@ pub async fn follow_reassigned_connection(
 #[subscribes_to(MonitorOperationCompleted, queue = "activity", reconciled_by = monitor_activity)]
 pub async fn keep_activity(
     event: MonitorOperationCompleted,
-    tx: &mut EventTransaction<Sqlite>,
+    tx: &mut EventTransaction<Database>,
 ) -> Result<(), sqlx::Error> {
     inheritance::take_monitor(tx, &event.monitor_config_key).await?;
     inheritance::count_operations(tx, &event.monitor_config_key, &event.operation_type).await

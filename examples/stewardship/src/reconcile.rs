@@ -4,8 +4,9 @@
 //! goes on beside them and one monitor's failure does not stop the sweep.
 
 use events_core::prelude::*;
-use events_sqlx::{QueueError, SqliteQueue};
+use events_sqlx::QueueError;
 
+use crate::database::Queue;
 use crate::inheritance::{self, Converged};
 
 /// Converges the inherited stewards of all monitors, or of those whose keys are given.
@@ -13,10 +14,7 @@ use crate::inheritance::{self, Converged};
 /// # Errors
 /// The monitors could not be listed.
 #[reconciles]
-pub async fn steward_inheritance(
-    scope: Scope,
-    queue: State<SqliteQueue>,
-) -> Result<Report, sqlx::Error> {
+pub async fn steward_inheritance(scope: Scope, queue: State<Queue>) -> Result<Report, sqlx::Error> {
     let mut report = Report::default();
     for key in monitors(scope, &queue).await? {
         report.checked += 1;
@@ -37,10 +35,7 @@ pub async fn steward_inheritance(
 /// # Errors
 /// The monitors could not be listed.
 #[reconciles]
-pub async fn monitor_activity(
-    scope: Scope,
-    queue: State<SqliteQueue>,
-) -> Result<Report, sqlx::Error> {
+pub async fn monitor_activity(scope: Scope, queue: State<Queue>) -> Result<Report, sqlx::Error> {
     let mut report = Report::default();
     for key in monitors(scope, &queue).await? {
         report.checked += 1;
@@ -52,7 +47,7 @@ pub async fn monitor_activity(
     Ok(report)
 }
 
-async fn monitors(scope: Scope, queue: &SqliteQueue) -> Result<Vec<String>, sqlx::Error> {
+async fn monitors(scope: Scope, queue: &Queue) -> Result<Vec<String>, sqlx::Error> {
     match scope {
         Scope::Keys(keys) => Ok(keys),
         Scope::All => {
@@ -63,7 +58,7 @@ async fn monitors(scope: Scope, queue: &SqliteQueue) -> Result<Vec<String>, sqlx
     }
 }
 
-async fn converge_stewards(queue: &SqliteQueue, key: &str) -> Result<Converged, ReconcileFailure> {
+async fn converge_stewards(queue: &Queue, key: &str) -> Result<Converged, ReconcileFailure> {
     let mut transaction = queue.begin().await?;
     let taken = inheritance::take_monitor(&mut transaction, key).await?;
     let changed = inheritance::converge(&mut transaction, &taken).await?;
@@ -72,17 +67,17 @@ async fn converge_stewards(queue: &SqliteQueue, key: &str) -> Result<Converged, 
 }
 
 /// How many of the monitor's types of operation were counted wrongly.
-async fn recount(queue: &SqliteQueue, key: &str) -> Result<u64, ReconcileFailure> {
+async fn recount(queue: &Queue, key: &str) -> Result<u64, ReconcileFailure> {
     let mut transaction = queue.begin().await?;
     inheritance::take_monitor(&mut transaction, key).await?;
     let wrong: Vec<String> = sqlx::query_scalar(
         "SELECT done.operation_type
          FROM (SELECT operation_type, count(*) AS operations, max(completed_at_micros) AS last
                FROM monitor_operations
-               WHERE monitor_config_key = ?1
+               WHERE monitor_config_key = $1
                GROUP BY operation_type) AS done
          LEFT JOIN monitor_activity AS kept
-             ON kept.monitor_config_key = ?1 AND kept.operation_type = done.operation_type
+             ON kept.monitor_config_key = $1 AND kept.operation_type = done.operation_type
          WHERE kept.operations IS DISTINCT FROM done.operations
             OR kept.last_completed_at_micros IS DISTINCT FROM done.last",
     )

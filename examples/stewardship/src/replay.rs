@@ -12,15 +12,16 @@ pub mod worker_process;
 mod workers;
 
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use events_core::{Admin, BrokerError, Events, StartError};
 use events_runtime::WorkerError;
-use events_sqlx::{QueueError, SqliteQueue, SqliteQueueOptions};
+use events_sqlx::QueueError;
 
 use crate::change_log::lines::Lines;
+use crate::database::{self, Location, Queue};
 use crate::generate;
 use crate::repositories::StoreError;
 use crate::{schema, settings};
@@ -37,7 +38,7 @@ pub struct Options {
     /// The change log; the bundled one unless given.
     pub file: Option<PathBuf>,
     /// The database; a temporary one unless given. An existing one resumes.
-    pub database: Option<PathBuf>,
+    pub database: Option<Location>,
     /// How many worker processes to start; none runs the worker inside this process.
     pub workers: Option<u16>,
     /// Whether every refused line is printed, and not only the first.
@@ -59,7 +60,7 @@ pub enum ReplayError {
         "somebody else has applied lines to this database meanwhile; let one replay at a time work on it"
     )]
     AnotherReplay,
-    #[error("no temporary directory could be made; give --database")]
+    #[error("no temporary database could be made; give --database")]
     Temporary(#[source] io::Error),
     #[error("the events cannot start")]
     Start(#[from] StartError),
@@ -112,8 +113,8 @@ pub async fn run(options: &Options, measured: &Measured) -> Result<Report, Repla
     let (database, temporary) = match &options.database {
         Some(given) => (given.clone(), None),
         None => {
-            let directory = tempfile::tempdir().map_err(ReplayError::Temporary)?;
-            (directory.path().join("stewardship.db"), Some(directory))
+            let (made, directory) = database::temporary().map_err(ReplayError::Temporary)?;
+            (made, Some(directory))
         }
     };
     let (events, queue) = open_database(&database).await?;
@@ -165,19 +166,16 @@ pub async fn run(options: &Options, measured: &Measured) -> Result<Report, Repla
 ///
 /// # Errors
 /// The program is wired wrongly, or the database cannot be used.
-pub async fn open_database(path: &Path) -> Result<(Events, SqliteQueue), ReplayError> {
-    let (events, queue) = open_queue(path).await?;
+pub async fn open_database(location: &Location) -> Result<(Events, Queue), ReplayError> {
+    let (events, queue) = open_queue(location).await?;
     schema::create(queue.pool()).await.map_err(ReplayError::Schema)?;
     Ok((events, queue))
 }
 
 /// Opens the database for a worker: the application has made its tables already.
-async fn open_queue(path: &Path) -> Result<(Events, SqliteQueue), ReplayError> {
+async fn open_queue(location: &Location) -> Result<(Events, Queue), ReplayError> {
     let events = Events::builder().settings(settings::settings()).build()?;
-    let queue = SqliteQueueOptions::new()
-        .max_connections(settings::CONNECTIONS)
-        .open(path, &events)
-        .await?;
+    let queue = database::open(location, &events).await?;
     Ok((events, queue))
 }
 
@@ -209,7 +207,7 @@ fn read_log(options: &Options, source: io::Error) -> ReplayError {
     ReplayError::ReadLog { path: log_name(options), source }
 }
 
-async fn drain(queue: &SqliteQueue, display: &Display) -> Result<(), ReplayError> {
+async fn drain(queue: &Queue, display: &Display) -> Result<(), ReplayError> {
     loop {
         let counts = queue.counts().await?;
         if counts.is_drained() {

@@ -13,10 +13,11 @@ use std::fmt;
 
 use events_core::PublishError;
 use events_sqlx::EventTransaction;
-use sqlx::Sqlite;
+
+use crate::database::{self, Database};
 
 /// The session that all mutations take: an open transaction.
-pub type Session = EventTransaction<Sqlite>;
+pub type Session = EventTransaction<Database>;
 
 /// A mutation that did not happen. Roll the transaction back.
 #[derive(Debug, thiserror::Error)]
@@ -41,9 +42,21 @@ pub enum StoreError {
     /// What it would publish is no valid event.
     #[error(transparent)]
     Publish(#[from] PublishError),
+    /// The database does not take one of its values.
+    #[error("the database does not take a value: {0}")]
+    Value(String),
     /// The database failed.
     #[error("the database could not execute a statement")]
-    Database(#[from] sqlx::Error),
+    Database(#[source] sqlx::Error),
+}
+
+impl From<sqlx::Error> for StoreError {
+    fn from(error: sqlx::Error) -> Self {
+        match database::refusal(&error) {
+            Some(reason) => Self::Value(reason),
+            None => Self::Database(error),
+        }
+    }
 }
 
 impl StoreError {
@@ -51,6 +64,12 @@ impl StoreError {
     #[must_use]
     pub fn is_refusal(&self) -> bool {
         !matches!(self, Self::Database(_))
+    }
+
+    /// Whether another transaction stood in the way: the same again, from the start, may succeed.
+    #[must_use]
+    pub fn is_conflict(&self) -> bool {
+        matches!(self, Self::Database(error) if database::is_conflict(error))
     }
 }
 
@@ -81,10 +100,10 @@ impl fmt::Display for Thing {
 impl Thing {
     const fn exists_sql(self) -> &'static str {
         match self {
-            Self::User => "SELECT EXISTS (SELECT 1 FROM users WHERE id = ?)",
-            Self::System => "SELECT EXISTS (SELECT 1 FROM systems WHERE id = ?)",
-            Self::Connection => "SELECT EXISTS (SELECT 1 FROM connection_configs WHERE id = ?)",
-            Self::Monitor => "SELECT EXISTS (SELECT 1 FROM monitor_configs WHERE key = ?)",
+            Self::User => "SELECT EXISTS (SELECT 1 FROM users WHERE id = $1)",
+            Self::System => "SELECT EXISTS (SELECT 1 FROM systems WHERE id = $1)",
+            Self::Connection => "SELECT EXISTS (SELECT 1 FROM connection_configs WHERE id = $1)",
+            Self::Monitor => "SELECT EXISTS (SELECT 1 FROM monitor_configs WHERE key = $1)",
         }
     }
 
@@ -92,7 +111,11 @@ impl Thing {
     async fn require(self, session: &mut Session, id: &str) -> Result<(), StoreError> {
         let exists: bool =
             sqlx::query_scalar(self.exists_sql()).bind(id).fetch_one(&mut **session).await?;
-        if exists { Ok(()) } else { Err(StoreError::Unknown { what: self, id: id.to_owned() }) }
+        if exists { Ok(()) } else { Err(self.unknown(id)) }
+    }
+
+    fn unknown(self, id: &str) -> StoreError {
+        StoreError::Unknown { what: self, id: id.to_owned() }
     }
 
     /// Refuses what was to create something and did not insert a row.

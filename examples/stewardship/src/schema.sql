@@ -1,69 +1,68 @@
--- What the application knows. Portable SQL, so that others can inspect the result.
+-- What the application knows. Portable SQL: SQLite and PostgreSQL both run it, once.
 
-CREATE TABLE IF NOT EXISTS users (
+CREATE TABLE users (
     id TEXT NOT NULL PRIMARY KEY
 );
 
-CREATE TABLE IF NOT EXISTS systems (
+CREATE TABLE systems (
     id TEXT NOT NULL PRIMARY KEY
 );
 
 -- Who is a data steward of which system.
-CREATE TABLE IF NOT EXISTS system_managers (
+CREATE TABLE system_managers (
     user_id   TEXT NOT NULL REFERENCES users (id) ON DELETE CASCADE,
     system_id TEXT NOT NULL REFERENCES systems (id) ON DELETE CASCADE,
     PRIMARY KEY (system_id, user_id)
 );
-CREATE INDEX IF NOT EXISTS system_managers_by_user ON system_managers (user_id);
+CREATE INDEX system_managers_by_user ON system_managers (user_id);
 
-CREATE TABLE IF NOT EXISTS connection_configs (
+CREATE TABLE connection_configs (
     id TEXT NOT NULL PRIMARY KEY
 );
 
-CREATE TABLE IF NOT EXISTS system_connection_config_links (
+CREATE TABLE system_connection_config_links (
     system_id            TEXT NOT NULL REFERENCES systems (id) ON DELETE CASCADE,
     connection_config_id TEXT NOT NULL REFERENCES connection_configs (id) ON DELETE CASCADE,
     PRIMARY KEY (connection_config_id, system_id)
 );
-CREATE INDEX IF NOT EXISTS system_connection_config_links_by_system
+CREATE INDEX system_connection_config_links_by_system
     ON system_connection_config_links (system_id);
 
 -- A monitor outlives its connection config, and then watches nothing.
-CREATE TABLE IF NOT EXISTS monitor_configs (
+CREATE TABLE monitor_configs (
     key                     TEXT    NOT NULL PRIMARY KEY,
     connection_config_id    TEXT    REFERENCES connection_configs (id) ON DELETE SET NULL,
     inherit_system_stewards BOOLEAN NOT NULL
 );
-CREATE INDEX IF NOT EXISTS monitor_configs_by_connection
+CREATE INDEX monitor_configs_by_connection
     ON monitor_configs (connection_config_id);
 
 -- Explicit rows are people's decisions. Inherited rows are derived: propagation owns them.
-CREATE TABLE IF NOT EXISTS monitor_stewards (
+CREATE TABLE monitor_stewards (
     user_id            TEXT NOT NULL REFERENCES users (id) ON DELETE CASCADE,
     monitor_config_key TEXT NOT NULL REFERENCES monitor_configs (key) ON DELETE CASCADE,
     source             TEXT NOT NULL CHECK (source IN ('explicit', 'inherited')),
     source_system_id   TEXT REFERENCES systems (id) ON DELETE CASCADE,
     CHECK ((source = 'explicit') = (source_system_id IS NULL))
 );
-CREATE UNIQUE INDEX IF NOT EXISTS monitor_stewards_explicit
+CREATE UNIQUE INDEX monitor_stewards_explicit
     ON monitor_stewards (monitor_config_key, user_id) WHERE source = 'explicit';
-CREATE UNIQUE INDEX IF NOT EXISTS monitor_stewards_inherited
+CREATE UNIQUE INDEX monitor_stewards_inherited
     ON monitor_stewards (monitor_config_key, source_system_id, user_id) WHERE source = 'inherited';
-CREATE INDEX IF NOT EXISTS monitor_stewards_by_user ON monitor_stewards (user_id);
-CREATE INDEX IF NOT EXISTS monitor_stewards_by_source
+CREATE INDEX monitor_stewards_by_user ON monitor_stewards (user_id);
+CREATE INDEX monitor_stewards_by_source
     ON monitor_stewards (source_system_id, monitor_config_key);
 
 -- The operations that monitors have completed, and what is derived from them.
-CREATE TABLE IF NOT EXISTS monitor_operations (
-    id                  INTEGER NOT NULL PRIMARY KEY,
-    monitor_config_key  TEXT    NOT NULL REFERENCES monitor_configs (key) ON DELETE CASCADE,
-    operation_type      TEXT    NOT NULL,
-    completed_at_micros BIGINT  NOT NULL
+CREATE TABLE monitor_operations (
+    monitor_config_key  TEXT   NOT NULL REFERENCES monitor_configs (key) ON DELETE CASCADE,
+    operation_type      TEXT   NOT NULL,
+    completed_at_micros BIGINT NOT NULL
 );
-CREATE INDEX IF NOT EXISTS monitor_operations_by_monitor
+CREATE INDEX monitor_operations_by_monitor
     ON monitor_operations (monitor_config_key, operation_type, completed_at_micros);
 
-CREATE TABLE IF NOT EXISTS monitor_activity (
+CREATE TABLE monitor_activity (
     monitor_config_key       TEXT   NOT NULL REFERENCES monitor_configs (key) ON DELETE CASCADE,
     operation_type           TEXT   NOT NULL,
     operations               BIGINT NOT NULL,
@@ -72,7 +71,7 @@ CREATE TABLE IF NOT EXISTS monitor_activity (
 );
 
 -- The rule of inheritance, stated once: handlers and the reconciler both read it.
-CREATE VIEW IF NOT EXISTS due_inherited_stewards AS
+CREATE VIEW due_inherited_stewards AS
 SELECT managers.user_id   AS user_id,
        monitors.key       AS monitor_config_key,
        managers.system_id AS source_system_id
@@ -84,7 +83,7 @@ JOIN system_managers AS managers
 WHERE monitors.inherit_system_stewards;
 
 -- How far a replay has come; one row, written in the transaction of each line.
-CREATE TABLE IF NOT EXISTS replay_progress (
+CREATE TABLE replay_progress (
     id          INTEGER NOT NULL PRIMARY KEY CHECK (id = 1),
     lines       BIGINT  NOT NULL,
     bytes       BIGINT  NOT NULL,

@@ -4,14 +4,6 @@ use std::time::Duration;
 
 use events_core::EventSettings;
 
-/// How many handlers a worker runs at once. They take the transaction and SQLite has one writer, so
-/// more would only wait.
-pub const CONCURRENCY: usize = 4;
-
-/// How many connections the application and its handlers share. They write in turn anyway, and a
-/// connection that nobody writes beside keeps its cache of pages warm.
-pub const CONNECTIONS: u32 = 1;
-
 /// The settings of the application and of its workers.
 #[must_use]
 pub fn settings() -> EventSettings {

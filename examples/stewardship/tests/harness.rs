@@ -1,16 +1,30 @@
 //! Runs the program on logs and databases of its own.
 
+#[cfg(feature = "postgres")]
+mod postgres;
+#[cfg(not(feature = "postgres"))]
+mod sqlite;
+
+use std::ffi::OsString;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Command, Output};
 
-use sqlx::sqlite::SqliteConnectOptions;
-use sqlx::{ConnectOptions, Connection};
+use sqlx::Connection as _;
+use stewardship::database::{Connection, Location};
 use tempfile::TempDir;
 
-/// A directory with a log and a database, removed in the end.
+#[cfg(feature = "postgres")]
+use postgres as chosen;
+#[cfg(not(feature = "postgres"))]
+use sqlite as chosen;
+
+pub(crate) use chosen::{OTHER_KIND, REMEDY, TestDatabase};
+
+/// A directory with a log, and a database, removed in the end.
 pub(crate) struct Workspace {
     directory: TempDir,
+    pub(crate) database: TestDatabase,
 }
 
 /// How a command ended.
@@ -62,7 +76,8 @@ impl Workspace {
     pub(crate) fn with_log(log: impl AsRef<[u8]>) -> Self {
         let directory = TempDir::new().unwrap();
         fs::write(directory.path().join("log.jsonl"), log).unwrap();
-        Self { directory }
+        let database = TestDatabase::new(directory.path());
+        Self { directory, database }
     }
 
     /// With a log of these lines.
@@ -74,13 +89,14 @@ impl Workspace {
         self.directory.path().join(name)
     }
 
-    fn text(&self, name: &str) -> String {
-        self.path(name).to_str().unwrap().to_owned()
+    /// Where its database is.
+    pub(crate) fn location(&self) -> Location {
+        Location::try_from(OsString::from(self.database.location())).unwrap()
     }
 
     pub(crate) fn command(&self, more: &[&str]) -> Command {
-        let (log, database) = (self.text("log.jsonl"), self.text("app.db"));
-        let mut command = stewardship(&["replay", &log, "--database", &database]);
+        let mut command = stewardship(&["replay"]);
+        command.arg(self.path("log.jsonl")).arg("--database").arg(self.database.location());
         command.args(more);
         command
     }
@@ -90,18 +106,18 @@ impl Workspace {
     }
 
     pub(crate) fn reconcile(&self) -> Ended {
-        run(&["reconcile", "--database", &self.text("app.db")])
+        run(&["reconcile", "--database", &self.database.location()])
     }
 
     /// Column one of what this query finds.
     pub(crate) fn rows(&self, sql: &'static str) -> Vec<String> {
-        with_connection(&self.path("app.db"), async |connection| {
+        self.with_connection(async |connection| {
             sqlx::query_scalar(sql).fetch_all(connection).await.unwrap()
         })
     }
 
     pub(crate) fn execute(&self, sql: &'static str) -> u64 {
-        with_connection(&self.path("app.db"), async |connection| {
+        self.with_connection(async |connection| {
             sqlx::query(sql).execute(connection).await.unwrap().rows_affected()
         })
     }
@@ -134,13 +150,12 @@ impl Workspace {
         )
     }
 
-    /// How many lines are dealt with; none before there is a database.
+    /// How many lines are dealt with; none before there is a database with tables.
     pub(crate) fn lines_done(&self) -> i64 {
-        if !self.path("app.db").exists() {
+        if self.location().is_missing() {
             return 0;
         }
-        with_connection(&self.path("app.db"), async |connection| {
-            // The tables may not be there yet.
+        self.with_connection(async |connection| {
             sqlx::query_scalar("SELECT lines FROM replay_progress")
                 .fetch_optional(connection)
                 .await
@@ -149,15 +164,14 @@ impl Workspace {
                 .unwrap_or(0)
         })
     }
-}
 
-fn with_connection<R>(path: &Path, act: impl AsyncFnOnce(&mut sqlx::SqliteConnection) -> R) -> R {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    runtime.block_on(async {
-        let mut connection =
-            SqliteConnectOptions::new().filename(path).connect().await.expect("the database opens");
-        let result = act(&mut connection).await;
-        connection.close().await.unwrap();
-        result
-    })
+    fn with_connection<R>(&self, act: impl AsyncFnOnce(&mut Connection) -> R) -> R {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            let mut connection = self.database.connect().await;
+            let result = act(&mut connection).await;
+            connection.close().await.unwrap();
+            result
+        })
+    }
 }

@@ -7,8 +7,11 @@ events_core::link_subscribers!(stewardship);
 
 mod commands;
 mod convergence;
+mod databases;
 mod harness;
 mod interruption;
 mod parsing;
 mod refusals;
 mod repositories;
+#[cfg(feature = "postgres")]
+mod side_by_side;

@@ -1,7 +1,7 @@
 //! Repositories publish what changed, and only if something did.
 
 use events_core::Session as _;
-use events_sqlx::SqliteQueue;
+use stewardship::database::Queue;
 use stewardship::events::{
     MonitorConnectionReassigned, MonitorInheritanceFlagChanged, MonitorOperationCompleted,
     SystemConnectionLinkChanged, SystemDataStewardsChanged,
@@ -10,12 +10,13 @@ use stewardship::replay::open_database;
 use stewardship::repositories::{
     Session, connections, links, monitor_stewards, monitors, system_stewards, systems, users,
 };
-use tempfile::TempDir;
+
+use crate::harness::Workspace;
 
 /// A database with users `ann` and `bob`, systems `s1` and `s2`, connection `c` and monitor `m`.
-async fn world() -> (TempDir, SqliteQueue) {
-    let directory = TempDir::new().unwrap();
-    let (_, queue) = open_database(&directory.path().join("app.db")).await.unwrap();
+async fn world() -> (Workspace, Queue) {
+    let workspace = Workspace::with_log("");
+    let (_, queue) = open_database(&workspace.location()).await.unwrap();
     let mut session = queue.begin().await.unwrap();
     for user in ["ann", "bob"] {
         users::create(&mut session, user).await.unwrap();
@@ -27,7 +28,7 @@ async fn world() -> (TempDir, SqliteQueue) {
     monitors::create(&mut session, "m", None, false).await.unwrap();
     assert!(session.pending_events().is_empty());
     session.commit().await.unwrap();
-    (directory, queue)
+    (workspace, queue)
 }
 
 /// The events that the session has published, of this type; it must have published no others.
@@ -39,7 +40,7 @@ fn only<E: events_core::Event>(session: &Session) -> Vec<E> {
 
 #[tokio::test]
 async fn a_steward_is_added_and_removed_once() {
-    let (_directory, queue) = world().await;
+    let (_workspace, queue) = world().await;
     let mut session = queue.begin().await.unwrap();
     system_stewards::remove(&mut session, "s1", "ann").await.unwrap();
     assert!(session.pending_events().is_empty());
@@ -59,7 +60,7 @@ async fn a_steward_is_added_and_removed_once() {
 
 #[tokio::test]
 async fn setting_managed_systems_publishes_the_differences() {
-    let (_directory, queue) = world().await;
+    let (_workspace, queue) = world().await;
     let mut session = queue.begin().await.unwrap();
     system_stewards::set_managed_systems(&mut session, "ann", &["s1"]).await.unwrap();
     system_stewards::set_managed_systems(&mut session, "ann", &["s1", "s1"]).await.unwrap();
@@ -73,7 +74,7 @@ async fn setting_managed_systems_publishes_the_differences() {
 
 #[tokio::test]
 async fn a_link_is_made_and_undone_once() {
-    let (_directory, queue) = world().await;
+    let (_workspace, queue) = world().await;
     let mut session = queue.begin().await.unwrap();
     links::unlink(&mut session, "s1", "c").await.unwrap();
     for _ in 0..2 {
@@ -91,7 +92,7 @@ async fn a_link_is_made_and_undone_once() {
 
 #[tokio::test]
 async fn the_inheritance_flag_is_told_when_it_changes_and_when_it_is_on_from_the_start() {
-    let (_directory, queue) = world().await;
+    let (_workspace, queue) = world().await;
     let mut session = queue.begin().await.unwrap();
     for enabled in [false, true, true, false] {
         monitors::set_inheritance(&mut session, "m", enabled).await.unwrap();
@@ -107,7 +108,7 @@ async fn the_inheritance_flag_is_told_when_it_changes_and_when_it_is_on_from_the
 
 #[tokio::test]
 async fn a_connection_is_reassigned_once_also_to_none() {
-    let (_directory, queue) = world().await;
+    let (_workspace, queue) = world().await;
     let mut session = queue.begin().await.unwrap();
     for connection in [None, Some("c"), Some("c"), None, None] {
         monitors::reassign_connection(&mut session, "m", connection).await.unwrap();
@@ -121,7 +122,7 @@ async fn a_connection_is_reassigned_once_also_to_none() {
 
 #[tokio::test]
 async fn every_operation_is_told() {
-    let (_directory, queue) = world().await;
+    let (_workspace, queue) = world().await;
     let mut session = queue.begin().await.unwrap();
     for _ in 0..2 {
         monitors::complete_operation(&mut session, "m", "check").await.unwrap();
@@ -131,7 +132,7 @@ async fn every_operation_is_told() {
 
 #[tokio::test]
 async fn explicit_stewards_are_nobody_elses_business() {
-    let (_directory, queue) = world().await;
+    let (_workspace, queue) = world().await;
     let mut session = queue.begin().await.unwrap();
     for _ in 0..2 {
         monitor_stewards::add_explicit(&mut session, "m", "ann").await.unwrap();

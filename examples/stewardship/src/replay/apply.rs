@@ -1,7 +1,7 @@
 //! Applies lines, each as one transaction through the repositories.
 
 use events_core::Session as _;
-use events_sqlx::{QueueError, SqliteQueue};
+use events_sqlx::QueueError;
 
 use super::display::Display;
 use super::progress::Progress;
@@ -9,14 +9,18 @@ use super::refusals::Refusals;
 use super::{Options, ReplayError, read_log};
 use crate::change_log::lines::{LONGEST_LINE_BYTES, Line, Lines};
 use crate::change_log::{Change, Operation, parse};
+use crate::database::Queue;
 use crate::repositories::{
     Session, StoreError, connections, links, monitor_stewards, monitors, system_stewards, systems,
     users,
 };
 
+/// How often a line is applied from its start again because another transaction stood in its way.
+const MOST_CONFLICTS: u32 = 8;
+
 /// Applies the lines of a log, one after the other.
 pub(super) struct Applier<'r> {
-    queue: &'r SqliteQueue,
+    queue: &'r Queue,
     display: &'r Display,
     progress: Progress,
     refusals: Refusals,
@@ -26,7 +30,7 @@ pub(super) struct Applier<'r> {
 
 impl<'r> Applier<'r> {
     pub(super) fn new(
-        queue: &'r SqliteQueue,
+        queue: &'r Queue,
         progress: Progress,
         display: &'r Display,
         verbose: bool,
@@ -77,15 +81,10 @@ impl<'r> Applier<'r> {
 
     async fn change(&mut self, change: &Change, mut next: Progress) -> Result<(), ReplayError> {
         let line = next.lines;
-        let mut session = self.begin(line).await?;
-        let applied = apply_operations(&mut session, change).await;
-        if let Err(source) = applied {
-            session.rollback().await.map_err(|source| ReplayError::Commit { line, source })?;
-            return match source.is_refusal() {
-                true => self.refuse(next, &source.to_string()).await,
-                false => Err(ReplayError::Apply { line, source }),
-            };
-        }
+        let session = match self.applied(change, line).await? {
+            Ok(session) => session,
+            Err(refused) => return self.refuse(next, &refused.to_string()).await,
+        };
         if change.is_rolled_back() {
             session.rollback().await.map_err(|source| ReplayError::Commit { line, source })?;
             return self.keep_alone(next).await;
@@ -97,6 +96,29 @@ impl<'r> Applier<'r> {
             next.tasks += registry.subscribers_of(event.event).len() as u64;
         }
         self.keep(session, next).await
+    }
+
+    /// The session with the change applied, or why it was refused; then nothing is left of it.
+    async fn applied(
+        &self,
+        change: &Change,
+        line: u64,
+    ) -> Result<Result<Session, StoreError>, ReplayError> {
+        let mut conflicts = 0;
+        loop {
+            let mut session = self.begin(line).await?;
+            let Err(source) = apply_operations(&mut session, change).await else {
+                return Ok(Ok(session));
+            };
+            session.rollback().await.map_err(|source| ReplayError::Commit { line, source })?;
+            if source.is_refusal() {
+                return Ok(Err(source));
+            }
+            if !source.is_conflict() || conflicts == MOST_CONFLICTS {
+                return Err(ReplayError::Apply { line, source });
+            }
+            conflicts += 1;
+        }
     }
 
     async fn refuse(&mut self, mut next: Progress, reason: &str) -> Result<(), ReplayError> {

@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
-use sqlx::{SqliteConnection, SqlitePool};
+use crate::database::{self, Connection, Pool};
 
 /// A derived row, for people.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -69,8 +69,8 @@ impl Differences {
 ///
 /// # Errors
 /// The database failed.
-pub async fn differences(pool: &SqlitePool) -> Result<Differences, sqlx::Error> {
-    let mut snapshot = pool.begin().await?; // all reads see one state
+pub async fn differences(pool: &Pool) -> Result<Differences, sqlx::Error> {
+    let mut snapshot = pool.begin_with(database::BEGIN_SNAPSHOT).await?;
     let mut expected = inherited(&Organisation::read(&mut snapshot).await?);
     expected.extend(completed(&mut snapshot).await?);
     let actual = actual(&mut snapshot).await?;
@@ -100,7 +100,7 @@ pub struct Organisation {
 }
 
 impl Organisation {
-    async fn read(connection: &mut SqliteConnection) -> Result<Self, sqlx::Error> {
+    async fn read(connection: &mut Connection) -> Result<Self, sqlx::Error> {
         Ok(Self {
             stewards: sqlx::query_as("SELECT system_id, user_id FROM system_managers")
                 .fetch_all(&mut *connection)
@@ -150,7 +150,7 @@ fn grouped(pairs: &[(String, String)]) -> BTreeMap<&str, Vec<&str>> {
     groups
 }
 
-async fn completed(connection: &mut SqliteConnection) -> Result<Vec<Derived>, sqlx::Error> {
+async fn completed(connection: &mut Connection) -> Result<Vec<Derived>, sqlx::Error> {
     activity(
         connection,
         "SELECT monitor_config_key, operation_type, count(*) FROM monitor_operations
@@ -159,7 +159,7 @@ async fn completed(connection: &mut SqliteConnection) -> Result<Vec<Derived>, sq
     .await
 }
 
-async fn actual(connection: &mut SqliteConnection) -> Result<Vec<Derived>, sqlx::Error> {
+async fn actual(connection: &mut Connection) -> Result<Vec<Derived>, sqlx::Error> {
     let inherited: Vec<(String, String, String)> = sqlx::query_as(
         "SELECT monitor_config_key, user_id, source_system_id FROM monitor_stewards
          WHERE source = 'inherited'",
@@ -185,7 +185,7 @@ async fn actual(connection: &mut SqliteConnection) -> Result<Vec<Derived>, sqlx:
 }
 
 async fn activity(
-    connection: &mut SqliteConnection,
+    connection: &mut Connection,
     sql: &'static str,
 ) -> Result<Vec<Derived>, sqlx::Error> {
     let rows: Vec<(String, String, i64)> = sqlx::query_as(sql).fetch_all(connection).await?;

@@ -1,8 +1,7 @@
 //! How far the replay has come, kept in the database that it changes.
 
-use sqlx::{SqliteConnection, SqlitePool};
-
 use crate::change_log::lines::Position;
+use crate::database::{Connection, Pool, locked};
 
 /// How far the replay has come, over all its runs.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -20,46 +19,49 @@ pub struct Progress {
 }
 
 impl Progress {
-    const START: Self =
-        Self { lines: 0, position: Position::START, refused: 0, events: 0, tasks: 0 };
-
     /// Lines that were applied, or applied and rolled back because they say so.
     #[must_use]
     pub fn applied(&self) -> u64 {
         self.lines - self.refused
     }
 
-    /// What the database has seen.
+    /// What the database has seen. This waits for the last line of a replay that was killed while
+    /// its database committed, and so holds the row.
     ///
     /// # Errors
     /// The database failed.
-    pub async fn load(pool: &SqlitePool) -> Result<Self, sqlx::Error> {
-        let row: Option<(i64, i64, i64, i64, i64, i64)> = sqlx::query_as(
-            "SELECT lines, bytes, prefix_hash, refused, events, tasks FROM replay_progress",
+    pub async fn load(pool: &Pool) -> Result<Self, sqlx::Error> {
+        sqlx::query(
+            "INSERT INTO replay_progress (id, lines, bytes, prefix_hash, refused, events, tasks)
+             VALUES (1, 0, 0, $1, 0, 0, 0) ON CONFLICT DO NOTHING",
         )
-        .fetch_optional(pool)
+        .bind(Position::START.hash.cast_signed())
+        .execute(pool)
         .await?;
-        Ok(row.map_or(Self::START, |(lines, bytes, hash, refused, events, tasks)| Self {
+        let (lines, bytes, hash, refused, events, tasks): (i64, i64, i64, i64, i64, i64) =
+            sqlx::query_as(locked!(
+                "SELECT lines, bytes, prefix_hash, refused, events, tasks FROM replay_progress"
+            ))
+            .fetch_one(pool)
+            .await?;
+        Ok(Self {
             lines: lines.cast_unsigned(),
             position: Position { bytes: bytes.cast_unsigned(), hash: hash.cast_unsigned() },
             refused: refused.cast_unsigned(),
             events: events.cast_unsigned(),
             tasks: tasks.cast_unsigned(),
-        }))
+        })
     }
 
     /// Keeps this, if what is kept is still the state before this line. Whether it was.
     ///
     /// # Errors
     /// The database failed.
-    pub async fn keep(&self, connection: &mut SqliteConnection) -> Result<bool, sqlx::Error> {
+    pub async fn keep(&self, connection: &mut Connection) -> Result<bool, sqlx::Error> {
         let kept = sqlx::query(
-            "INSERT INTO replay_progress (id, lines, bytes, prefix_hash, refused, events, tasks)
-             SELECT 1, ?1, ?2, ?3, ?4, ?5, ?6
-             WHERE ?1 = 1 OR EXISTS (SELECT 1 FROM replay_progress)
-             ON CONFLICT (id) DO UPDATE
-             SET lines = ?1, bytes = ?2, prefix_hash = ?3, refused = ?4, events = ?5, tasks = ?6
-             WHERE lines = ?1 - 1",
+            "UPDATE replay_progress
+             SET lines = $1, bytes = $2, prefix_hash = $3, refused = $4, events = $5, tasks = $6
+             WHERE lines = $1 - 1",
         )
         .bind(self.lines.cast_signed())
         .bind(self.position.bytes.cast_signed())

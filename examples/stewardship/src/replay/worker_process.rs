@@ -4,11 +4,11 @@
 //! it measures to its standard output, a line of JSON at a time.
 
 use std::io::Write;
-use std::path::Path;
 use std::time::Duration;
 
 use super::measurements::Measured;
 use super::{ReplayError, open_queue, workers};
+use crate::database::Location;
 
 /// Between two lines of measurements: what is lost at most when the process is killed.
 const TELL_EVERY: Duration = Duration::from_millis(100);
@@ -17,7 +17,7 @@ const TELL_EVERY: Duration = Duration::from_millis(100);
 ///
 /// # Errors
 /// The database cannot be used, or the worker cannot start.
-pub async fn run(database: &Path, measured: &Measured) -> Result<(), ReplayError> {
+pub async fn run(database: &Location, measured: &Measured) -> Result<(), ReplayError> {
     let (events, queue) = open_queue(database).await?;
     let worker = workers::inside(&events, &queue)?;
     let telling = async {

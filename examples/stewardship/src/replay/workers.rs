@@ -1,13 +1,11 @@
 //! The workers beside the replay: one in this process, or processes of their own.
 
-use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use events_core::Events;
 use events_runtime::{Worker, WorkerError};
-use events_sqlx::SqliteQueue;
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::{Child, Command};
 use tokio::sync::watch;
@@ -16,7 +14,7 @@ use tokio::task::JoinSet;
 use super::ReplayError;
 use super::display::Display;
 use super::measurements::Measured;
-use crate::settings::CONCURRENCY;
+use crate::database::{CONCURRENCY, Location, Queue};
 
 /// A worker process that lives less than this has not got to work.
 const YOUNG: Duration = Duration::from_secs(2);
@@ -40,8 +38,8 @@ impl Workers {
     pub(super) fn start(
         processes: Option<u16>,
         events: &Events,
-        queue: &SqliteQueue,
-        database: &Path,
+        queue: &Queue,
+        database: &Location,
         measured: &Measured,
         display: &Arc<Display>,
     ) -> Result<Self, ReplayError> {
@@ -56,7 +54,7 @@ impl Workers {
                 for number in 1..=count {
                     let post = Post {
                         number,
-                        database: database.to_owned(),
+                        database: database.clone(),
                         measured: measured.clone(),
                         display: display.clone(),
                     };
@@ -94,10 +92,7 @@ impl Workers {
 ///
 /// # Errors
 /// A handler takes something that it is not given.
-pub(super) fn inside(
-    events: &Events,
-    queue: &SqliteQueue,
-) -> Result<Worker<SqliteQueue>, WorkerError> {
+pub(super) fn inside(events: &Events, queue: &Queue) -> Result<Worker<Queue>, WorkerError> {
     Worker::builder(events, queue.clone()).concurrency(CONCURRENCY).build()
 }
 
@@ -109,7 +104,7 @@ async fn told(mut stop: watch::Receiver<bool>) {
 /// A place for a worker process: when one dies, another takes over.
 struct Post {
     number: u16,
-    database: PathBuf,
+    database: Location,
     measured: Measured,
     display: Arc<Display>,
 }

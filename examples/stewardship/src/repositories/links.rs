@@ -17,7 +17,7 @@ pub async fn link(
     const INSERT: &str = "INSERT INTO system_connection_config_links
         (system_id, connection_config_id)
         SELECT systems.id, connection_configs.id FROM systems, connection_configs
-        WHERE systems.id = ? AND connection_configs.id = ?
+        WHERE systems.id = $1 AND connection_configs.id = $2
         ON CONFLICT DO NOTHING";
     change(session, INSERT, system_id, connection_config_id, ADDED).await
 }
@@ -32,7 +32,7 @@ pub async fn unlink(
     connection_config_id: &str,
 ) -> Result<(), StoreError> {
     const DELETE: &str = "DELETE FROM system_connection_config_links
-        WHERE system_id = ? AND connection_config_id = ?";
+        WHERE system_id = $1 AND connection_config_id = $2";
     change(session, DELETE, system_id, connection_config_id, REMOVED).await
 }
 

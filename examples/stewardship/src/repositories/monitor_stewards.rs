@@ -14,7 +14,7 @@ pub async fn add_explicit(
     const INSERT: &str = "INSERT INTO monitor_stewards
         (monitor_config_key, user_id, source, source_system_id)
         SELECT monitor_configs.key, users.id, 'explicit', NULL FROM monitor_configs, users
-        WHERE monitor_configs.key = ? AND users.id = ?
+        WHERE monitor_configs.key = $1 AND users.id = $2
         ON CONFLICT DO NOTHING";
     change(session, INSERT, key, user_id).await
 }
@@ -29,7 +29,7 @@ pub async fn remove_explicit(
     user_id: &str,
 ) -> Result<(), StoreError> {
     const DELETE: &str = "DELETE FROM monitor_stewards
-        WHERE monitor_config_key = ? AND user_id = ? AND source = 'explicit'";
+        WHERE monitor_config_key = $1 AND user_id = $2 AND source = 'explicit'";
     change(session, DELETE, key, user_id).await
 }
 

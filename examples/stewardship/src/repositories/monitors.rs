@@ -22,7 +22,7 @@ pub async fn create(
     require_connection(session, connection_config_id).await?;
     let inserted = sqlx::query(
         "INSERT INTO monitor_configs (key, connection_config_id, inherit_system_stewards)
-         VALUES (?, ?, ?) ON CONFLICT DO NOTHING",
+         VALUES ($1, $2, $3) ON CONFLICT DO NOTHING",
     )
     .bind(key)
     .bind(connection_config_id)
@@ -50,8 +50,8 @@ pub async fn set_inheritance(
     enabled: bool,
 ) -> Result<(), StoreError> {
     let updated = sqlx::query(
-        "UPDATE monitor_configs SET inherit_system_stewards = ?2
-         WHERE key = ?1 AND inherit_system_stewards <> ?2",
+        "UPDATE monitor_configs SET inherit_system_stewards = $2
+         WHERE key = $1 AND inherit_system_stewards <> $2",
     )
     .bind(key)
     .bind(enabled)
@@ -78,9 +78,9 @@ pub async fn reassign_connection(
     connection_config_id: Option<&str>,
 ) -> Result<(), StoreError> {
     let updated = sqlx::query(
-        "UPDATE monitor_configs SET connection_config_id = ?2
-         WHERE key = ?1 AND connection_config_id IS DISTINCT FROM ?2
-           AND (?2 IS NULL OR EXISTS (SELECT 1 FROM connection_configs WHERE id = ?2))",
+        "UPDATE monitor_configs SET connection_config_id = $2
+         WHERE key = $1 AND connection_config_id IS DISTINCT FROM $2
+           AND ($2 IS NULL OR EXISTS (SELECT 1 FROM connection_configs WHERE id = $2))",
     )
     .bind(key)
     .bind(connection_config_id)
@@ -114,7 +114,7 @@ pub async fn complete_operation(
     let now = session.pending_events().events().now();
     let inserted = sqlx::query(
         "INSERT INTO monitor_operations (monitor_config_key, operation_type, completed_at_micros)
-         SELECT key, ?2, ?3 FROM monitor_configs WHERE key = ?1",
+         SELECT key, $2, $3 FROM monitor_configs WHERE key = $1",
     )
     .bind(key)
     .bind(operation_type)

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use events_core::prelude::*;
 
 use super::{Session, StoreError, Thing};
+use crate::database::locked;
 use crate::events::{ADDED, REMOVED, SystemDataStewardsChanged};
 
 /// Makes a user a steward of a system; nothing happens if they are one already.
@@ -44,12 +45,12 @@ pub async fn set_managed_systems<S: AsRef<str>>(
     system_ids: &[S],
 ) -> Result<(), StoreError> {
     let wanted: BTreeSet<&str> = system_ids.iter().map(AsRef::as_ref).collect();
-    Thing::User.require(session, user_id).await?;
+    take(session, user_id).await?;
     for system_id in &wanted {
         Thing::System.require(session, system_id).await?;
     }
     let managed: Vec<String> = sqlx::query_scalar(
-        "SELECT system_id FROM system_managers WHERE user_id = ? ORDER BY system_id",
+        "SELECT system_id FROM system_managers WHERE user_id = $1 ORDER BY system_id",
     )
     .bind(user_id)
     .fetch_all(&mut **session)
@@ -64,6 +65,16 @@ pub async fn set_managed_systems<S: AsRef<str>>(
     Ok(())
 }
 
+/// Takes the user, so that of two who set their systems at once the later one sees what the earlier
+/// one has set.
+async fn take(session: &mut Session, user_id: &str) -> Result<(), StoreError> {
+    let taken: Option<String> = sqlx::query_scalar(locked!("SELECT id FROM users WHERE id = $1"))
+        .bind(user_id)
+        .fetch_optional(&mut **session)
+        .await?;
+    taken.map(drop).ok_or_else(|| Thing::User.unknown(user_id))
+}
+
 /// Nothing changed: it was so already, unless something is unknown.
 async fn require(session: &mut Session, system_id: &str, user_id: &str) -> Result<(), StoreError> {
     Thing::System.require(session, system_id).await?;
@@ -73,14 +84,14 @@ async fn require(session: &mut Session, system_id: &str, user_id: &str) -> Resul
 /// Whether it changed anything.
 async fn insert(session: &mut Session, system_id: &str, user_id: &str) -> Result<bool, StoreError> {
     const INSERT: &str = "INSERT INTO system_managers (system_id, user_id)
-        SELECT systems.id, users.id FROM systems, users WHERE systems.id = ? AND users.id = ?
+        SELECT systems.id, users.id FROM systems, users WHERE systems.id = $1 AND users.id = $2
         ON CONFLICT DO NOTHING";
     change(session, INSERT, system_id, user_id, ADDED).await
 }
 
 /// Whether it changed anything.
 async fn delete(session: &mut Session, system_id: &str, user_id: &str) -> Result<bool, StoreError> {
-    const DELETE: &str = "DELETE FROM system_managers WHERE system_id = ? AND user_id = ?";
+    const DELETE: &str = "DELETE FROM system_managers WHERE system_id = $1 AND user_id = $2";
     change(session, DELETE, system_id, user_id, REMOVED).await
 }
 

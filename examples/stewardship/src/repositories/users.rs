@@ -7,7 +7,7 @@ use super::{Session, StoreError, Thing};
 /// # Errors
 /// It exists already, or the database failed.
 pub async fn create(session: &mut Session, id: &str) -> Result<(), StoreError> {
-    let inserted = sqlx::query("INSERT INTO users (id) VALUES (?) ON CONFLICT DO NOTHING")
+    let inserted = sqlx::query("INSERT INTO users (id) VALUES ($1) ON CONFLICT DO NOTHING")
         .bind(id)
         .execute(&mut **session)
         .await?;

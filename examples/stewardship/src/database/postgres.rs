@@ -1,0 +1,125 @@
+//! PostgreSQL: transactions that write side by side, and so lock the rows they decide upon.
+//!
+//! They are expected to run at `READ COMMITTED`, PostgreSQL's default: a statement that follows a
+//! lock sees what was committed before the lock was had.
+
+use std::ffi::OsStr;
+use std::io;
+
+use events_core::Events;
+use events_sqlx::{PostgresQueueOptions, QueueError};
+use sqlx::Transaction;
+use tempfile::TempDir;
+
+use super::{Location, WrongDatabase, is_postgres};
+
+pub use events_sqlx::{
+    PgConnection as Connection, PgPool as Pool, Postgres as Database, PostgresQueue as Queue,
+};
+
+/// How `--database` is written.
+pub const NOTATION: &str = "URL";
+
+/// What `--help` says about the database.
+pub const ABOUT: &str = "The database is a PostgreSQL one, such as postgres://user@host/name; for \
+                         SQLite build without `--features postgres`.";
+
+/// How many handlers a worker runs at once. Each waits for the database most of the time.
+pub const CONCURRENCY: usize = 4;
+
+/// How many connections a process has: one for each handler, one for the application, and one to
+/// spare.
+pub const CONNECTIONS: u32 = 6;
+
+/// Begins a transaction in which all reads see one state.
+pub(crate) const BEGIN_SNAPSHOT: &str = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY";
+
+/// Whether the application's tables are there.
+pub(crate) const HAS_SCHEMA: &str = "SELECT to_regclass('replay_progress') IS NOT NULL";
+
+/// A select that takes its rows for the transaction, those of one statement in the order in which
+/// it sorts them. `NO KEY`, because rows that refer to them may be written meanwhile.
+macro_rules! locked {
+    ($select:literal) => {
+        concat!($select, " FOR NO KEY UPDATE")
+    };
+}
+
+/// As `locked`, for a select of one column `key`: all of them in one row, as a list in JSON.
+macro_rules! taking {
+    ($select:literal) => {
+        concat!(
+            "SELECT coalesce(json_agg(key), '[]')::text FROM (",
+            $crate::database::locked!($select),
+            ") AS taken"
+        )
+    };
+}
+
+/// That a column is one of a list in JSON.
+macro_rules! one_of {
+    ($column:literal, $list:literal) => {
+        concat!($column, " IN (SELECT json_array_elements_text(", $list, "::json))")
+    };
+}
+
+pub(crate) use {locked, one_of, taking};
+
+/// Refuses what is no database of this program.
+pub(super) fn check(given: &str) -> Result<(), WrongDatabase> {
+    match is_postgres(given) {
+        true => Ok(()),
+        false => Err(WrongDatabase(
+            "this program was built for PostgreSQL; give a URL such as \
+             `postgres://user@host/name`, or build it without `--features postgres` to use SQLite",
+        )),
+    }
+}
+
+/// Nothing is made by opening it: connecting to what is missing fails.
+pub(super) fn is_missing(_: &OsStr) -> bool {
+    false
+}
+
+/// There are none.
+pub(crate) fn temporary() -> io::Result<(Location, TempDir)> {
+    Err(io::Error::new(io::ErrorKind::Unsupported, "PostgreSQL has no temporary databases"))
+}
+
+/// Opens the database, with the queue's tables in it.
+pub(crate) async fn open(location: &Location, events: &Events) -> Result<Queue, QueueError> {
+    let url = location.0.to_string_lossy();
+    PostgresQueueOptions::new().max_connections(CONNECTIONS).connect(&url, events).await
+}
+
+/// Begins a transaction that nobody else begins so meanwhile.
+pub(crate) async fn begin_alone(
+    pool: &Pool,
+) -> Result<Transaction<'static, Database>, sqlx::Error> {
+    let mut transaction = pool.begin().await?;
+    // By a number that stands for this application.
+    sqlx::query("SELECT pg_advisory_xact_lock(hashtext('stewardship'))")
+        .execute(&mut *transaction)
+        .await?;
+    Ok(transaction)
+}
+
+/// Whether another transaction stood in the way, and trying again helps.
+pub(crate) fn is_conflict(error: &sqlx::Error) -> bool {
+    const SERIALIZATION_FAILURE: &str = "40001";
+    const DEADLOCK_DETECTED: &str = "40P01";
+    matches!(code(error).as_deref(), Some(SERIALIZATION_FAILURE | DEADLOCK_DETECTED))
+}
+
+/// Why the database does not take a value, such as a text with a NUL in it, or one that is too long
+/// for an index.
+pub(crate) fn refusal(error: &sqlx::Error) -> Option<String> {
+    const DATA_EXCEPTIONS: &str = "22";
+    const PROGRAM_LIMIT_EXCEEDED: &str = "54000";
+    let code = code(error)?;
+    (code.starts_with(DATA_EXCEPTIONS) || code == PROGRAM_LIMIT_EXCEEDED).then(|| error.to_string())
+}
+
+fn code(error: &sqlx::Error) -> Option<std::borrow::Cow<'_, str>> {
+    error.as_database_error()?.code()
+}

@@ -1,0 +1,110 @@
+//! SQLite: a file, and one transaction at a time that writes.
+
+use std::ffi::OsStr;
+use std::io;
+use std::path::Path;
+
+use events_core::Events;
+use events_sqlx::{QueueError, SqliteQueueOptions};
+use sqlx::Transaction;
+use tempfile::TempDir;
+
+use super::{Location, WrongDatabase, is_postgres};
+
+pub use events_sqlx::{
+    Sqlite as Database, SqliteConnection as Connection, SqlitePool as Pool, SqliteQueue as Queue,
+};
+
+/// How `--database` is written.
+pub const NOTATION: &str = "PATH";
+
+/// What `--help` says about the database.
+pub const ABOUT: &str = "The database is an SQLite file; for PostgreSQL build with `--features \
+                         postgres`.";
+
+/// How many handlers a worker runs at once. They take the transaction and SQLite has one writer, so
+/// more would only wait.
+pub const CONCURRENCY: usize = 4;
+
+/// How many connections the application and its handlers share. They write in turn anyway, and a
+/// connection that nobody writes beside keeps its cache of pages warm.
+pub const CONNECTIONS: u32 = 1;
+
+/// Begins a transaction in which all reads see one state.
+pub(crate) const BEGIN_SNAPSHOT: &str = "BEGIN";
+
+/// Whether the application's tables are there.
+pub(crate) const HAS_SCHEMA: &str =
+    "SELECT EXISTS (SELECT 1 FROM sqlite_schema WHERE name = 'replay_progress')";
+
+/// A select that takes its rows for the transaction. The only one that writes has them already.
+macro_rules! locked {
+    ($select:literal) => {
+        $select
+    };
+}
+
+/// As `locked`, for a select of one column `key`: all of them in one row, as a list in JSON.
+macro_rules! taking {
+    ($select:literal) => {
+        concat!("SELECT json_group_array(key) FROM (", $crate::database::locked!($select), ")")
+    };
+}
+
+/// That a column is one of a list in JSON.
+macro_rules! one_of {
+    ($column:literal, $list:literal) => {
+        concat!($column, " IN (SELECT value FROM json_each(", $list, "))")
+    };
+}
+
+pub(crate) use {locked, one_of, taking};
+
+/// Refuses what is no database of this program.
+pub(super) fn check(given: &str) -> Result<(), WrongDatabase> {
+    match is_postgres(given) {
+        true => Err(WrongDatabase(
+            "this program was built for SQLite; build it with `--features postgres` to use a \
+             PostgreSQL database",
+        )),
+        false => Ok(()),
+    }
+}
+
+/// Whether there is no file.
+pub(super) fn is_missing(location: &OsStr) -> bool {
+    let text = location.to_string_lossy();
+    match text.strip_prefix("sqlite:") {
+        Some(url) => !Path::new(url.strip_prefix("//").unwrap_or(url)).exists(),
+        None => !Path::new(location).exists(),
+    }
+}
+
+/// A database that is removed with the directory it is in.
+pub(crate) fn temporary() -> io::Result<(Location, TempDir)> {
+    let directory = tempfile::tempdir()?;
+    Ok((Location(directory.path().join("stewardship.db").into()), directory))
+}
+
+/// Opens the database, with the queue's tables in it.
+pub(crate) async fn open(location: &Location, events: &Events) -> Result<Queue, QueueError> {
+    SqliteQueueOptions::new().max_connections(CONNECTIONS).open(&location.0, events).await
+}
+
+/// Begins a transaction that nobody else begins so meanwhile.
+pub(crate) async fn begin_alone(
+    pool: &Pool,
+) -> Result<Transaction<'static, Database>, sqlx::Error> {
+    pool.begin_with("BEGIN IMMEDIATE").await
+}
+
+/// Whether another transaction stood in the way, and trying again helps: never, a transaction has
+/// waited for its turn to write before it does anything.
+pub(crate) fn is_conflict(_: &sqlx::Error) -> bool {
+    false
+}
+
+/// Why the database does not take a value; it takes them all.
+pub(crate) fn refusal(_: &sqlx::Error) -> Option<String> {
+    None
+}

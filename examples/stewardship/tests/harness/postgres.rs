@@ -1,0 +1,31 @@
+//! A database on a server that runs for these tests.
+
+use std::path::Path;
+
+use private_postgres::{Database, Server};
+use sqlx::Connection as _;
+use stewardship::database::Connection;
+
+/// A database that the program is not built for, and what it says then.
+pub(crate) const OTHER_KIND: &str = "app.db";
+pub(crate) const REMEDY: &str = "build it without `--features postgres`";
+
+/// A database of the test's own.
+pub(crate) struct TestDatabase(Database);
+
+impl TestDatabase {
+    /// An empty one. The directory is for databases that are files.
+    pub(crate) fn new(_: &Path) -> Self {
+        Self(Server::shared().create_database())
+    }
+
+    /// What to give as `--database`.
+    pub(crate) fn location(&self) -> String {
+        self.0.url()
+    }
+
+    /// A connection.
+    pub(crate) async fn connect(&self) -> Connection {
+        Connection::connect(&self.location()).await.expect("the server is there")
+    }
+}
