@@ -4,9 +4,11 @@ use std::process::Command;
 
 fn main() {
     println!("cargo::rerun-if-changed=Cargo.lock");
-    let cargo = std::env::var("CARGO").expect("cargo tells build scripts where it is");
-    let output = Command::new(cargo)
+    let told = |name: &str| std::env::var(name).expect("cargo tells its build scripts");
+    // Of other platforms the packages need not be here.
+    let output = Command::new(told("CARGO"))
         .args(["metadata", "--format-version", "1", "--locked", "--offline"])
+        .args(["--filter-platform", &told("TARGET")])
         .output()
         .expect("cargo runs");
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));

@@ -6,6 +6,7 @@
 //!
 //! `docs/benchmarks.md` says how, and has the figures.
 
+#![allow(clippy::unused_async, reason = "the handlers measured are async and do nothing")]
 #![allow(clippy::cast_precision_loss, reason = "counts and nanoseconds fit in 52 bits")]
 
 mod benchmarks;
@@ -38,13 +39,13 @@ async fn main() -> ExitCode {
             let slice = benchmarks::slice(benchmark, contender, url, rest);
             tokio::select! {
                 // Leaves at once: the thread that reads the input would keep the program.
-                done = slice => std::process::exit(i32::from(is_failed(done))),
+                done = slice => std::process::exit(i32::from(is_failed(&done))),
                 () = benchmarks::parent_ends() => std::process::exit(1),
             }
         }
         ["worker", contender, url] => {
             let done = benchmarks::worker(contender, url).await;
-            std::process::exit(i32::from(is_failed(done)))
+            std::process::exit(i32::from(is_failed(&done)))
         }
         chosen => match run(chosen).await {
             Ok(code) => code,
@@ -57,8 +58,8 @@ async fn main() -> ExitCode {
 }
 
 /// Prints why a part of this program could not do its work.
-fn is_failed(done: Result<(), Failed>) -> bool {
-    if let Err(error) = &done {
+fn is_failed(done: &Result<(), Failed>) -> bool {
+    if let Err(error) = done {
         println!("{error}");
     }
     done.is_err()

@@ -18,7 +18,7 @@ use crate::measure::{Ratio, Rounds};
 /// What a slice measured, by name.
 pub(crate) type Figures = BTreeMap<String, f64>;
 
-const QUICK_LIMIT: Duration = Duration::from_secs(60);
+const QUICK_LIMIT: Duration = Duration::from_mins(1);
 
 /// The program that starts slices, and the server they are measured on.
 pub(crate) struct Harness {
@@ -89,7 +89,7 @@ impl Harness {
                 turns.floor.push(after.clone());
                 match measured {
                     Ok(figures) => {
-                        turns.add(contender, Turn { figures, around: [before, after.clone()] })
+                        turns.add(contender, Turn { figures, around: [before, after.clone()] });
                     }
                     Err(error) => turns.failures.push((contender, error.to_string())),
                 }
@@ -143,7 +143,7 @@ async fn dead_versions(connection: &mut PgConnection) -> Result<Figures, Failed>
 #[derive(Debug, Default)]
 pub(crate) struct Turns {
     floor: Vec<Figures>,
-    turns: BTreeMap<&'static str, Vec<Turn>>,
+    contenders: BTreeMap<&'static str, Vec<Turn>>,
     /// Slices that stalled or failed.
     pub(crate) failures: Vec<(&'static str, String)>,
 }
@@ -157,7 +157,7 @@ struct Turn {
 
 impl Turns {
     fn add(&mut self, contender: &'static str, turn: Turn) {
-        self.turns.entry(contender).or_default().push(turn);
+        self.contenders.entry(contender).or_default().push(turn);
     }
 
     /// Whether a contender failed twice: it has had its chance, and others wait.
@@ -171,13 +171,13 @@ impl Turns {
 
     /// What a contender was measured at; nothing if it never finished.
     pub(crate) fn of(&self, contender: &str, figure: &str) -> Option<Rounds> {
-        let turns = self.turns.get(contender)?;
+        let turns = self.contenders.get(contender)?;
         Some(rounds(turns.iter().map(|turn| value(&turn.figures, figure))))
     }
 
     /// A contender's figure over the mean of the floor's on both sides.
     pub(crate) fn over_floor(&self, contender: &str, figure: &str) -> Option<Ratio> {
-        let turns = self.turns.get(contender)?;
+        let turns = self.contenders.get(contender)?;
         let floors = turns.iter().map(|turn| {
             turn.around.iter().map(|figures| value(figures, figure)).sum::<f64>() / 2.0
         });

@@ -13,7 +13,7 @@ const MILLION: u64 = 1_000_000;
 const CLAIMS: u64 = 300;
 const LIMIT: u64 = 100;
 const ROUNDS: usize = 2;
-const SLICE_LIMIT: Duration = Duration::from_secs(180);
+const SLICE_LIMIT: Duration = Duration::from_mins(3);
 const TARGET: f64 = 2.0;
 
 /// The first is what the others are compared with.

@@ -12,7 +12,7 @@ use crate::slices::{Harness, Slice};
 
 const ROUNDS: usize = 5;
 const MILLISECONDS: u64 = 1_000;
-const LIMIT: Duration = Duration::from_secs(60);
+const LIMIT: Duration = Duration::from_mins(1);
 const TARGET: f64 = 0.7;
 
 pub(super) async fn slice(contender: &str, url: &str, arguments: &[&str]) -> Result<(), Failed> {

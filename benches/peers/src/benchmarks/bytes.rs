@@ -14,7 +14,7 @@ use crate::slices::{Figures, Harness, Slice};
 
 const TASKS: u64 = 20_000;
 const LANES: usize = 8;
-const LIMIT: Duration = Duration::from_secs(120);
+const LIMIT: Duration = Duration::from_mins(2);
 
 pub(super) async fn slice(contender: &str, url: &str, arguments: &[&str]) -> Result<(), Failed> {
     let tasks: u64 = argument(arguments, 0)?;

@@ -15,7 +15,7 @@ use crate::slices::{Harness, Slice, Turns};
 const TASKS: u64 = 200_000;
 const RECORDED: u64 = 20_000;
 const ROUNDS: usize = 3;
-const LIMIT: Duration = Duration::from_secs(120);
+const LIMIT: Duration = Duration::from_mins(2);
 const TARGET: f64 = 0.8;
 const TARGET_OVER_PEERS: f64 = 1.5;
 const TRANSACTIONAL_TARGET: f64 = 0.7;

@@ -23,7 +23,7 @@ const WARM_UP: u64 = 20;
 /// Longer than any contender lingers over a batch: it is idle again.
 const PAUSE: Duration = Duration::from_millis(10);
 const ROUNDS: usize = 2;
-const LIMIT: Duration = Duration::from_secs(60);
+const LIMIT: Duration = Duration::from_mins(1);
 const RATE: u64 = 1_000;
 const SECONDS: u64 = 8;
 const LANES: usize = 8;

@@ -13,7 +13,7 @@ use crate::slices::{Harness, Slice};
 const LANES: [u32; 3] = [1, 8, 16];
 const ROUNDS: usize = 3;
 const MILLISECONDS: u64 = 1_000;
-const LIMIT: Duration = Duration::from_secs(60);
+const LIMIT: Duration = Duration::from_mins(1);
 const TARGET: f64 = 0.9;
 
 pub(super) async fn slice(contender: &str, url: &str, arguments: &[&str]) -> Result<(), Failed> {

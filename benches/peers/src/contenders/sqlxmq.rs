@@ -33,7 +33,7 @@ impl Sqlxmq {
             .min_connections(connections)
             .max_connections(connections)
             .test_before_acquire(false)
-            .acquire_timeout(std::time::Duration::from_secs(120))
+            .acquire_timeout(std::time::Duration::from_mins(2))
             .connect(url)
             .await?;
         let migrations = Path::new(env!("SQLXMQ_MIGRATIONS"));
