@@ -17,12 +17,12 @@ use crate::measure::Rounds;
 use crate::report::Report;
 use crate::slices::{Harness, Slice, Turns};
 
-const SAMPLES: u64 = 400;
+const SAMPLES: u64 = 300;
 /// Not counted: connections and caches are warm after them.
 const WARM_UP: u64 = 20;
 /// Longer than any contender lingers over a batch: it is idle again.
 const PAUSE: Duration = Duration::from_millis(10);
-const ROUNDS: usize = 2;
+const ROUNDS: usize = 3;
 const LIMIT: Duration = Duration::from_mins(1);
 const RATE: u64 = 1_000;
 const SECONDS: u64 = 8;
