@@ -117,7 +117,7 @@ async fn child(contender: &str, url: &str, slice: &Slice) -> Result<Figures, Fai
     let output = output?;
     let text = String::from_utf8(output.stdout)?;
     if !output.status.success() {
-        return Err(format!("the slice failed: {text}").into());
+        return Err(format!("the slice failed: {}", text.trim_end()).into());
     }
     let mut figures = Figures::new();
     for line in text.lines() {
@@ -129,6 +129,12 @@ async fn child(contender: &str, url: &str, slice: &Slice) -> Result<Figures, Fai
 
 /// Row versions that updates and deletes left behind, in all tables. Autovacuum does not lower it.
 async fn dead_versions(connection: &mut PgConnection) -> Result<Figures, Failed> {
+    // A backend adds its counts when it ends.
+    let others = "SELECT EXISTS (SELECT FROM pg_stat_activity
+        WHERE datname = current_database() AND pid <> pg_backend_pid())";
+    while sqlx::query_scalar(others).fetch_one(&mut *connection).await? {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
     let (dead, hot): (i64, i64) = sqlx::query_as(
         "SELECT coalesce(sum(n_tup_upd + n_tup_del), 0)::bigint,
                 coalesce(sum(n_tup_hot_upd), 0)::bigint

@@ -10,7 +10,7 @@ use crate::measure::per_second;
 use crate::report::Report;
 use crate::slices::{Harness, Slice};
 
-const ROUNDS: usize = 5;
+const ROUNDS: usize = 3;
 const MILLISECONDS: u64 = 1_000;
 const LIMIT: Duration = Duration::from_mins(1);
 const TARGET: f64 = 0.7;

@@ -13,7 +13,7 @@ use crate::report::Report;
 use crate::slices::{Harness, Slice, Turns};
 
 const TASKS: u64 = 200_000;
-const RECORDED: u64 = 20_000;
+const RECORDED: u64 = 10_000;
 const ROUNDS: usize = 3;
 const LIMIT: Duration = Duration::from_mins(2);
 const TARGET: f64 = 0.8;
