@@ -177,6 +177,13 @@ impl QueueError {
         self.sql().and_then(code) == Some(Code::Full)
     }
 
+    /// Whether PostgreSQL gave up waiting for a lock.
+    #[cfg(feature = "postgres")]
+    pub(crate) fn is_locked(&self) -> bool {
+        let error = self.sql().and_then(sqlx::Error::as_database_error);
+        error.and_then(sqlx::error::DatabaseError::code).is_some_and(|code| code == "55P03")
+    }
+
     fn sql(&self) -> Option<&sqlx::Error> {
         match self {
             Self::Open { source, .. }

@@ -35,11 +35,13 @@ impl Signal {
     }
 
     /// Resolves when there is something to tell other processes.
+    #[cfg(feature = "postgres")]
     pub(crate) async fn announcement(&self) {
         self.announced.notified().await;
     }
 
     /// Resolves when a commit is expected.
+    #[cfg(feature = "postgres")]
     pub(crate) async fn expectation(&self) {
         self.expected.notified().await;
     }

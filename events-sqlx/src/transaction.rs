@@ -3,6 +3,7 @@
 use std::fmt;
 use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
+use std::time::Duration;
 
 use events_core::events::log_dispatched;
 use events_core::session::PendingEvents;
@@ -12,6 +13,7 @@ use sqlx::pool::PoolConnection;
 use sqlx_core::transaction::TransactionManager;
 use tokio::runtime::Handle;
 use tokio::sync::OwnedSemaphorePermit;
+use tokio::time::timeout;
 
 use crate::database::{EventDatabase, depth, settled_depth};
 use crate::error::{QueueError, is_busy, is_disconnected};
@@ -28,6 +30,10 @@ use crate::signal::Signal;
 /// [`commit`](Self::commit), unless the database had committed by then: effects and events stay
 /// together either way.
 ///
+/// Do not end the transaction by hand, with a statement such as `COMMIT` or `ROLLBACK`: the session's
+/// commit is then an error and publishes nothing; only if such a statement also begins another
+/// transaction on PostgreSQL, nobody can tell, and the events are that one's.
+///
 /// Nest with [`savepoint`](Self::savepoint) rather than with sqlx's `begin`: when the future of
 /// the latter is dropped, sqlx 0.9.0 rolls the whole transaction back. If that happens, the commit
 /// is an error and publishes nothing.
@@ -42,6 +48,9 @@ pub struct EventTransaction<Db: EventDatabase> {
     /// Whether the release of a savepoint was sent whose answer nobody has taken.
     pub(crate) release_unknown: bool,
 }
+
+/// How long a rollback that nobody waits for may take.
+const ANSWER: Duration = Duration::from_secs(30);
 
 const OPEN: &str = "the transaction is open until it is consumed";
 
@@ -210,8 +219,11 @@ async fn give_back<Db: EventDatabase>(
     mut connection: PoolConnection<Db>,
     turn: Option<OwnedSemaphorePermit>,
 ) {
-    if !matches!(settled_depth::<Db>(&mut connection).await, Ok(0)) {
-        connection.close().await.ok();
+    match timeout(ANSWER, settled_depth::<Db>(&mut connection)).await {
+        Ok(Ok(0)) => {}
+        Ok(_) => drop(connection.close().await),
+        // The other end may be gone; the pool must not wait for it.
+        Err(_) => drop(connection.detach()),
     }
     drop(turn);
 }

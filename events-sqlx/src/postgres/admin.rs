@@ -7,6 +7,7 @@ use events_core::{Admin, BrokerError, EventId, TaskId};
 use sqlx::postgres::PgRow;
 use sqlx::types::Uuid;
 
+use super::own::Own;
 use super::queue::{Inner, PostgresQueue};
 use super::row;
 use crate::error::QueueError;
@@ -68,11 +69,15 @@ impl Admin for PostgresQueue {
 }
 
 async fn counts(inner: Arc<Inner>) -> Result<Counts, QueueError> {
-    let found = sqlx::query(inner.sql().counts.clone())
+    const STEP: &str = "count tasks";
+    let mut connection = Own::acquire(&inner.own, STEP).await?;
+    let found = inner
+        .query(&inner.sql().counts)
         .bind(inner.events.now().as_micros())
-        .fetch_one(&inner.own)
+        .fetch_one(&mut *connection)
         .await
-        .map_err(|error| QueueError::database("count tasks", error))?;
+        .map_err(|error| QueueError::database(STEP, error))?;
+    connection.finish();
     Ok(Counts {
         available: row::number(&found, "available")?,
         scheduled: row::number(&found, "scheduled")?,
@@ -87,13 +92,17 @@ async fn dead_letters(
     before: Option<(i64, TaskId)>,
 ) -> Result<Vec<DeadLetter>, QueueError> {
     let (died_at, id) = before.map_or((i64::MAX, [0; 16]), |(at, id)| (at, id.to_bytes()));
-    let rows = sqlx::query(inner.sql().dead_letters.clone())
+    const STEP: &str = "list dead letters";
+    let mut connection = Own::acquire(&inner.own, STEP).await?;
+    let rows = inner
+        .query(&inner.sql().dead_letters)
         .bind(died_at)
         .bind(Uuid::from_bytes(id))
         .bind(i64::try_from(limit).unwrap_or(i64::MAX))
-        .fetch_all(&inner.own)
+        .fetch_all(&mut *connection)
         .await
-        .map_err(|error| QueueError::database("list dead letters", error))?;
+        .map_err(|error| QueueError::database(STEP, error))?;
+    connection.finish();
     rows.iter().map(dead_letter).collect()
 }
 
@@ -117,22 +126,30 @@ fn dead_letter(found: &PgRow) -> Result<DeadLetter, QueueError> {
 }
 
 async fn retry(inner: Arc<Inner>, task: TaskId) -> Result<bool, QueueError> {
-    let revived = sqlx::query(inner.sql().retry_dead_letter.clone())
+    const STEP: &str = "retry a dead letter";
+    let mut connection = Own::acquire(&inner.own, STEP).await?;
+    let revived = inner
+        .query(&inner.sql().retry_dead_letter)
         .bind(Uuid::from_bytes(task.to_bytes()))
         .bind(inner.events.now().as_micros())
-        .execute(&inner.own)
+        .execute(&mut *connection)
         .await
-        .map_err(|error| QueueError::database("retry a dead letter", error))?;
+        .map_err(|error| QueueError::database(STEP, error))?;
+    connection.finish();
     inner.signal.notify();
     Ok(revived.rows_affected() > 0)
 }
 
 async fn discard(inner: Arc<Inner>, task: TaskId) -> Result<bool, QueueError> {
-    let deleted = sqlx::query(inner.sql().discard.clone())
+    const STEP: &str = "discard a dead letter";
+    let mut connection = Own::acquire(&inner.own, STEP).await?;
+    let deleted = inner
+        .query(&inner.sql().discard)
         .bind(Uuid::from_bytes(task.to_bytes()))
-        .execute(&inner.own)
+        .execute(&mut *connection)
         .await
-        .map_err(|error| QueueError::database("discard a dead letter", error))?;
+        .map_err(|error| QueueError::database(STEP, error))?;
+    connection.finish();
     Ok(deleted.rows_affected() > 0)
 }
 
@@ -140,11 +157,15 @@ async fn discard(inner: Arc<Inner>, task: TaskId) -> Result<bool, QueueError> {
 /// time. A program that keeps nothing leaves alone what others keep.
 pub(super) async fn prune(inner: Arc<Inner>) -> Result<u64, QueueError> {
     let Some(retention) = inner.events.settings().retain_completed else { return Ok(0) };
-    let deleted = sqlx::query(inner.sql().prune.clone())
+    const STEP: &str = "prune the archive";
+    let mut connection = Own::acquire(&inner.own, STEP).await?;
+    let deleted = inner
+        .query(&inner.sql().prune)
         .bind(inner.events.now().before(retention).as_micros())
         .bind(PRUNED_AT_ONCE)
-        .execute(&inner.own)
+        .execute(&mut *connection)
         .await
-        .map_err(|error| QueueError::database("prune the archive", error))?;
+        .map_err(|error| QueueError::database(STEP, error))?;
+    connection.finish();
     Ok(deleted.rows_affected())
 }

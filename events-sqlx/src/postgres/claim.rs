@@ -9,6 +9,7 @@ use events_core::broker::{Claimed, Lease};
 use events_core::{Queues, Timestamp, WorkerId};
 
 use super::lanes::{self, Start};
+use super::own::Own;
 use super::queue::Inner;
 use super::row::{self, PostgresReceipt, uuid};
 use crate::error::QueueError;
@@ -53,18 +54,26 @@ WHERE leased_by = $1 AND fence = ANY ($2)";
 /// Claims of which nobody knows what they brought: the connection broke, the answer took too long,
 /// or the caller had gone away. A worker that lives would hold the tasks for ever, and execute none.
 #[derive(Debug, Default)]
-pub(super) struct Doubts(Mutex<HashMap<WorkerId, Vec<(i64, Instant)>>>);
+pub(super) struct Doubts(Mutex<HashMap<WorkerId, Vec<Fence>>>);
 
-/// A server that was cut off may still be about to commit; a doubt is settled again for so long.
+#[derive(Debug)]
+struct Fence {
+    fence: i64,
+    /// When its tasks were given back for the first time.
+    released: Option<Instant>,
+}
+
+/// What was on its way to the server, or is being done there, may still be committed for so long
+/// after the server answered: a claim is given back again and again.
 const DOUBTFUL: Duration = Duration::from_mins(2);
 
 impl Doubts {
-    fn with<T>(&self, look: impl FnOnce(&mut HashMap<WorkerId, Vec<(i64, Instant)>>) -> T) -> T {
+    fn with<T>(&self, look: impl FnOnce(&mut HashMap<WorkerId, Vec<Fence>>) -> T) -> T {
         look(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     fn add(&self, worker: WorkerId, fence: i64) {
-        self.with(|doubts| doubts.entry(worker).or_default().push((fence, Instant::now())));
+        self.with(|doubts| doubts.entry(worker).or_default().push(Fence { fence, released: None }));
     }
 
     /// Of a worker that is gone, a rescue takes everything.
@@ -75,14 +84,17 @@ impl Doubts {
     /// The doubtful claims of this worker.
     fn of(&self, worker: WorkerId) -> Vec<i64> {
         self.with(|doubts| {
-            doubts.get(&worker).into_iter().flatten().map(|(fence, _)| *fence).collect()
+            doubts.get(&worker).into_iter().flatten().map(|doubt| doubt.fence).collect()
         })
     }
 
-    fn forget_old(&self, worker: WorkerId) {
+    /// The server answered: nothing is left of these now, and soon there can be no more.
+    fn are_released(&self, worker: WorkerId) {
         self.with(|doubts| {
             if let Some(fences) = doubts.get_mut(&worker) {
-                fences.retain(|(_, since)| since.elapsed() < DOUBTFUL);
+                fences.retain_mut(|doubt| {
+                    doubt.released.get_or_insert_with(Instant::now).elapsed() < DOUBTFUL
+                });
                 if fences.is_empty() {
                     doubts.remove(&worker);
                 }
@@ -97,18 +109,13 @@ pub(super) async fn settle_doubts(inner: &Inner, worker: WorkerId) {
     if fences.is_empty() {
         return;
     }
-    let released = sqlx::query(inner.sql().release_claims.clone())
-        .bind(uuid(worker))
-        .bind(&fences)
-        .execute(&inner.own)
-        .await;
-    match released {
-        Ok(released) => {
-            inner.doubts.forget_old(worker);
-            if released.rows_affected() > 0 {
+    match release(inner, worker, fences).await {
+        Ok(tasks) => {
+            inner.doubts.are_released(worker);
+            if tasks > 0 {
                 tracing::info!(
                     %worker,
-                    tasks = released.rows_affected(),
+                    tasks,
                     "a claim was cut off; its tasks are offered again"
                 );
                 inner.lanes.start_over();
@@ -121,6 +128,20 @@ pub(super) async fn settle_doubts(inner: &Inner, worker: WorkerId) {
             "tasks of a claim that was cut off could not be given back; trying again at the next heartbeat"
         ),
     }
+}
+
+async fn release(inner: &Inner, worker: WorkerId, fences: Vec<i64>) -> Result<u64, QueueError> {
+    const STEP: &str = "give back tasks";
+    let mut connection = Own::acquire(&inner.own, STEP).await?;
+    let released = inner
+        .query(&inner.sql().release_claims)
+        .bind(uuid(worker))
+        .bind(fences)
+        .execute(&mut *connection)
+        .await
+        .map_err(|error| QueueError::database(STEP, error))?;
+    connection.finish();
+    Ok(released.rows_affected())
 }
 
 /// A claim's fence, doubtful until it is known what it brought.
@@ -270,12 +291,13 @@ async fn claim_from(
     if from.is_empty() {
         return Ok(());
     }
-    let failed = |error| QueueError::database("claim tasks", error);
-    let mut connection = inner.own.acquire().await.map_err(failed)?;
+    const STEP: &str = "claim tasks";
+    let mut connection = Own::acquire(&inner.own, STEP).await?;
     let mut doubt = Doubt::new(inner, worker);
     let one = from.len() == 1;
     let sql = if one { &inner.sql().claim_from_one } else { &inner.sql().claim_from_many };
-    let query = sqlx::query(sql.clone())
+    let query = inner
+        .query(sql)
         .bind(uuid(worker))
         .bind(doubt.fence)
         .bind(inner.events.now().as_micros())
@@ -290,8 +312,12 @@ async fn claim_from(
             query.bind(queues).bind(priorities).bind(starts)
         }
     };
-    let rows = query.fetch_all(&mut *connection).await.map_err(failed)?;
+    let rows = query
+        .fetch_all(&mut *connection)
+        .await
+        .map_err(|error| QueueError::database(STEP, error))?;
     doubt.known = true;
+    connection.finish();
     for claimed in &rows {
         match row::lease(claimed) {
             Ok(lease) => tasks.push(lease),

@@ -10,6 +10,7 @@ use sqlx::PgConnection;
 use sqlx::postgres::PgRow;
 
 use super::lanes;
+use super::own::Own;
 use super::queue::Inner;
 use super::row;
 use crate::error::QueueError;
@@ -28,12 +29,12 @@ SELECT n_live_tup, n_dead_tup FROM pg_stat_all_tables WHERE relid = '{schema}.ta
 /// Who holds back vacuum, of those that this user may see.
 const OLDEST_SNAPSHOT: &str = "
 SELECT held.age, held.holder FROM (
-    SELECT age(backend_xmin) AS xids,
+    SELECT greatest(age(backend_xmin), age(backend_xid)) AS xids,
         extract(epoch FROM clock_timestamp() - coalesce(xact_start, backend_start))::float8 AS age,
         format('the session with pid %s of user %s (application %s, state %s)',
             pid, usename, coalesce(nullif(application_name, ''), 'unknown'), state) AS holder
     FROM pg_stat_activity
-    WHERE backend_xmin IS NOT NULL AND pid <> pg_backend_pid()
+    WHERE (backend_xmin IS NOT NULL OR backend_xid IS NOT NULL) AND pid <> pg_backend_pid()
     UNION ALL
     SELECT age(transaction), extract(epoch FROM clock_timestamp() - prepared)::float8,
         format('the prepared transaction %s', gid)
@@ -41,19 +42,18 @@ SELECT held.age, held.holder FROM (
 ) AS held ORDER BY held.xids DESC, held.age DESC LIMIT 1";
 
 pub(super) async fn health(inner: Arc<Inner>) -> Result<Health, QueueError> {
-    let mut connection = inner.own.acquire().await.map_err(failed)?;
+    let mut connection = Own::acquire(&inner.own, STEP).await?;
     let now = inner.events.now();
-    let found = sqlx::query(inner.sql().registered.clone())
-        .fetch_all(&mut *connection)
-        .await
-        .map_err(failed)?;
+    let found =
+        inner.query(&inner.sql().registered).fetch_all(&mut *connection).await.map_err(failed)?;
     let workers: Vec<_> = found.iter().map(registered).collect::<Result<_, _>>()?;
     let held: i64 = sqlx::query_scalar(inner.sql().held.clone())
+        .persistent(inner.prepare)
         .fetch_one(&mut *connection)
         .await
         .map_err(failed)?;
     let storage = storage(&inner, &mut connection).await?;
-    drop(connection);
+    connection.finish();
     let due = oldest_due(&inner, now).await?;
     Ok(Health {
         held_by_transactions: held.try_into().unwrap_or(0),
@@ -62,8 +62,10 @@ pub(super) async fn health(inner: Arc<Inner>) -> Result<Health, QueueError> {
     })
 }
 
+const STEP: &str = "look at the queue's health";
+
 fn failed(error: sqlx::Error) -> QueueError {
-    QueueError::database("look at the queue's health", error)
+    QueueError::database(STEP, error)
 }
 
 async fn oldest_due(
@@ -83,11 +85,13 @@ async fn storage(
     inner: &Inner,
     connection: &mut PgConnection,
 ) -> Result<StorageHealth, QueueError> {
-    let rows = sqlx::query(inner.sql().storage.clone())
-        .fetch_optional(&mut *connection)
+    let rows =
+        inner.query(&inner.sql().storage).fetch_optional(&mut *connection).await.map_err(failed)?;
+    let snapshot = sqlx::query(OLDEST_SNAPSHOT)
+        .persistent(inner.prepare)
+        .fetch_optional(connection)
         .await
         .map_err(failed)?;
-    let snapshot = sqlx::query(OLDEST_SNAPSHOT).fetch_optional(connection).await.map_err(failed)?;
     let count = |column| rows.as_ref().map_or(Ok(0), |found| row::number(found, column));
     Ok(StorageHealth {
         live_rows: count("n_live_tup")?,

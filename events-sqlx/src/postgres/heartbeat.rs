@@ -8,10 +8,10 @@ use events_core::{Queues, WorkerId};
 use sqlx::postgres::PgRow;
 use sqlx::{PgConnection, Row};
 
-use super::claim;
+use super::own::Own;
 use super::queue::Inner;
 use super::row::{self, uuid};
-use super::tables::Statements;
+use super::{claim, postponed};
 use crate::error::QueueError;
 use crate::sightings::WorkerRow;
 
@@ -44,14 +44,18 @@ pub(super) async fn register(
 ) -> Result<(), QueueError> {
     let now = inner.events.now();
     let lease = inner.events.settings().lease;
-    sqlx::query(inner.sql().register.clone())
+    const STEP: &str = "register a worker";
+    let mut connection = Own::acquire(&inner.own, STEP).await?;
+    inner
+        .query(&inner.sql().register)
         .bind(uuid(worker))
         .bind(now.as_micros())
         .bind(micros(lease))
         .bind(serde_json::json!(queues).to_string())
-        .execute(&inner.own)
+        .execute(&mut *connection)
         .await
-        .map_err(|error| QueueError::database("register a worker", error))?;
+        .map_err(|error| QueueError::database(STEP, error))?;
+    connection.finish();
     inner.sightings.beat(worker, now, lease, &[]);
     Ok(())
 }
@@ -63,29 +67,36 @@ pub(super) async fn heartbeat(
 ) -> Result<Heartbeat, QueueError> {
     let now = inner.events.now();
     let lease = inner.events.settings().lease;
-    let found = sqlx::query(inner.sql().beat.clone())
+    const STEP: &str = "write a heartbeat";
+    let mut connection = Own::acquire(&inner.own, STEP).await?;
+    let found = inner
+        .query(&inner.sql().beat)
         .bind(uuid(worker))
         .bind(now.as_micros())
         .bind(micros(lease))
-        .fetch_all(&inner.own)
+        .fetch_all(&mut *connection)
         .await
-        .map_err(|error| QueueError::database("write a heartbeat", error))?;
+        .map_err(|error| QueueError::database(STEP, error))?;
+    connection.finish();
     let alive = found.first().is_some_and(|row| row.try_get("alive").unwrap_or(false));
     if !alive {
         inner.sightings.forget(worker);
         inner.doubts.forget(worker);
+        inner.postponed.take(worker);
         return Ok(Heartbeat::Lost);
     }
     inner.sightings.beat(worker, now, lease, &readable(&found));
     claim::settle_doubts(&inner, worker).await;
+    postponed::settle(&inner, worker).await;
     Ok(Heartbeat::Alive)
 }
 
 pub(super) async fn workers(
+    inner: &Inner,
     connection: &mut PgConnection,
-    statements: &Statements,
 ) -> Result<Vec<WorkerRow>, QueueError> {
-    let rows = sqlx::query(statements.workers.clone())
+    let rows = inner
+        .query(&inner.sql().workers)
         .fetch_all(connection)
         .await
         .map_err(|error| QueueError::database("read the heartbeats", error))?;
@@ -119,12 +130,17 @@ fn worker_row(found: &PgRow) -> Result<WorkerRow, QueueError> {
 /// Forgets a worker that ends.
 pub(super) async fn deregister(inner: Arc<Inner>, worker: WorkerId) -> Result<(), QueueError> {
     claim::settle_doubts(&inner, worker).await;
-    sqlx::query(inner.sql().deregister.clone())
+    const STEP: &str = "deregister a worker";
+    let mut connection = Own::acquire(&inner.own, STEP).await?;
+    inner
+        .query(&inner.sql().deregister)
         .bind(uuid(worker))
-        .execute(&inner.own)
+        .execute(&mut *connection)
         .await
-        .map_err(|error| QueueError::database("deregister a worker", error))?;
+        .map_err(|error| QueueError::database(STEP, error))?;
+    connection.finish();
     inner.sightings.forget(worker);
     inner.doubts.forget(worker);
+    inner.postponed.take(worker);
     Ok(())
 }

@@ -15,6 +15,7 @@ use std::time::{Duration, Instant};
 use events_core::{Events, Queues, Timestamp, WorkerId};
 use sqlx::postgres::PgRow;
 
+use super::own::Own;
 use super::queue::Inner;
 use super::row::{self, uuid};
 use crate::error::QueueError;
@@ -170,15 +171,18 @@ FROM (SELECT EXISTS (SELECT 1 FROM {schema}.workers WHERE id = $1) AS registered
 
 /// Looks which lanes have waiting tasks, from the beginning.
 pub(super) async fn scan(inner: &Inner, worker: WorkerId) -> Result<Scan, QueueError> {
-    let mut connection = inner.own.acquire().await.map_err(failed)?;
+    let mut connection = Own::acquire(&inner.own, STEP).await?;
     let (began, started) = (inner.events.now(), Instant::now());
-    let rows = sqlx::query(inner.sql().scan.clone())
+    let rows = inner
+        .query(&inner.sql().scan)
         .bind(uuid(worker))
         .fetch_all(&mut *connection)
         .await
         .map_err(failed)?;
+    let took = started.elapsed();
+    connection.finish();
     let scan = read(&rows)?;
-    inner.lanes.learn(&scan.heads, began, started.elapsed());
+    inner.lanes.learn(&scan.heads, began, took);
     Ok(scan)
 }
 
@@ -189,19 +193,24 @@ pub(super) async fn next(
     lanes: &[Start],
 ) -> Result<Scan, QueueError> {
     let (queues, priorities, starts) = columns(lanes);
-    let rows = sqlx::query(inner.sql().next.clone())
+    let mut connection = Own::acquire(&inner.own, STEP).await?;
+    let rows = inner
+        .query(&inner.sql().next)
         .bind(uuid(worker))
         .bind(queues)
         .bind(priorities)
         .bind(starts)
-        .fetch_all(&inner.own)
+        .fetch_all(&mut *connection)
         .await
         .map_err(failed)?;
+    connection.finish();
     read(&rows)
 }
 
+const STEP: &str = "look for waiting tasks";
+
 fn failed(error: sqlx::Error) -> QueueError {
-    QueueError::database("look for waiting tasks", error)
+    QueueError::database(STEP, error)
 }
 
 /// As the arrays that statements take.

@@ -4,8 +4,9 @@ use std::fmt::Write;
 use std::hash::{DefaultHasher, Hash, Hasher};
 
 use events_core::Timestamp;
-use sqlx::{Connection, PgConnection, PgPool};
+use sqlx::{PgConnection, PgPool};
 
+use super::own::Own;
 use super::tables::{Statements, in_schema};
 use crate::error::{QueueError, remedy};
 
@@ -16,6 +17,8 @@ const SCHEMA: &str = "CREATE SCHEMA IF NOT EXISTS {schema}";
 
 const TABLE: &str = "CREATE TABLE IF NOT EXISTS {schema}.migrations (
     version bigint PRIMARY KEY, applied_at bigint NOT NULL)";
+
+const READ: &str = "read the version of the events tables";
 
 const VERSION: &str = "SELECT coalesce(max(version), 0) FROM {schema}.migrations";
 
@@ -31,39 +34,45 @@ pub(super) async fn migrate(
     statements: &Statements,
     now: Timestamp,
 ) -> Result<(), QueueError> {
-    let failed = |error| QueueError::database("read the version of the events tables", error);
-    let mut connection = pool.acquire().await.map_err(failed)?;
+    let failed = |error| QueueError::database(READ, error);
+    let mut connection = Own::acquire(pool, READ).await?;
     // A look that takes no lock, and needs no right to create anything.
     let found = version(&mut connection, statements).await.map_err(failed)?;
     if found == Some(known()) {
+        connection.finish();
         return Ok(());
     }
-    let mut transaction = connection.begin().await.map_err(failed)?;
+    connection.begin().await.map_err(failed)?;
+    let transaction = &mut connection;
     sqlx::query("SELECT pg_advisory_xact_lock($1)")
         .bind(lock(&statements.schema))
-        .execute(&mut *transaction)
+        .execute(&mut **transaction)
         .await
         .map_err(failed)?;
-    let found = version(&mut transaction, statements).await.map_err(failed)?;
-    if found.is_none() {
-        create(&mut transaction, &statements.schema).await.map_err(failed)?;
-    }
-    let found = found.unwrap_or(0);
+    create(transaction, &statements.schema).await.map_err(failed)?;
+    // Read from the table: whether it exists, the server would tell as it was before the lock.
+    let found: i64 = sqlx::query_scalar(in_schema(VERSION, &statements.schema))
+        .fetch_one(&mut **transaction)
+        .await
+        .map_err(failed)?;
     check_newer(found)?;
     for (version, sql) in (1..).zip(MIGRATIONS).filter(|(version, _)| *version > found) {
-        apply(&mut transaction, &statements.schema, version, sql, now)
+        apply(transaction, &statements.schema, version, sql, now)
             .await
             .map_err(|source| QueueError::Migrate { version, remedy: remedy(&source), source })?;
         tracing::info!(version, schema = statements.schema, "events tables migrated");
     }
-    transaction.commit().await.map_err(failed)
+    transaction.commit().await.map_err(failed)?;
+    connection.finish();
+    Ok(())
 }
 
 /// Checks that somebody else has migrated.
 pub(super) async fn check(pool: &PgPool, statements: &Statements) -> Result<(), QueueError> {
-    let failed = |error| QueueError::database("read the version of the events tables", error);
-    let mut connection = pool.acquire().await.map_err(failed)?;
+    let failed = |error| QueueError::database(READ, error);
+    let mut connection = Own::acquire(pool, READ).await?;
     let found = version(&mut connection, statements).await.map_err(failed)?.unwrap_or(0);
+    connection.finish();
     check_newer(found)?;
     match found == known() {
         true => Ok(()),
@@ -96,10 +105,11 @@ async fn version(
 
 /// The schema may be there already, made for this user by one who may.
 async fn create(connection: &mut PgConnection, schema: &str) -> Result<(), sqlx::Error> {
-    let exists: bool = sqlx::query_scalar("SELECT to_regnamespace($1) IS NOT NULL")
-        .bind(format!("\"{schema}\""))
-        .fetch_one(&mut *connection)
-        .await?;
+    let exists: bool =
+        sqlx::query_scalar("SELECT EXISTS (SELECT 1 FROM pg_namespace WHERE nspname = $1)")
+            .bind(schema)
+            .fetch_one(&mut *connection)
+            .await?;
     if !exists {
         sqlx::query(in_schema(SCHEMA, schema)).execute(&mut *connection).await?;
     }

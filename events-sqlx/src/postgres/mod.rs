@@ -11,8 +11,10 @@ mod literal;
 mod migrate;
 mod notify;
 mod options;
+mod own;
 #[cfg(test)]
 mod plans;
+mod postponed;
 mod queue;
 mod remedy;
 mod rescue;

@@ -13,6 +13,8 @@ use sqlx::{ConnectOptions, PgPool};
 use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout};
 
+use super::own::Own;
+use crate::error::QueueError;
 use crate::signal::Signal;
 
 /// Commits within this time after an announcement share the next.
@@ -87,9 +89,9 @@ impl Messenger {
 async fn announce(own: PgPool, channel: String, signal: Arc<Signal>) {
     loop {
         signal.announcement().await;
-        let sent = sqlx::query("SELECT pg_notify($1, '')").bind(&channel).execute(&own).await;
-        match sent {
-            Ok(_) => sleep(DEBOUNCE).await,
+        let sent = timeout(ANSWER, notify(&own, &channel)).await;
+        match sent.unwrap_or(Err(QueueError::NoAnswer { waited: ANSWER })) {
+            Ok(()) => sleep(DEBOUNCE).await,
             Err(error) => {
                 tracing::debug!(
                     error = &error as &dyn std::error::Error,
@@ -99,6 +101,19 @@ async fn announce(own: PgPool, channel: String, signal: Arc<Signal>) {
             }
         }
     }
+}
+
+async fn notify(own: &PgPool, channel: &str) -> Result<(), QueueError> {
+    const STEP: &str = "tell others of new tasks";
+    let mut connection = Own::acquire(own, STEP).await?;
+    sqlx::query("SELECT pg_notify($1, '')")
+        .persistent(false)
+        .bind(channel)
+        .execute(&mut *connection)
+        .await
+        .map_err(|error| QueueError::database(STEP, error))?;
+    connection.finish();
+    Ok(())
 }
 
 async fn expect(signal: Arc<Signal>) {
@@ -112,15 +127,10 @@ async fn expect(signal: Arc<Signal>) {
 }
 
 async fn listen(options: PgConnectOptions, channel: String, signal: Arc<Signal>) {
-    // Of its own, for a listener keeps its connection.
-    let pool = PgPoolOptions::new()
-        .max_connections(1)
-        .test_before_acquire(false)
-        .acquire_timeout(ANSWER)
-        .connect_lazy_with(options.disable_statement_logging());
+    let options = options.disable_statement_logging();
     let mut troubled = false;
     loop {
-        match hear(&pool, &channel, &signal, &mut troubled).await {
+        match hear(options.clone(), &channel, &signal, &mut troubled).await {
             // Cut off; what was missed, a look finds.
             Ok(()) => signal.hear(),
             Err(error) => {
@@ -137,16 +147,29 @@ async fn listen(options: PgConnectOptions, channel: String, signal: Arc<Signal>)
     }
 }
 
+/// Each listener has a pool of its own: it keeps its connection, and one that is cut off may wait
+/// for long to say goodbye.
+async fn connect(options: PgConnectOptions, channel: &str) -> Result<PgListener, sqlx::Error> {
+    let pool = PgPoolOptions::new()
+        .max_connections(1)
+        .test_before_acquire(false)
+        .connect_lazy_with(options);
+    let mut listener = PgListener::connect_with(&pool).await?;
+    listener.eager_reconnect(false);
+    listener.ignore_pool_close_event(true);
+    listener.listen(channel).await?;
+    Ok(listener)
+}
+
 /// Hears until the connection is gone.
 async fn hear(
-    pool: &PgPool,
+    options: PgConnectOptions,
     channel: &str,
     signal: &Signal,
     troubled: &mut bool,
 ) -> Result<(), sqlx::Error> {
-    let mut listener = PgListener::connect_with(pool).await?;
-    listener.eager_reconnect(false);
-    listener.listen(channel).await?;
+    let connected = timeout(ANSWER, connect(options, channel)).await;
+    let mut listener = connected.unwrap_or(Err(sqlx::Error::PoolTimedOut))?;
     if std::mem::replace(troubled, false) {
         tracing::info!("listening for new tasks again");
     }

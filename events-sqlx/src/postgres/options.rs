@@ -57,7 +57,8 @@ const OWN_CONNECTIONS: u32 = 5;
 /// What a connection of the queue's own is set to. Plans are made anew for the table as it is: one
 /// that was made while it was empty would read it from end to end when it is full.
 const OWN_SETTINGS: &str = "SET plan_cache_mode = force_custom_plan; SET jit = off;
-    SET default_transaction_isolation = 'read committed'; SET statement_timeout = ";
+    SET default_transaction_isolation = 'read committed'; SET lock_timeout = '1s';
+    SET statement_timeout = ";
 
 /// A connection that was idle for longer is asked whether it is still there.
 const FRESH: Duration = Duration::from_secs(1);
@@ -168,6 +169,7 @@ impl PostgresQueueOptions {
             tables,
             patience: self.statement_timeout * 2,
             migrate: self.migrate,
+            prepare: !self.transaction_pooling,
         };
         PostgresQueue::start(parts, events).await
     }

@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use events_core::session::PendingEvents;
 use events_core::{BrokerError, Events};
-use sqlx::postgres::PgConnectOptions;
-use sqlx::{PgConnection, PgPool, Postgres};
+use sqlx::postgres::{PgArguments, PgConnectOptions};
+use sqlx::{PgConnection, PgPool, Postgres, SqlStr};
 
 use super::claim::Doubts;
 use super::insert;
@@ -17,6 +17,7 @@ use super::lanes::Lanes;
 use super::migrate;
 use super::notify::Messenger;
 use super::options::PostgresQueueOptions;
+use super::postponed::Postponed;
 use super::tables::{Statements, Tables};
 use crate::error::QueueError;
 use crate::joined::JoinedSession;
@@ -70,13 +71,22 @@ pub(super) struct Inner {
     pub(super) lanes: Lanes,
     pub(super) sightings: Sightings,
     pub(super) doubts: Doubts,
+    pub(super) postponed: Postponed,
     pub(super) messenger: Messenger,
     pub(super) patience: Duration,
+    /// Whether statements stay prepared: not where the next may run on another server connection.
+    pub(super) prepare: bool,
 }
+
+type Query = sqlx::query::Query<'static, Postgres, PgArguments>;
 
 impl Inner {
     pub(super) fn sql(&self) -> &Statements {
         self.tables.statements()
+    }
+
+    pub(super) fn query(&self, sql: &SqlStr) -> Query {
+        sqlx::query(sql.clone()).persistent(self.prepare)
     }
 }
 
@@ -94,6 +104,7 @@ pub(super) struct Parts {
     pub(super) tables: Tables,
     pub(super) patience: Duration,
     pub(super) migrate: bool,
+    pub(super) prepare: bool,
 }
 
 impl PostgresQueue {
@@ -130,7 +141,7 @@ impl PostgresQueue {
     }
 
     pub(super) async fn start(parts: Parts, events: &Events) -> Result<Self, QueueError> {
-        let Parts { pool, own, listen, tables, patience, migrate } = parts;
+        let Parts { pool, own, listen, tables, patience, migrate, prepare } = parts;
         match migrate {
             true => migrate::migrate(&own, tables.statements(), events.now()).await?,
             false => migrate::check(&own, tables.statements()).await?,
@@ -146,7 +157,9 @@ impl PostgresQueue {
                 signal: Arc::default(),
                 sightings: Sightings::default(),
                 doubts: Doubts::default(),
+                postponed: Postponed::default(),
                 patience,
+                prepare,
             }),
             seen: AtomicU64::new(0),
         })

@@ -6,10 +6,12 @@ use std::time::Duration;
 use events_core::broker::{AttemptError, Rescued};
 use events_core::{TaskId, Timestamp, WorkerId};
 use serde_json::json;
+use sqlx::PgConnection;
 use sqlx::postgres::PgRow;
-use sqlx::{Connection, PgConnection};
+use sqlx::types::Uuid;
 
 use super::heartbeat;
+use super::own::Own;
 use super::queue::Inner;
 use super::row::{self, uuid};
 use crate::error::QueueError;
@@ -19,14 +21,18 @@ use crate::sightings::WorkerRow;
 /// A worker that has beaten since it was looked at is not dead.
 pub(super) const FORGET_WORKER: &str = "DELETE FROM {schema}.workers WHERE id = $1 AND beats = $2";
 
-/// Running tasks whose worker has no row: one that was taken for dead just now, or that went
-/// without giving them back. Those are passed over that complete in a transaction which is open.
+/// Workers that hold tasks and have no row: those that were taken for dead just now, or that went
+/// without giving them back. None of them comes back: an id is that of one run.
+pub(super) const GONE: &str = "
+SELECT DISTINCT leased_by FROM {schema}.tasks AS task
+WHERE leased_by IS NOT NULL
+    AND NOT EXISTS (SELECT 1 FROM {schema}.workers AS worker WHERE worker.id = task.leased_by)";
+
+/// Their tasks, but those that complete in a transaction which is open. One that somebody else has
+/// rescued meanwhile has another holder, which PostgreSQL looks at again once the row is locked.
 pub(super) const ORPHANS: &str = "
-SELECT task.seq, task.attempt, task.task_id, task.name, task.leased_by
-FROM {schema}.tasks AS task
-WHERE task.leased_by IS NOT NULL
-    AND NOT EXISTS (SELECT 1 FROM {schema}.workers AS worker WHERE worker.id = task.leased_by)
-LIMIT 10000 FOR UPDATE OF task SKIP LOCKED";
+SELECT seq, attempt, task_id, name, leased_by FROM {schema}.tasks
+WHERE leased_by = ANY ($1) LIMIT 10000 FOR UPDATE SKIP LOCKED";
 
 /// Given: seq, due at (NULL for at once, which keeps the place), and the error as JSON.
 pub(super) const OFFER_AGAIN: &str = concat!(
@@ -43,20 +49,23 @@ pub(super) async fn rescue(
     observer: WorkerId,
     lease: Duration,
 ) -> Result<Vec<Rescued>, QueueError> {
-    let failed = |error| QueueError::database("rescue tasks", error);
-    let mut connection = inner.own.acquire().await.map_err(failed)?;
-    let workers = heartbeat::workers(&mut connection, inner.sql()).await?;
+    const STEP: &str = "rescue tasks";
+    let failed = |error| QueueError::database(STEP, error);
+    let mut connection = Own::acquire(&inner.own, STEP).await?;
+    let workers = heartbeat::workers(&inner, &mut connection).await?;
     // One that was taken for dead itself has no say.
     if !workers.iter().any(|row| row.worker == observer) {
+        connection.finish();
         return Ok(Vec::new());
     }
-    let mut transaction = connection.begin().await.map_err(failed)?;
+    connection.begin().await.map_err(failed)?;
     for dead in dead(&inner, observer, &workers, lease) {
         // The row goes, so that its worker learns at its next heartbeat that it lost its tasks.
-        let gone = sqlx::query(inner.sql().forget_worker.clone())
+        let gone = inner
+            .query(&inner.sql().forget_worker)
             .bind(uuid(dead.worker))
             .bind(dead.beats)
-            .execute(&mut *transaction)
+            .execute(&mut *connection)
             .await
             .map_err(failed)?;
         if gone.rows_affected() == 1 {
@@ -64,8 +73,9 @@ pub(super) async fn rescue(
                 "worker is silent for longer than its lease and was taken for dead");
         }
     }
-    let rescued = offer_again(&inner, &mut transaction).await?;
-    transaction.commit().await.map_err(failed)?;
+    let rescued = offer_again(&inner, &mut connection).await?;
+    connection.commit().await.map_err(failed)?;
+    connection.finish();
     if !rescued.is_empty() {
         inner.lanes.start_over();
         inner.signal.notify();
@@ -89,7 +99,15 @@ async fn offer_again(
     connection: &mut PgConnection,
 ) -> Result<Vec<Rescued>, QueueError> {
     let failed = |error| QueueError::database("offer rescued tasks again", error);
-    let rows = sqlx::query(inner.sql().orphans.clone())
+    let gone = inner.query(&inner.sql().gone).fetch_all(&mut *connection).await.map_err(failed)?;
+    if gone.is_empty() {
+        return Ok(Vec::new());
+    }
+    let gone: Vec<Uuid> =
+        gone.iter().map(|found| row::get(found, "leased_by")).collect::<Result<_, _>>()?;
+    let rows = inner
+        .query(&inner.sql().orphans)
+        .bind(gone)
         .fetch_all(&mut *connection)
         .await
         .map_err(failed)?;
@@ -115,7 +133,8 @@ async fn offer_again(
         rescued.push(task);
     }
     if !rescued.is_empty() {
-        sqlx::query(inner.sql().offer_again.clone())
+        inner
+            .query(&inner.sql().offer_again)
             .bind(seqs)
             .bind(due_at)
             .bind(errors)

@@ -10,8 +10,9 @@ use events_core::broker::{AttemptError, Settlement};
 use events_core::lifecycle::Next;
 use events_core::{Timestamp, WorkerId};
 use serde_json::json;
-use sqlx::{Connection, PgConnection, SqlStr};
+use sqlx::{PgConnection, SqlStr};
 
+use super::own::Own;
 use super::queue::Inner;
 use super::row::{self, PostgresReceipt, uuid};
 use crate::error::QueueError;
@@ -80,7 +81,7 @@ pub(super) const BURY: &str = concat!(
 );
 
 /// The receipts of tasks that go the same way.
-#[derive(Default)]
+#[derive(Default, Clone)]
 struct Receipts {
     seqs: Vec<i64>,
     fences: Vec<i64>,
@@ -144,98 +145,166 @@ impl Batch {
     }
 }
 
+/// Which of the tasks nobody else has locked.
+pub(super) const SETTLEABLE: &str = "
+SELECT task.seq FROM {schema}.tasks AS task, unnest($1::int8[], $2::int8[]) AS given (seq, fence)
+WHERE task.seq = given.seq AND task.fence = given.fence AND task.leased_by = $3
+FOR UPDATE OF task SKIP LOCKED";
+
+/// Which of the tasks are there, locked or not.
+pub(super) const UNSETTLED: &str = "
+SELECT task.seq FROM {schema}.tasks AS task, unnest($1::int8[], $2::int8[]) AS given (seq, fence)
+WHERE task.seq = given.seq AND task.fence = given.fence AND task.leased_by = $3";
+
+type Settlements = Vec<Settlement<PostgresReceipt>>;
+
 /// Settles a batch in one transaction. For each settlement, whether its lease held.
+///
+/// Those whose row somebody else has locked are put off, and do not hold up the others.
 pub(super) async fn settle(
     inner: Arc<Inner>,
     worker: WorkerId,
     settlements: Arc<[Settlement<PostgresReceipt>]>,
 ) -> Result<Vec<bool>, QueueError> {
-    let failed = |error| QueueError::database("record what became of tasks", error);
+    match settle_now(&inner, worker, &settlements).await {
+        Err(error) if error.is_locked() => {
+            let (locked, free) = sort_out(&inner, worker, &settlements).await?;
+            let settled = settle_now(&inner, worker, &free).await?;
+            let stale = free.iter().zip(settled).filter(|(_, held)| !held);
+            let stale: HashSet<_> = stale.map(|(one, _)| one.receipt).collect();
+            inner.postponed.add(worker, locked);
+            Ok(settlements.iter().map(|one| !stale.contains(&one.receipt)).collect())
+        }
+        answer => answer,
+    }
+}
+
+/// Those whose row is locked, and the others.
+async fn sort_out(
+    inner: &Inner,
+    worker: WorkerId,
+    settlements: &[Settlement<PostgresReceipt>],
+) -> Result<(Settlements, Settlements), QueueError> {
+    let mut receipts = Receipts::default();
+    settlements.iter().for_each(|one| receipts.push(one.receipt));
+    let mut connection = Own::acquire(&inner.own, STEP).await?;
+    let mut found = Vec::with_capacity(2);
+    for sql in [&inner.sql().unsettled, &inner.sql().settleable] {
+        let query = matching(inner, sql, receipts.clone(), worker);
+        let seqs: HashSet<i64> =
+            query.fetch_all(&mut *connection).await.map_err(failed)?.into_iter().collect();
+        found.push(seqs);
+    }
+    connection.finish();
+    let locked = |one: &Settlement<PostgresReceipt>| {
+        found[0].contains(&one.receipt.seq) && !found[1].contains(&one.receipt.seq)
+    };
+    Ok(settlements.iter().cloned().partition(locked))
+}
+
+const STEP: &str = "record what became of tasks";
+
+fn failed(error: sqlx::Error) -> QueueError {
+    QueueError::database(STEP, error)
+}
+
+async fn settle_now(
+    inner: &Inner,
+    worker: WorkerId,
+    settlements: &[Settlement<PostgresReceipt>],
+) -> Result<Vec<bool>, QueueError> {
     if settlements.is_empty() {
         return Ok(Vec::new());
     }
     let now = inner.events.now();
-    let batch = Batch::of(&settlements, now);
+    let batch = Batch::of(settlements, now);
+    let (only_completes, in_place) = (batch.only_completes(), batch.in_place);
     let retain = inner.events.settings().retain_completed.is_some();
-    let mut connection = inner.own.acquire().await.map_err(failed)?;
-    let mut settled = if batch.only_completes() && !retain {
-        complete(&inner, &mut connection, &batch.complete, worker).await.map_err(failed)?
+    let mut connection = Own::acquire(&inner.own, STEP).await?;
+    let mut settled = if only_completes && !retain {
+        complete(inner, &mut connection, batch.complete, worker).await.map_err(failed)?
     } else {
-        let mut transaction = connection.begin().await.map_err(failed)?;
-        let settled =
-            record(&inner, &mut transaction, &batch, worker, now).await.map_err(failed)?;
-        transaction.commit().await.map_err(failed)?;
+        connection.begin().await.map_err(failed)?;
+        let settled = record(inner, &mut connection, batch, worker, now).await.map_err(failed)?;
+        connection.commit().await.map_err(failed)?;
         settled
     };
-    if !batch.only_completes() {
-        if batch.in_place {
+    connection.finish();
+    if !only_completes {
+        if in_place {
             inner.lanes.start_over();
         }
         inner.signal.notify();
     }
+    // A receipt that was given twice is settled once.
     Ok(settlements.iter().map(|settlement| settled.remove(&settlement.receipt.seq)).collect())
 }
 
 async fn record(
     inner: &Inner,
     connection: &mut PgConnection,
-    batch: &Batch,
+    batch: Batch,
     worker: WorkerId,
     now: Timestamp,
 ) -> Result<HashSet<i64>, sqlx::Error> {
     if inner.events.settings().retain_completed.is_some() {
-        archive(inner, connection, &batch.complete, worker, now).await?;
+        archive(inner, connection, batch.complete.clone(), worker, now).await?;
     }
-    let mut settled = complete(inner, connection, &batch.complete, worker).await?;
-    let (receipts, due_at, errors) = &batch.retry;
+    let mut settled = complete(inner, connection, batch.complete, worker).await?;
+    let (receipts, due_at, errors) = batch.retry;
     if !receipts.is_empty() {
-        let query = matching(&inner.sql().retry, receipts, worker).bind(due_at).bind(errors);
+        let query = matching(inner, &inner.sql().retry, receipts, worker).bind(due_at).bind(errors);
         settled.extend(query.fetch_all(&mut *connection).await?);
     }
-    let (receipts, due_at) = &batch.release;
+    let (receipts, due_at) = batch.release;
     if !receipts.is_empty() {
-        let query = matching(&inner.sql().release, receipts, worker).bind(due_at);
+        let query = matching(inner, &inner.sql().release, receipts, worker).bind(due_at);
         settled.extend(query.fetch_all(&mut *connection).await?);
     }
-    let (receipts, errors) = &batch.bury;
+    let (receipts, errors) = batch.bury;
     if !receipts.is_empty() {
-        let query = matching(&inner.sql().bury, receipts, worker);
+        let query = matching(inner, &inner.sql().bury, receipts, worker);
         let query = query.bind(errors).bind(now.as_micros());
         settled.extend(query.fetch_all(connection).await?);
     }
     Ok(settled)
 }
 
-type Settled<'q> = sqlx::query::QueryScalar<'q, sqlx::Postgres, i64, sqlx::postgres::PgArguments>;
+type Settled = sqlx::query::QueryScalar<'static, sqlx::Postgres, i64, sqlx::postgres::PgArguments>;
 
 /// A statement for these receipts, as far as all have it in common.
-fn matching<'q>(sql: &SqlStr, receipts: &'q Receipts, worker: WorkerId) -> Settled<'q> {
-    sqlx::query_scalar(sql.clone()).bind(&receipts.seqs).bind(&receipts.fences).bind(uuid(worker))
+fn matching(inner: &Inner, sql: &SqlStr, receipts: Receipts, worker: WorkerId) -> Settled {
+    sqlx::query_scalar(sql.clone())
+        .persistent(inner.prepare)
+        .bind(receipts.seqs)
+        .bind(receipts.fences)
+        .bind(uuid(worker))
 }
 
 async fn complete(
     inner: &Inner,
     connection: &mut PgConnection,
-    receipts: &Receipts,
+    receipts: Receipts,
     worker: WorkerId,
 ) -> Result<HashSet<i64>, sqlx::Error> {
     if receipts.is_empty() {
         return Ok(HashSet::new());
     }
-    let settled = matching(&inner.sql().complete, receipts, worker).fetch_all(connection).await?;
-    Ok(settled.into_iter().collect())
+    let query = matching(inner, &inner.sql().complete, receipts, worker);
+    Ok(query.fetch_all(connection).await?.into_iter().collect())
 }
 
 async fn archive(
     inner: &Inner,
     connection: &mut PgConnection,
-    receipts: &Receipts,
+    receipts: Receipts,
     worker: WorkerId,
     now: Timestamp,
 ) -> Result<(), sqlx::Error> {
-    sqlx::query(inner.sql().archive.clone())
-        .bind(&receipts.seqs)
-        .bind(&receipts.fences)
+    inner
+        .query(&inner.sql().archive)
+        .bind(receipts.seqs)
+        .bind(receipts.fences)
         .bind(uuid(worker))
         .bind(now.as_micros())
         .execute(connection)
@@ -253,9 +322,10 @@ pub(super) async fn complete_in(
     if inner.events.settings().retain_completed.is_some() {
         let mut receipts = Receipts::default();
         receipts.push(receipt);
-        archive(inner, connection, &receipts, worker, inner.events.now()).await?;
+        archive(inner, connection, receipts, worker, inner.events.now()).await?;
     }
-    let deleted = sqlx::query(inner.sql().complete_one.clone())
+    let deleted = inner
+        .query(&inner.sql().complete_one)
         .bind(receipt.seq)
         .bind(receipt.fence)
         .bind(uuid(worker))

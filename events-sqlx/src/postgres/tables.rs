@@ -41,6 +41,7 @@ statements! {
     deregister: heartbeat::DEREGISTER,
     discard: admin::DISCARD_DEAD_LETTER,
     forget_worker: rescue::FORGET_WORKER,
+    gone: rescue::GONE,
     held: health::HELD,
     insert: insert::INSERT,
     next: lanes::NEXT,
@@ -54,7 +55,9 @@ statements! {
     retry: settle::RETRY,
     retry_dead_letter: admin::RETRY_DEAD_LETTER,
     scan: lanes::SCAN,
+    settleable: settle::SETTLEABLE,
     storage: health::STORAGE,
+    unsettled: settle::UNSETTLED,
     workers: heartbeat::WORKERS,
 }
 

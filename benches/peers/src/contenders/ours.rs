@@ -184,8 +184,9 @@ const OWN: Statements = Statements {
             fence = fence + 1
         WHERE seq = ANY (ARRAY(
             SELECT seq FROM events.tasks
-            WHERE leased_by IS NULL AND queue = 'events' AND due_at <= now()
-            ORDER BY priority, due_at, seq
+            WHERE leased_by IS NULL AND queue = 'events' AND priority = 0
+                AND due_at <= (extract(epoch FROM now()) * 1000000)::bigint
+            ORDER BY due_at, seq
             LIMIT $1
             FOR UPDATE SKIP LOCKED))
         RETURNING seq, payload, task_id, event_id, event, name, queue, priority, published_at,
