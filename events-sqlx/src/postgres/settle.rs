@@ -22,7 +22,7 @@ use crate::error::QueueError;
 pub(super) const COMPLETE: &str = "
 DELETE FROM {schema}.tasks AS task USING unnest($1::int8[], $2::int8[]) AS given (seq, fence)
 WHERE task.seq = given.seq AND task.fence = given.fence AND task.leased_by = $3
-RETURNING task.seq";
+RETURNING task.seq, task.fence";
 
 pub(super) const COMPLETE_ONE: &str =
     "DELETE FROM {schema}.tasks WHERE seq = $1 AND fence = $2 AND leased_by = $3";
@@ -43,7 +43,7 @@ pub(super) const RETRY: &str = concat!(
     row::errors_and!("given.error"),
     " FROM unnest($1::int8[], $2::int8[], $4::int8[], $5::text[]) AS given (seq, fence, due_at, error)
     WHERE task.seq = given.seq AND task.fence = given.fence AND task.leased_by = $3
-    RETURNING task.seq"
+    RETURNING task.seq, task.fence"
 );
 
 /// Given: due at; NULL for at once, which keeps the task's place in the lane.
@@ -53,7 +53,7 @@ SET leased_by = NULL, attempt = greatest(attempt - 1, 0),
     due_at = coalesce(given.due_at, task.due_at)
 FROM unnest($1::int8[], $2::int8[], $4::int8[]) AS given (seq, fence, due_at)
 WHERE task.seq = given.seq AND task.fence = given.fence AND task.leased_by = $3
-RETURNING task.seq";
+RETURNING task.seq, task.fence";
 
 /// Given: the error as JSON. A task that was revived by hand, and its dead letter left, dies once
 /// more: the newest tells.
@@ -77,7 +77,7 @@ pub(super) const BURY: &str = concat!(
             attempt = excluded.attempt, payload = excluded.payload, headers = excluded.headers,
             errors = excluded.errors
     )
-    SELECT seq FROM gone"
+    SELECT seq, fence FROM gone"
 );
 
 /// The receipts of tasks that go the same way.
@@ -147,13 +147,13 @@ impl Batch {
 
 /// Which of the tasks nobody else has locked.
 pub(super) const SETTLEABLE: &str = "
-SELECT task.seq FROM {schema}.tasks AS task, unnest($1::int8[], $2::int8[]) AS given (seq, fence)
+SELECT task.seq, task.fence FROM {schema}.tasks AS task, unnest($1::int8[], $2::int8[]) AS given (seq, fence)
 WHERE task.seq = given.seq AND task.fence = given.fence AND task.leased_by = $3
 FOR UPDATE OF task SKIP LOCKED";
 
 /// Which of the tasks are there, locked or not.
 pub(super) const UNSETTLED: &str = "
-SELECT task.seq FROM {schema}.tasks AS task, unnest($1::int8[], $2::int8[]) AS given (seq, fence)
+SELECT task.seq, task.fence FROM {schema}.tasks AS task, unnest($1::int8[], $2::int8[]) AS given (seq, fence)
 WHERE task.seq = given.seq AND task.fence = given.fence AND task.leased_by = $3";
 
 type Settlements = Vec<Settlement<PostgresReceipt>>;
@@ -191,13 +191,11 @@ async fn sort_out(
     let mut found = Vec::with_capacity(2);
     for sql in [&inner.sql().unsettled, &inner.sql().settleable] {
         let query = matching(inner, sql, receipts.clone(), worker);
-        let seqs: HashSet<i64> =
-            query.fetch_all(&mut *connection).await.map_err(failed)?.into_iter().collect();
-        found.push(seqs);
+        found.push(receipts_of(query, &mut connection).await.map_err(failed)?);
     }
     connection.finish();
     let locked = |one: &Settlement<PostgresReceipt>| {
-        found[0].contains(&one.receipt.seq) && !found[1].contains(&one.receipt.seq)
+        found[0].contains(&one.receipt) && !found[1].contains(&one.receipt)
     };
     Ok(settlements.iter().cloned().partition(locked))
 }
@@ -237,7 +235,7 @@ async fn settle_now(
         inner.signal.notify();
     }
     // A receipt that was given twice is settled once.
-    Ok(settlements.iter().map(|settlement| settled.remove(&settlement.receipt.seq)).collect())
+    Ok(settlements.iter().map(|settlement| settled.remove(&settlement.receipt)).collect())
 }
 
 async fn record(
@@ -246,7 +244,7 @@ async fn record(
     batch: Batch,
     worker: WorkerId,
     now: Timestamp,
-) -> Result<HashSet<i64>, sqlx::Error> {
+) -> Result<HashSet<PostgresReceipt>, sqlx::Error> {
     if inner.events.settings().retain_completed.is_some() {
         archive(inner, connection, batch.complete.clone(), worker, now).await?;
     }
@@ -254,27 +252,28 @@ async fn record(
     let (receipts, due_at, errors) = batch.retry;
     if !receipts.is_empty() {
         let query = matching(inner, &inner.sql().retry, receipts, worker).bind(due_at).bind(errors);
-        settled.extend(query.fetch_all(&mut *connection).await?);
+        settled.extend(receipts_of(query, &mut *connection).await?);
     }
     let (receipts, due_at) = batch.release;
     if !receipts.is_empty() {
         let query = matching(inner, &inner.sql().release, receipts, worker).bind(due_at);
-        settled.extend(query.fetch_all(&mut *connection).await?);
+        settled.extend(receipts_of(query, &mut *connection).await?);
     }
     let (receipts, errors) = batch.bury;
     if !receipts.is_empty() {
         let query = matching(inner, &inner.sql().bury, receipts, worker);
         let query = query.bind(errors).bind(now.as_micros());
-        settled.extend(query.fetch_all(connection).await?);
+        settled.extend(receipts_of(query, connection).await?);
     }
     Ok(settled)
 }
 
-type Settled = sqlx::query::QueryScalar<'static, sqlx::Postgres, i64, sqlx::postgres::PgArguments>;
+type Settled =
+    sqlx::query::QueryAs<'static, sqlx::Postgres, (i64, i64), sqlx::postgres::PgArguments>;
 
 /// A statement for these receipts, as far as all have it in common.
 fn matching(inner: &Inner, sql: &SqlStr, receipts: Receipts, worker: WorkerId) -> Settled {
-    sqlx::query_scalar(sql.clone())
+    sqlx::query_as(sql.clone())
         .persistent(inner.prepare)
         .bind(receipts.seqs)
         .bind(receipts.fences)
@@ -286,12 +285,21 @@ async fn complete(
     connection: &mut PgConnection,
     receipts: Receipts,
     worker: WorkerId,
-) -> Result<HashSet<i64>, sqlx::Error> {
+) -> Result<HashSet<PostgresReceipt>, sqlx::Error> {
     if receipts.is_empty() {
         return Ok(HashSet::new());
     }
     let query = matching(inner, &inner.sql().complete, receipts, worker);
-    Ok(query.fetch_all(connection).await?.into_iter().collect())
+    receipts_of(query, connection).await
+}
+
+/// Of those that a statement was given, the ones that held their lease.
+async fn receipts_of(
+    query: Settled,
+    connection: &mut PgConnection,
+) -> Result<HashSet<PostgresReceipt>, sqlx::Error> {
+    let rows = query.fetch_all(connection).await?;
+    Ok(rows.into_iter().map(|(seq, fence)| PostgresReceipt { seq, fence }).collect())
 }
 
 async fn archive(
