@@ -26,4 +26,5 @@ pages! {
     testing: "guide/testing.md"
     coverage: "guide/coverage.md"
     operations: "guide/operations.md"
+    postgresql: "guide/postgresql.md"
 }

@@ -48,6 +48,7 @@ impl Checkup {
 fn subject(concern: &Concern) -> Subject {
     let about = match concern {
         Concern::QueueWithoutWorker(queue) | Concern::LongWait(queue) => queue.queue.clone(),
+        Concern::SilentWorker(worker) => worker.worker.to_string(),
         _ => String::new(),
     };
     (discriminant(concern), about)

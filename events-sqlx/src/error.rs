@@ -212,7 +212,8 @@ pub(crate) fn is_disconnected(error: &sqlx::Error) -> bool {
         // The class of connection exceptions, and the shutdowns of PostgreSQL's error codes.
         sqlx::Error::Database(error) => error.code().is_some_and(|code| {
             code.len() == 5
-                && (code.starts_with("08") || ["57P01", "57P02", "57P03"].contains(&&*code))
+                && (code.starts_with("08")
+                    || ["57P01", "57P02", "57P03", "57P05"].contains(&&*code))
         }),
         _ => false,
     }
@@ -287,7 +288,7 @@ fn other_remedy(error: &sqlx::Error) -> Option<&'static str> {
     }
     let remedy = match error {
         sqlx::Error::PoolTimedOut => {
-            "every connection of the pool is in use; let go of them sooner, or allow more"
+            "every connection of the pool is in use, or none could be made; let go of them sooner, allow more, or check that the server runs and that its address is right"
         }
         sqlx::Error::PoolClosed => "the pool was closed; close it after the last use of the queue",
         sqlx::Error::Io(_) => {

@@ -133,6 +133,7 @@ impl<B: Broker> Broker for FaultyBroker<B> {
     }
 
     async fn register(&self, worker: WorkerId, queues: &Queues) -> Result<(), BrokerError> {
+        self.faults.fail(Fault::FailHeartbeat, "register the worker")?;
         self.inner.register(worker, queues).await
     }
 

@@ -29,6 +29,8 @@ CREATE TABLE {schema}.tasks (
     autovacuum_vacuum_scale_factor = 0,
     autovacuum_vacuum_threshold = 5000,
     autovacuum_vacuum_cost_delay = 0,
+    -- To give room back at the end of the table takes a lock that stops everybody.
+    vacuum_truncate = false,
     autovacuum_analyze_scale_factor = 0,
     autovacuum_analyze_threshold = 50000
 );

@@ -30,11 +30,15 @@ SELECT n_live_tup, n_dead_tup FROM pg_stat_all_tables WHERE relid = '{schema}.ta
 const OLDEST_SNAPSHOT: &str = "
 SELECT held.age, held.holder FROM (
     SELECT greatest(age(backend_xmin), age(backend_xid)) AS xids,
-        extract(epoch FROM clock_timestamp() - coalesce(xact_start, backend_start))::float8 AS age,
+        coalesce(extract(epoch FROM clock_timestamp() - coalesce(xact_start, backend_start)), 0)::float8
+            AS age,
         format('the session with pid %s of user %s (application %s, state %s)',
-            pid, usename, coalesce(nullif(application_name, ''), 'unknown'), state) AS holder
+            pid, usename, coalesce(nullif(application_name, ''), 'unknown'),
+            coalesce(state, 'unknown')) AS holder
     FROM pg_stat_activity
     WHERE (backend_xmin IS NOT NULL OR backend_xid IS NOT NULL) AND pid <> pg_backend_pid()
+        AND (datname = current_database() OR datname IS NULL)
+        AND backend_type IS DISTINCT FROM 'autovacuum worker'
     UNION ALL
     SELECT age(transaction), extract(epoch FROM clock_timestamp() - prepared)::float8,
         format('the prepared transaction %s', gid)
@@ -48,7 +52,6 @@ pub(super) async fn health(inner: Arc<Inner>) -> Result<Health, QueueError> {
         inner.query(&inner.sql().registered).fetch_all(&mut *connection).await.map_err(failed)?;
     let workers: Vec<_> = found.iter().map(registered).collect::<Result<_, _>>()?;
     let held: i64 = sqlx::query_scalar(inner.sql().held.clone())
-        .persistent(inner.prepare)
         .fetch_one(&mut *connection)
         .await
         .map_err(failed)?;
@@ -87,11 +90,7 @@ async fn storage(
 ) -> Result<StorageHealth, QueueError> {
     let rows =
         inner.query(&inner.sql().storage).fetch_optional(&mut *connection).await.map_err(failed)?;
-    let snapshot = sqlx::query(OLDEST_SNAPSHOT)
-        .persistent(inner.prepare)
-        .fetch_optional(connection)
-        .await
-        .map_err(failed)?;
+    let snapshot = sqlx::query(OLDEST_SNAPSHOT).fetch_optional(connection).await.map_err(failed)?;
     let count = |column| rows.as_ref().map_or(Ok(0), |found| row::number(found, column));
     Ok(StorageHealth {
         live_rows: count("n_live_tup")?,

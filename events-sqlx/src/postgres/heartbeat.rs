@@ -7,6 +7,7 @@ use events_core::broker::Heartbeat;
 use events_core::{Queues, WorkerId};
 use sqlx::postgres::PgRow;
 use sqlx::{PgConnection, Row};
+use tokio::time::timeout;
 
 use super::own::Own;
 use super::queue::Inner;
@@ -86,9 +87,17 @@ pub(super) async fn heartbeat(
         return Ok(Heartbeat::Lost);
     }
     inner.sightings.beat(worker, now, lease, &readable(&found));
-    claim::settle_doubts(&inner, worker).await;
-    postponed::settle(&inner, worker).await;
+    tokio::spawn(async move {
+        // Within a time limit, and beside the heartbeat: that must not wait for it.
+        timeout(inner.patience, catch_up(&inner, worker)).await.ok();
+    });
     Ok(Heartbeat::Alive)
+}
+
+/// Does what could not be done before.
+async fn catch_up(inner: &Arc<Inner>, worker: WorkerId) {
+    claim::settle_doubts(inner, worker).await;
+    postponed::settle(inner, worker).await;
 }
 
 pub(super) async fn workers(

@@ -125,23 +125,24 @@ fn push_rows(sql: &mut String, tasks: &[Task]) {
 const STRING: &str = "writing to a string cannot fail";
 
 fn push_columns(sql: &mut String, tasks: &[Task]) {
-    sql.push_str("SELECT * FROM unnest(");
+    // An empty text for NULL, which a server may be set to read as a text of four letters.
+    sql.push_str("SELECT a, b, c, d, e, f, g, h, i, nullif(j, '') FROM unnest(");
     push_values(sql, "uuid", tasks, |task, sql| write!(sql, "{}", task.id));
     push_values(sql, "uuid", tasks, |task, sql| write!(sql, "{}", task.event_id));
-    push_texts(sql, tasks.iter().map(|task| Some(&*task.event)));
-    push_texts(sql, tasks.iter().map(|task| Some(&*task.name)));
-    push_texts(sql, tasks.iter().map(|task| Some(&*task.queue)));
+    push_texts(sql, tasks.iter().map(|task| &*task.event));
+    push_texts(sql, tasks.iter().map(|task| &*task.name));
+    push_texts(sql, tasks.iter().map(|task| &*task.queue));
     push_values(sql, "int2", tasks, |task, sql| write!(sql, "{}", task.priority));
     push_values(sql, "int8", tasks, |task, sql| write!(sql, "{}", task.due_at.as_micros()));
     push_values(sql, "int8", tasks, |task, sql| write!(sql, "{}", task.published_at.as_micros()));
-    push_texts(sql, tasks.iter().map(|task| Some(&*task.payload)));
+    push_texts(sql, tasks.iter().map(|task| &*task.payload));
     let headers: Vec<_> = tasks.iter().map(headers).collect();
-    push_texts(sql, headers.iter().map(Option::as_deref));
+    push_texts(sql, headers.iter().map(|headers| headers.as_deref().unwrap_or_default()));
     sql.pop(); // the last comma
-    sql.push(')');
+    sql.push_str(") AS task (a, b, c, d, e, f, g, h, i, j)");
 }
 
-fn push_texts<'t>(sql: &mut String, texts: impl Iterator<Item = Option<&'t str>>) {
+fn push_texts<'t>(sql: &mut String, texts: impl Iterator<Item = &'t str>) {
     push_array(sql, texts);
     sql.push_str("::text[],");
 }

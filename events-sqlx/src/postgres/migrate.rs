@@ -1,7 +1,6 @@
 //! The events tables, brought to this program's version.
 
 use std::fmt::Write;
-use std::hash::{DefaultHasher, Hash, Hasher};
 
 use events_core::Timestamp;
 use sqlx::{PgConnection, PgPool};
@@ -44,8 +43,13 @@ pub(super) async fn migrate(
     }
     connection.begin().await.map_err(failed)?;
     let transaction = &mut connection;
-    sqlx::query("SELECT pg_advisory_xact_lock($1)")
-        .bind(lock(&statements.schema))
+    // Another process may be migrating, for as long as that takes.
+    sqlx::raw_sql("SET LOCAL lock_timeout = 0; SET LOCAL statement_timeout = 0")
+        .execute(&mut **transaction)
+        .await
+        .map_err(failed)?;
+    sqlx::query("SELECT pg_advisory_xact_lock(hashtextextended($1, 0))")
+        .bind(format!("migrations of {}", statements.schema))
         .execute(&mut **transaction)
         .await
         .map_err(failed)?;
@@ -131,13 +135,6 @@ async fn apply(
         .execute(connection)
         .await
         .map(drop)
-}
-
-/// One number per schema, so that two queues in one database do not wait for each other.
-fn lock(schema: &str) -> i64 {
-    let mut hasher = DefaultHasher::new(); // the same in every process of one build
-    ("events_sqlx migrations", schema).hash(&mut hasher);
-    hasher.finish().cast_signed()
 }
 
 /// All migrations as text.

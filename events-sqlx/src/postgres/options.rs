@@ -55,10 +55,20 @@ impl Default for PostgresQueueOptions {
 const OWN_CONNECTIONS: u32 = 5;
 
 /// What a connection of the queue's own is set to. Plans are made anew for the table as it is: one
-/// that was made while it was empty would read it from end to end when it is full.
+/// that was made while it was empty would read it from end to end when it is full. And they go by
+/// an index also while there are no statistics of a table that was filled just now.
 const OWN_SETTINGS: &str = "SET plan_cache_mode = force_custom_plan; SET jit = off;
+    SET enable_seqscan = off;
     SET default_transaction_isolation = 'read committed'; SET lock_timeout = '1s';
     SET statement_timeout = ";
+
+/// The server notices within a minute that a connection's other end is gone, and rolls back what it
+/// had open. By default it takes two hours.
+const KEEPALIVES: [(&str, &str); 3] = [
+    ("tcp_keepalives_idle", "30"),
+    ("tcp_keepalives_interval", "10"),
+    ("tcp_keepalives_count", "3"),
+];
 
 /// A connection that was idle for longer is asked whether it is still there.
 const FRESH: Duration = Duration::from_secs(1);
@@ -96,9 +106,11 @@ impl PostgresQueueOptions {
         self
     }
 
-    /// The database is reached through pgbouncer, or the like, in transaction mode: nothing is
-    /// asked of a connection that lasts longer than a transaction. Prepared statements are not
-    /// kept, and no wake-ups are received but through [`listen_url`](Self::listen_url).
+    /// The database is reached through pgbouncer, or the like, in transaction mode: connections are
+    /// not set to anything, and no wake-ups are received but through [`listen_url`](Self::listen_url).
+    ///
+    /// The pooler must keep prepared statements apart, as pgbouncer does from 1.21 on with
+    /// `max_prepared_statements` above 0. With an older one use its session mode.
     pub fn transaction_pooling(mut self, yes: bool) -> Self {
         self.transaction_pooling = yes;
         self
@@ -123,7 +135,10 @@ impl PostgresQueueOptions {
     /// The URL cannot be read, the database cannot be reached, or the events tables are those of a
     /// newer release; the text says what to do.
     pub async fn connect(&self, url: &str, events: &Events) -> Result<PostgresQueue, QueueError> {
-        let options = self.cached(parse(url)?);
+        let options = match self.transaction_pooling {
+            true => parse(url)?,
+            false => parse(url)?.options(KEEPALIVES),
+        };
         let pool = PgPoolOptions::new()
             .max_connections(self.max_connections)
             .acquire_timeout(self.acquire_timeout)
@@ -161,7 +176,7 @@ impl PostgresQueueOptions {
             Some(url) => Some(parse(url)?),
             None => (!self.transaction_pooling).then(|| options.clone()),
         };
-        let own = self.own(self.cached(options).disable_statement_logging());
+        let own = self.own(options.disable_statement_logging());
         let parts = Parts {
             pool,
             own,
@@ -169,16 +184,8 @@ impl PostgresQueueOptions {
             tables,
             patience: self.statement_timeout * 2,
             migrate: self.migrate,
-            prepare: !self.transaction_pooling,
         };
         PostgresQueue::start(parts, events).await
-    }
-
-    fn cached(&self, options: PgConnectOptions) -> PgConnectOptions {
-        match self.transaction_pooling {
-            true => options.statement_cache_capacity(0),
-            false => options,
-        }
     }
 
     fn own(&self, options: PgConnectOptions) -> PgPool {

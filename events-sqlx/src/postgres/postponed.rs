@@ -27,6 +27,10 @@ impl Postponed {
                 "outcomes are put off, for their tasks' rows are locked; look in pg_stat_activity for transactions of connections that broke"
             );
         }
+        self.put(worker, outcomes);
+    }
+
+    fn put(&self, worker: WorkerId, outcomes: Vec<Settlement<PostgresReceipt>>) {
         let mut postponed = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         postponed.extend(outcomes.into_iter().map(|outcome| (worker, outcome)));
     }
@@ -44,12 +48,28 @@ impl Postponed {
 
 /// Tries again.
 pub(super) async fn settle(inner: &Arc<Inner>, worker: WorkerId) {
-    let outcomes = inner.postponed.take(worker);
-    if outcomes.is_empty() {
+    let mut tried = Tried { inner, worker, outcomes: inner.postponed.take(worker) };
+    if tried.outcomes.is_empty() {
         return;
     }
-    if let Err(error) = settle::settle(inner.clone(), worker, outcomes.clone().into()).await {
-        tracing::debug!(error = &error as &dyn std::error::Error, "outcomes stay put off");
-        inner.postponed.add(worker, outcomes);
+    match settle::settle(inner.clone(), worker, tried.outcomes.clone().into()).await {
+        Ok(_) => tried.outcomes.clear(),
+        Err(error) => {
+            tracing::debug!(error = &error as &dyn std::error::Error, "outcomes stay put off");
+        }
+    }
+}
+
+/// Outcomes that are put off again, if they are not settled or nobody waits for it any more.
+struct Tried<'i> {
+    inner: &'i Inner,
+    worker: WorkerId,
+    outcomes: Vec<Settlement<PostgresReceipt>>,
+}
+
+impl Drop for Tried<'_> {
+    fn drop(&mut self) {
+        let outcomes = std::mem::take(&mut self.outcomes);
+        self.inner.postponed.put(self.worker, outcomes);
     }
 }

@@ -42,8 +42,9 @@ use crate::transaction::EventTransaction;
 ///   a program that only publishes needs one.
 ///
 /// # pgbouncer in transaction mode
-/// Works with [`PostgresQueueOptions::transaction_pooling`], except for wake-ups: `LISTEN` needs a
-/// session. Give a direct URL for it with [`PostgresQueueOptions::listen_url`], or workers poll
+/// Works with [`PostgresQueueOptions::transaction_pooling`] from pgbouncer 1.21 on, with its
+/// `max_prepared_statements`; an older one mixes up the statements of its clients. Not for
+/// wake-ups: `LISTEN` needs a session. Give a direct URL for it with [`PostgresQueueOptions::listen_url`], or workers poll
 /// about once a second.
 ///
 /// # Durability
@@ -74,8 +75,6 @@ pub(super) struct Inner {
     pub(super) postponed: Postponed,
     pub(super) messenger: Messenger,
     pub(super) patience: Duration,
-    /// Whether statements stay prepared: not where the next may run on another server connection.
-    pub(super) prepare: bool,
 }
 
 type Query = sqlx::query::Query<'static, Postgres, PgArguments>;
@@ -86,7 +85,7 @@ impl Inner {
     }
 
     pub(super) fn query(&self, sql: &SqlStr) -> Query {
-        sqlx::query(sql.clone()).persistent(self.prepare)
+        sqlx::query(sql.clone())
     }
 }
 
@@ -104,7 +103,6 @@ pub(super) struct Parts {
     pub(super) tables: Tables,
     pub(super) patience: Duration,
     pub(super) migrate: bool,
-    pub(super) prepare: bool,
 }
 
 impl PostgresQueue {
@@ -141,7 +139,7 @@ impl PostgresQueue {
     }
 
     pub(super) async fn start(parts: Parts, events: &Events) -> Result<Self, QueueError> {
-        let Parts { pool, own, listen, tables, patience, migrate, prepare } = parts;
+        let Parts { pool, own, listen, tables, patience, migrate } = parts;
         match migrate {
             true => migrate::migrate(&own, tables.statements(), events.now()).await?,
             false => migrate::check(&own, tables.statements()).await?,
@@ -159,7 +157,6 @@ impl PostgresQueue {
                 doubts: Doubts::default(),
                 postponed: Postponed::default(),
                 patience,
-                prepare,
             }),
             seen: AtomicU64::new(0),
         })

@@ -27,14 +27,21 @@ RETURNING task.seq, task.fence";
 pub(super) const COMPLETE_ONE: &str =
     "DELETE FROM {schema}.tasks WHERE seq = $1 AND fence = $2 AND leased_by = $3";
 
-pub(super) const ARCHIVE: &str = "
-INSERT INTO {schema}.archive (seq, task_id, event_id, event, name, queue, published_at,
-    completed_at, attempt, payload, headers, errors)
-SELECT task.seq, task_id, event_id, event, name, queue, published_at, $4, attempt, payload,
-    headers, errors
-FROM {schema}.tasks AS task, unnest($1::int8[], $2::int8[]) AS given (seq, fence)
-WHERE task.seq = given.seq AND task.fence = given.fence AND task.leased_by = $3
-ON CONFLICT (seq) DO NOTHING";
+/// `$4` is the time.
+pub(super) const COMPLETE_AND_KEEP: &str = "
+WITH gone AS (
+    DELETE FROM {schema}.tasks AS task USING unnest($1::int8[], $2::int8[]) AS given (seq, fence)
+    WHERE task.seq = given.seq AND task.fence = given.fence AND task.leased_by = $3
+    RETURNING task.*
+), kept AS (
+    INSERT INTO {schema}.archive (seq, task_id, event_id, event, name, queue, published_at,
+        completed_at, attempt, payload, headers, errors)
+    SELECT seq, task_id, event_id, event, name, queue, published_at, $4, attempt, payload, headers,
+        errors
+    FROM gone
+    ON CONFLICT (seq) DO NOTHING
+)
+SELECT seq, fence FROM gone";
 
 /// Given: due at, and the error as JSON.
 pub(super) const RETRY: &str = concat!(
@@ -190,7 +197,7 @@ async fn sort_out(
     let mut connection = Own::acquire(&inner.own, STEP).await?;
     let mut found = Vec::with_capacity(2);
     for sql in [&inner.sql().unsettled, &inner.sql().settleable] {
-        let query = matching(inner, sql, receipts.clone(), worker);
+        let query = matching(sql, receipts.clone(), worker);
         found.push(receipts_of(query, &mut connection).await.map_err(failed)?);
     }
     connection.finish();
@@ -217,9 +224,8 @@ async fn settle_now(
     let now = inner.events.now();
     let batch = Batch::of(settlements, now);
     let (only_completes, in_place) = (batch.only_completes(), batch.in_place);
-    let retain = inner.events.settings().retain_completed.is_some();
     let mut connection = Own::acquire(&inner.own, STEP).await?;
-    let mut settled = if only_completes && !retain {
+    let mut settled = if only_completes {
         complete(inner, &mut connection, batch.complete, worker).await.map_err(failed)?
     } else {
         connection.begin().await.map_err(failed)?;
@@ -245,23 +251,20 @@ async fn record(
     worker: WorkerId,
     now: Timestamp,
 ) -> Result<HashSet<PostgresReceipt>, sqlx::Error> {
-    if inner.events.settings().retain_completed.is_some() {
-        archive(inner, connection, batch.complete.clone(), worker, now).await?;
-    }
     let mut settled = complete(inner, connection, batch.complete, worker).await?;
     let (receipts, due_at, errors) = batch.retry;
     if !receipts.is_empty() {
-        let query = matching(inner, &inner.sql().retry, receipts, worker).bind(due_at).bind(errors);
+        let query = matching(&inner.sql().retry, receipts, worker).bind(due_at).bind(errors);
         settled.extend(receipts_of(query, &mut *connection).await?);
     }
     let (receipts, due_at) = batch.release;
     if !receipts.is_empty() {
-        let query = matching(inner, &inner.sql().release, receipts, worker).bind(due_at);
+        let query = matching(&inner.sql().release, receipts, worker).bind(due_at);
         settled.extend(receipts_of(query, &mut *connection).await?);
     }
     let (receipts, errors) = batch.bury;
     if !receipts.is_empty() {
-        let query = matching(inner, &inner.sql().bury, receipts, worker);
+        let query = matching(&inner.sql().bury, receipts, worker);
         let query = query.bind(errors).bind(now.as_micros());
         settled.extend(receipts_of(query, connection).await?);
     }
@@ -272,12 +275,8 @@ type Settled =
     sqlx::query::QueryAs<'static, sqlx::Postgres, (i64, i64), sqlx::postgres::PgArguments>;
 
 /// A statement for these receipts, as far as all have it in common.
-fn matching(inner: &Inner, sql: &SqlStr, receipts: Receipts, worker: WorkerId) -> Settled {
-    sqlx::query_as(sql.clone())
-        .persistent(inner.prepare)
-        .bind(receipts.seqs)
-        .bind(receipts.fences)
-        .bind(uuid(worker))
+fn matching(sql: &SqlStr, receipts: Receipts, worker: WorkerId) -> Settled {
+    sqlx::query_as(sql.clone()).bind(receipts.seqs).bind(receipts.fences).bind(uuid(worker))
 }
 
 async fn complete(
@@ -289,7 +288,13 @@ async fn complete(
     if receipts.is_empty() {
         return Ok(HashSet::new());
     }
-    let query = matching(inner, &inner.sql().complete, receipts, worker);
+    let query = match inner.events.settings().retain_completed {
+        None => matching(&inner.sql().complete, receipts, worker),
+        Some(_) => {
+            let now = inner.events.now().as_micros();
+            matching(&inner.sql().complete_and_keep, receipts, worker).bind(now)
+        }
+    };
     receipts_of(query, connection).await
 }
 
@@ -302,24 +307,6 @@ async fn receipts_of(
     Ok(rows.into_iter().map(|(seq, fence)| PostgresReceipt { seq, fence }).collect())
 }
 
-async fn archive(
-    inner: &Inner,
-    connection: &mut PgConnection,
-    receipts: Receipts,
-    worker: WorkerId,
-    now: Timestamp,
-) -> Result<(), sqlx::Error> {
-    inner
-        .query(&inner.sql().archive)
-        .bind(receipts.seqs)
-        .bind(receipts.fences)
-        .bind(uuid(worker))
-        .bind(now.as_micros())
-        .execute(connection)
-        .await
-        .map(drop)
-}
-
 /// Completes one task in the transaction that its handler gets, if the lease still holds.
 pub(super) async fn complete_in(
     inner: &Inner,
@@ -330,7 +317,7 @@ pub(super) async fn complete_in(
     if inner.events.settings().retain_completed.is_some() {
         let mut receipts = Receipts::default();
         receipts.push(receipt);
-        archive(inner, connection, receipts, worker, inner.events.now()).await?;
+        return Ok(!complete(inner, connection, receipts, worker).await?.is_empty());
     }
     let deleted = inner
         .query(&inner.sql().complete_one)

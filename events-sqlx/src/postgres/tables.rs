@@ -29,12 +29,12 @@ macro_rules! statements {
 }
 
 statements! {
-    archive: settle::ARCHIVE,
     beat: heartbeat::BEAT,
     bury: settle::BURY,
     claim_from_many: claim::CLAIM_FROM_MANY,
     claim_from_one: claim::CLAIM_FROM_ONE,
     complete: settle::COMPLETE,
+    complete_and_keep: settle::COMPLETE_AND_KEEP,
     complete_one: settle::COMPLETE_ONE,
     counts: admin::COUNTS,
     dead_letters: admin::DEAD_LETTERS,
