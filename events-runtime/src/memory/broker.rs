@@ -8,6 +8,7 @@ use events_core::broker::{
 };
 use events_core::event::{TaskId, WorkerId};
 use events_core::health::Health;
+use events_core::lifecycle::rescue_delay;
 
 use super::MemoryQueue;
 use super::session::MemorySession;
@@ -23,7 +24,8 @@ impl Broker for MemoryQueue {
     }
 
     async fn register(&self, worker: WorkerId, queues: &Queues) -> Result<(), BrokerError> {
-        self.store().register(worker, queues, self.events.now());
+        let lease = self.events.settings().lease;
+        self.store().register(worker, queues, lease, self.events.now());
         Ok(())
     }
 
@@ -88,8 +90,14 @@ impl Broker for MemoryQueue {
     }
 
     async fn rescue(&self, worker: WorkerId, lease: Duration) -> Result<Vec<Rescued>, BrokerError> {
-        let backoff = self.events.settings().backoff();
-        let rescued = self.store().rescue(worker, lease, &backoff, self.events.now());
+        let pause = |name: &str, attempt| {
+            let settings = self.events.settings();
+            let subscriber = self.events.registry().subscriber(name);
+            let backoff =
+                subscriber.map_or(settings.backoff(), |found| found.retry_policy(settings).backoff);
+            rescue_delay(attempt, &backoff, fastrand::f64())
+        };
+        let rescued = self.store().rescue(worker, lease, pause, self.events.now());
         if !rescued.is_empty() {
             self.shared.arrived.notify_waiters();
         }

@@ -8,7 +8,7 @@ use events_core::broker::{AttemptError, Counts, DeadLetter, Lease, Queues, Rescu
 use events_core::clock::Timestamp;
 use events_core::event::{TaskId, WorkerId};
 use events_core::health::{Health, RegisteredWorker};
-use events_core::lifecycle::{self, Next, RetryBackoff};
+use events_core::lifecycle::Next;
 use events_core::task::{Name, Task};
 
 /// Names one claim: the task, and which claim of it.
@@ -45,29 +45,29 @@ pub(super) struct Store {
     workers: HashMap<WorkerId, Heartbeats>,
 }
 
-/// The heartbeats of one worker, and how long others have seen the last.
+/// The heartbeats of one worker.
 #[derive(Debug)]
 struct Heartbeats {
     queues: Queues,
     last: Timestamp,
-    count: u64,
-    /// The count at the last look, and since when it is that.
-    seen: (u64, Timestamp),
+    /// Since when they come in time.
+    in_time_since: Timestamp,
 }
 
 impl Heartbeats {
-    fn look_afresh(&mut self, now: Timestamp) {
-        self.seen = (self.count, now);
+    fn beat(&mut self, lease: Duration, now: Timestamp) {
+        if now.since(self.last) > lease {
+            self.in_time_since = now;
+        }
+        self.last = now;
     }
 
-    /// Whether the worker is dead. The clock may have jumped, so its last heartbeat must not only
-    /// be old but have been looked at twice, apart enough that a live worker had written another.
-    fn are_over(&mut self, lease: Duration, now: Timestamp) -> bool {
-        if self.seen.0 != self.count || now < self.seen.1 {
-            self.look_afresh(now);
-        }
-        let watched = now.since(self.seen.1);
-        watched > lease || (now.since(self.last) > lease && watched >= lease / 3)
+    /// Whether this worker, which has just beaten, may take `other` for dead. The clock may have
+    /// jumped, so the last heartbeat must not only be old: for half a lease, longer than the third
+    /// in which a live worker had written another, this one's own must have come in time.
+    fn outlive(&self, other: &Self, lease: Duration, now: Timestamp) -> bool {
+        let watched = now.since(self.in_time_since.max(other.last));
+        now.since(other.last) > lease && watched >= lease / 2
     }
 }
 
@@ -92,20 +92,30 @@ impl Store {
         self.lanes.entry(lane).or_default().insert((task.due_at, sequence));
     }
 
-    pub(super) fn register(&mut self, worker: WorkerId, queues: &Queues, now: Timestamp) {
-        let beats = Heartbeats { queues: queues.clone(), last: now, count: 0, seen: (0, now) };
-        self.workers.insert(worker, beats);
+    pub(super) fn register(
+        &mut self,
+        worker: WorkerId,
+        queues: &Queues,
+        lease: Duration,
+        now: Timestamp,
+    ) {
+        let queues = queues.clone();
+        if self.heartbeat(worker, lease, now) {
+            self.workers.get_mut(&worker).expect("it has just beaten").queues = queues;
+        } else {
+            self.workers.insert(worker, Heartbeats { queues, last: now, in_time_since: now });
+        }
     }
 
     pub(super) fn heartbeat(&mut self, worker: WorkerId, lease: Duration, now: Timestamp) -> bool {
-        let Some(beats) = self.workers.get_mut(&worker) else { return false };
-        let late = now.since(beats.last) > lease;
-        beats.last = now;
-        beats.count += 1;
-        if late {
-            // Who is late itself, or whose clock has jumped, draws no conclusion from before.
-            self.workers.values_mut().for_each(|beats| beats.look_afresh(now));
+        if !self.workers.contains_key(&worker) {
+            return false;
         }
+        for beats in self.workers.values_mut().filter(|beats| beats.last > now) {
+            // From before the clock jumped back.
+            (beats.last, beats.in_time_since) = (now, now);
+        }
+        self.workers.get_mut(&worker).expect("just seen").beat(lease, now);
         true
     }
 
@@ -250,10 +260,13 @@ impl Store {
         &mut self,
         observer: WorkerId,
         lease: Duration,
-        backoff: &RetryBackoff,
+        pause: impl Fn(&str, u32) -> Duration,
         now: Timestamp,
     ) -> Vec<Rescued> {
-        self.workers.retain(|worker, beats| *worker == observer || !beats.are_over(lease, now));
+        // One that was taken for dead itself has no say.
+        let Some(watch) = self.workers.remove(&observer) else { return Vec::new() };
+        self.workers.retain(|_, beats| !watch.outlive(beats, lease, now));
+        self.workers.insert(observer, watch);
         let orphans: Vec<_> = self
             .tasks
             .iter()
@@ -270,8 +283,7 @@ impl Store {
                 let attempt = stored.attempt;
                 stored.errors.push(AttemptError::rescued(attempt, now, worker));
                 let (task_id, name) = (stored.task.id, stored.task.name.to_string());
-                let delay = lifecycle::rescue_delay(attempt, backoff, fastrand::f64());
-                self.release(sequence, now + delay);
+                self.release(sequence, now + pause(&name, attempt));
                 Rescued { task_id, name, attempt, worker }
             })
             .collect()
