@@ -31,7 +31,7 @@ macro_rules! held {
 pub(super) const COMPLETE: &str = concat!(
     "DELETE FROM events_tasks WHERE seq IN (SELECT task.seq FROM ",
     held!(),
-    ") RETURNING seq"
+    ") RETURNING seq, fence"
 );
 
 /// The usual case: every task of a batch is complete and every lease holds. All or nothing, and no
@@ -65,7 +65,7 @@ pub(super) const RETRY: &str = concat!(
     FROM (SELECT task.seq AS seq, given.value ->> 2 AS due_at, given.value ->> 3 AS error FROM ",
     held!(),
     ") AS given
-    WHERE events_tasks.seq = given.seq RETURNING seq"
+    WHERE events_tasks.seq = given.seq RETURNING seq, fence"
 );
 
 /// Given: seq, fence, due at; NULL for at once, which keeps the task's place in the lane.
@@ -75,7 +75,7 @@ pub(super) const RELEASE: &str = concat!(
     FROM (SELECT task.seq AS seq, given.value ->> 2 AS due_at FROM ",
     held!(),
     ") AS given
-    WHERE events_tasks.seq = given.seq RETURNING seq"
+    WHERE events_tasks.seq = given.seq RETURNING seq, fence"
 );
 
 /// Given: seq, fence, and the error as JSON. A task that was revived by hand, and its dead letter
@@ -195,7 +195,7 @@ pub(super) async fn settle(
         inner.signal.notify();
     }
     // A receipt that was given twice is settled once.
-    Ok(settlements.iter().map(|settlement| settled.remove(&settlement.receipt.seq)).collect())
+    Ok(settlements.iter().map(|settlement| settled.remove(&settlement.receipt)).collect())
 }
 
 /// Completes all of the tasks, or none if a lease does not hold or a receipt is given twice.
@@ -222,7 +222,7 @@ async fn record(
     retain: bool,
     worker: WorkerId,
     now: Timestamp,
-    settled: &mut HashSet<i64>,
+    settled: &mut HashSet<SqliteReceipt>,
 ) -> Result<(), sqlx::Error> {
     if retain {
         copy(connection, ARCHIVE, &batch.complete, worker, now).await?;
@@ -240,17 +240,17 @@ async fn apply(
     sql: &'static str,
     given: &Given,
     worker: WorkerId,
-    settled: &mut HashSet<i64>,
+    settled: &mut HashSet<SqliteReceipt>,
 ) -> Result<(), sqlx::Error> {
     if given.is_empty() {
         return Ok(());
     }
-    let seqs: Vec<i64> = sqlx::query_scalar(sql)
+    let receipts: Vec<(i64, i64)> = sqlx::query_as(sql)
         .bind(given.json())
         .bind(worker.to_bytes().to_vec())
         .fetch_all(connection)
         .await?;
-    settled.extend(seqs);
+    settled.extend(receipts.into_iter().map(|(seq, fence)| SqliteReceipt { seq, fence }));
     Ok(())
 }
 
