@@ -25,6 +25,7 @@ mod fan_out;
 mod handlers;
 mod imports;
 mod logs;
+mod model;
 mod ping;
 mod round_trips;
 mod wiring;

@@ -5,7 +5,7 @@ use events_core::broker::BrokerError;
 use events_runtime::{MemoryQueue, MemorySession};
 use events_testing::contract::Harness;
 
-struct Memory(MemoryQueue);
+pub(crate) struct Memory(MemoryQueue);
 
 impl Harness for Memory {
     type Broker = MemoryQueue;

@@ -3,3 +3,7 @@
 mod memory;
 mod postgres;
 mod sqlite;
+
+pub(crate) use memory::Memory;
+pub(crate) use postgres::PostgresDatabase;
+pub(crate) use sqlite::SqliteFile;

@@ -5,7 +5,7 @@ use events_core::broker::BrokerError;
 use events_sqlx::{EventTransaction, Sqlite, SqliteQueue};
 use events_testing::contract::Harness;
 
-struct SqliteFile {
+pub(crate) struct SqliteFile {
     queue: SqliteQueue,
     _folder: tempfile::TempDir,
 }
