@@ -42,4 +42,4 @@ fn config(cases: u32) -> ProptestConfig {
 
 agrees_with_the_model!(memory_agrees_with_the_model: crate::contracts::Memory, 400 of 1..60);
 agrees_with_the_model!(sqlite_agrees_with_the_model: crate::contracts::SqliteFile, 100 of 1..60);
-agrees_with_the_model!(postgres_agrees_with_the_model: crate::contracts::PostgresDatabase, 8 of 60..120);
+agrees_with_the_model!(postgres_agrees_with_the_model: crate::contracts::PostgresDatabase, 5 of 60..120);
