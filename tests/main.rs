@@ -8,6 +8,7 @@
 //! | `workers`     | queues, shutdown, unknown tasks, lost leases                           |
 //! | `contracts`   | the contract suite, per broker                                         |
 //! | `crashes`     | real processes, really killed and stopped                              |
+//! | `faults`      | many processes on PostgreSQL under a schedule of faults                |
 //! | `round_trips` | every allowed type survives JSON                                       |
 //! | `wiring`      | registry errors, coverage green and red                                |
 //! | `imports`     | which crate may import which                                           |
@@ -22,6 +23,7 @@
 mod contracts;
 mod crashes;
 mod fan_out;
+mod faults;
 mod handlers;
 mod imports;
 mod logs;
