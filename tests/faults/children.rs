@@ -65,6 +65,7 @@ pub struct Children {
     places: Vec<Place>,
     logs: PathBuf,
     seed: u64,
+    points: String,
     pub tally: Tally,
 }
 
@@ -80,7 +81,8 @@ impl Children {
         let workers = (0..run.workers)
             .map(|number| Place::new(format!("worker-{number}"), "work", [url.to_owned()]));
         let places = publishers.chain(workers).collect();
-        let mut children = Self { places, logs, seed, tally: Tally::default() };
+        let mut children =
+            Self { places, logs, seed, points: points::usual(run.events), tally: Tally::default() };
         for place in 0..children.places.len() {
             children.start_again(place)?;
         }
@@ -135,7 +137,7 @@ impl Children {
         let log = OpenOptions::new().create(true).append(true).open(log)?;
         let mut child = Command::new(std::env::current_exe()?)
             .args(&place.arguments)
-            .env(points::POINTS, points::USUAL)
+            .env(points::POINTS, &self.points)
             .env(points::SEED, (self.seed << 20 | place.starts).to_string())
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())

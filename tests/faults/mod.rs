@@ -15,7 +15,7 @@ fn every_promise_is_kept_while_processes_and_connections_die_and_the_server_rest
     let output = fault_run(&[
         "--seed=7",
         "--events=2000",
-        "--rate=150",
+        "--rate=160",
         "--restart-every=4",
         "--any-recovery-time",
     ]);

@@ -12,21 +12,32 @@ use crate::random::Random;
 pub const POINTS: &str = "FAULT_POINTS";
 pub const SEED: &str = "FAULT_SEED";
 
-/// The points, and how often they strike while everything else goes on.
-pub const USUAL: &str = "publisher: before its commit=4000,\
-    publisher: around its commit=4000,\
-    publisher: after its commit=4000,\
-    transactional: before the effect=20000,\
-    transactional: after the effect=20000,\
-    transactional: around the commit=20000,\
-    plain: before the effect=20000,\
-    plain: between effect and settle=20000,\
-    plain: around the settle=20000,\
-    worker: after a claim=4000,\
-    worker: before a settle=4000,\
-    worker: after a settle=4000,\
-    worker: after a heartbeat=300,\
-    worker: after a rescue=300";
+/// The points. Each strikes once in so many times in a run with [`EVENTS`].
+const USUAL: [(&str, i64); 14] = [
+    ("publisher: before its commit", 4_000),
+    ("publisher: around its commit", 4_000),
+    ("publisher: after its commit", 4_000),
+    ("transactional: before the effect", 20_000),
+    ("transactional: after the effect", 20_000),
+    ("transactional: around the commit", 20_000),
+    ("plain: before the effect", 20_000),
+    ("plain: between effect and settle", 20_000),
+    ("plain: around the settle", 20_000),
+    ("worker: after a claim", 4_000),
+    ("worker: before a settle", 4_000),
+    ("worker: after a settle", 4_000),
+    ("worker: after a heartbeat", 300),
+    ("worker: after a rescue", 300),
+];
+
+const EVENTS: i64 = 50_000;
+
+/// The points for a run with so many events: in a shorter one they strike more often.
+pub fn usual(events: i64) -> String {
+    let pair =
+        |(point, times): &(&str, i64)| format!("{point}={}", (times * events / EVENTS).max(2));
+    USUAL.iter().map(pair).collect::<Vec<_>>().join(",")
+}
 
 struct Points {
     times: Vec<(String, u64)>,

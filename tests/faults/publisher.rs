@@ -61,15 +61,17 @@ impl Publisher {
         loop {
             match self.ask().await {
                 Ok((next, tasks)) if tasks < ENOUGH_TASKS => return next,
-                Ok(_) | Err(_) => sleep(AWAY).await,
+                Ok(_) => {}
+                Err(error) => eprintln!("the next order: {error}"),
             }
+            sleep(AWAY).await;
         }
     }
 
     async fn ask(&self) -> Result<(i64, i64), sqlx::Error> {
         const NEXT: &str = "SELECT
             (SELECT coalesce(max(number), 0) + 1 FROM orders WHERE publisher = $1),
-            (SELECT count(*) FROM (SELECT FROM events.tasks LIMIT $2) AS some)";
+            (SELECT count(*) FROM (SELECT FROM events.tasks LIMIT $2) AS first)";
         let pool: &PgPool = self.queue.pool();
         sqlx::query_as(NEXT).bind(self.number).bind(ENOUGH_TASKS).fetch_one(pool).await
     }
