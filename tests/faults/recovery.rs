@@ -32,6 +32,7 @@ struct Dead {
 /// A dead worker of whose tasks none is leased to it any more.
 #[derive(Debug, Clone, Copy)]
 pub struct Recovered {
+    pub process: u32,
     pub from: Instant,
     pub to: Instant,
 }
@@ -106,7 +107,11 @@ impl Seen {
                 return true;
             }
             if dead.held_tasks {
-                recovered.push(Recovered { from: dead.death.at, to: now });
+                recovered.push(Recovered {
+                    process: dead.death.process,
+                    from: dead.death.at,
+                    to: now,
+                });
             }
             false
         });

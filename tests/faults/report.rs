@@ -17,6 +17,8 @@ pub struct Report {
     pub recovery: Times,
     /// When the server was away meanwhile, that is no part of it.
     pub recovery_with_server: Times,
+    /// Those that took longer than twice the lease all the same.
+    pub slow: Vec<String>,
     /// For how long the server was away, each time.
     pub away: Vec<Duration>,
     /// A sentence for each promise that was not kept.
@@ -123,6 +125,9 @@ impl fmt::Display for Report {
             "  … without the time in which the server was away: {}",
             self.recovery_with_server
         )?;
+        for slow in &self.slow {
+            writeln!(f, "  … slow: {slow}")?;
+        }
         match self.broken.as_slice() {
             [] => write!(f, "  every promise was kept"),
             broken => broken.iter().try_for_each(|broken| writeln!(f, "  BROKEN: {broken}")),

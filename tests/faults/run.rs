@@ -18,7 +18,7 @@ use crate::application::{self, LEASE};
 use crate::arguments::Run;
 use crate::check::Ending;
 use crate::children::Children;
-use crate::recovery::Recovery;
+use crate::recovery::{Recovered, Recovery};
 use crate::report::{Report, Times, with_server};
 use crate::schedule::{Fault, RESTARTS, Schedule, Step};
 use crate::server::{Durable, terminate};
@@ -67,10 +67,25 @@ pub async fn run(settings: &Run, seed: u64) -> Result<Report, Error> {
         recovery_with_server: Times::of(
             recovered.iter().map(|recovered| with_server(recovered, &away)),
         ),
+        slow: slow(&recovered, &away, started),
         away: away.iter().map(|(down, up)| *up - *down).collect(),
         broken,
     };
     Ok(judged(report, settings, logs))
+}
+
+fn slow(recovered: &[Recovered], away: &[(Instant, Instant)], started: Instant) -> Vec<String> {
+    let slow = recovered.iter().filter(|recovered| with_server(recovered, away) > LEASE * 2);
+    let moment = |moment: Instant| (moment - started).as_secs_f64();
+    slow.map(|recovered| {
+        format!(
+            "worker process {} died at {:.2} s, its tasks were offered again by {:.2} s",
+            recovered.process,
+            moment(recovered.from),
+            moment(recovered.to)
+        )
+    })
+    .collect()
 }
 
 /// Adds what was promised of the time, and keeps the logs if a promise was broken.
