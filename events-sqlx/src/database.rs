@@ -42,6 +42,7 @@ pub trait EventDatabase: Database + sealed::Sealed {
 
     /// The error of a commit that failed at `step`.
     #[doc(hidden)]
+    #[must_use]
     fn commit_error(step: &'static str, error: sqlx::Error) -> QueueError {
         match Self::is_lost_transaction(&error) {
             true => QueueError::TransactionLost,

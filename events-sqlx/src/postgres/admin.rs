@@ -71,8 +71,7 @@ impl Admin for PostgresQueue {
 async fn counts(inner: Arc<Inner>) -> Result<Counts, QueueError> {
     const STEP: &str = "count tasks";
     let mut connection = Own::acquire(&inner.own, STEP).await?;
-    let found = inner
-        .query(&inner.sql().counts)
+    let found = sqlx::query(inner.sql().counts.clone())
         .bind(inner.events.now().as_micros())
         .fetch_one(&mut *connection)
         .await
@@ -91,11 +90,10 @@ async fn dead_letters(
     limit: usize,
     before: Option<(i64, TaskId)>,
 ) -> Result<Vec<DeadLetter>, QueueError> {
-    let (died_at, id) = before.map_or((i64::MAX, [0; 16]), |(at, id)| (at, id.to_bytes()));
     const STEP: &str = "list dead letters";
+    let (died_at, id) = before.map_or((i64::MAX, [0; 16]), |(at, id)| (at, id.to_bytes()));
     let mut connection = Own::acquire(&inner.own, STEP).await?;
-    let rows = inner
-        .query(&inner.sql().dead_letters)
+    let rows = sqlx::query(inner.sql().dead_letters.clone())
         .bind(died_at)
         .bind(Uuid::from_bytes(id))
         .bind(i64::try_from(limit).unwrap_or(i64::MAX))
@@ -128,8 +126,7 @@ fn dead_letter(found: &PgRow) -> Result<DeadLetter, QueueError> {
 async fn retry(inner: Arc<Inner>, task: TaskId) -> Result<bool, QueueError> {
     const STEP: &str = "retry a dead letter";
     let mut connection = Own::acquire(&inner.own, STEP).await?;
-    let revived = inner
-        .query(&inner.sql().retry_dead_letter)
+    let revived = sqlx::query(inner.sql().retry_dead_letter.clone())
         .bind(Uuid::from_bytes(task.to_bytes()))
         .bind(inner.events.now().as_micros())
         .execute(&mut *connection)
@@ -143,8 +140,7 @@ async fn retry(inner: Arc<Inner>, task: TaskId) -> Result<bool, QueueError> {
 async fn discard(inner: Arc<Inner>, task: TaskId) -> Result<bool, QueueError> {
     const STEP: &str = "discard a dead letter";
     let mut connection = Own::acquire(&inner.own, STEP).await?;
-    let deleted = inner
-        .query(&inner.sql().discard)
+    let deleted = sqlx::query(inner.sql().discard.clone())
         .bind(Uuid::from_bytes(task.to_bytes()))
         .execute(&mut *connection)
         .await
@@ -156,11 +152,10 @@ async fn discard(inner: Arc<Inner>, task: TaskId) -> Result<bool, QueueError> {
 /// Deletes from the archive what is older than its retention, the oldest first and a part at a
 /// time. A program that keeps nothing leaves alone what others keep.
 pub(super) async fn prune(inner: Arc<Inner>) -> Result<u64, QueueError> {
-    let Some(retention) = inner.events.settings().retain_completed else { return Ok(0) };
     const STEP: &str = "prune the archive";
+    let Some(retention) = inner.events.settings().retain_completed else { return Ok(0) };
     let mut connection = Own::acquire(&inner.own, STEP).await?;
-    let deleted = inner
-        .query(&inner.sql().prune)
+    let deleted = sqlx::query(inner.sql().prune.clone())
         .bind(inner.events.now().before(retention).as_micros())
         .bind(PRUNED_AT_ONCE)
         .execute(&mut *connection)

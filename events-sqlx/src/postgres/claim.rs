@@ -133,8 +133,7 @@ pub(super) async fn settle_doubts(inner: &Inner, worker: WorkerId) {
 async fn release(inner: &Inner, worker: WorkerId, fences: Vec<i64>) -> Result<u64, QueueError> {
     const STEP: &str = "give back tasks";
     let mut connection = Own::acquire(&inner.own, STEP).await?;
-    let released = inner
-        .query(&inner.sql().release_claims)
+    let released = sqlx::query(inner.sql().release_claims.clone())
         .bind(uuid(worker))
         .bind(fences)
         .execute(&mut *connection)
@@ -190,7 +189,9 @@ impl Drop for Delivery {
         if fences.is_empty() {
             return;
         }
-        fences.into_iter().for_each(|fence| self.inner.doubts.add(self.worker, fence));
+        for fence in fences {
+            self.inner.doubts.add(self.worker, fence);
+        }
         if let Ok(runtime) = tokio::runtime::Handle::try_current() {
             let (inner, worker) = (self.inner.clone(), self.worker);
             runtime.spawn(async move { settle_doubts(&inner, worker).await });
@@ -288,16 +289,15 @@ async fn claim_from(
     limit: usize,
     tasks: &mut Vec<Lease<PostgresReceipt>>,
 ) -> Result<(), QueueError> {
+    const STEP: &str = "claim tasks";
     if from.is_empty() {
         return Ok(());
     }
-    const STEP: &str = "claim tasks";
     let mut connection = Own::acquire(&inner.own, STEP).await?;
     let mut doubt = Doubt::new(inner, worker);
     let one = from.len() == 1;
     let sql = if one { &inner.sql().claim_from_one } else { &inner.sql().claim_from_many };
-    let query = inner
-        .query(sql)
+    let query = sqlx::query(sql.clone())
         .bind(uuid(worker))
         .bind(doubt.fence)
         .bind(inner.events.now().as_micros())

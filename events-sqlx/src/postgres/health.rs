@@ -48,8 +48,10 @@ SELECT held.age, held.holder FROM (
 pub(super) async fn health(inner: Arc<Inner>) -> Result<Health, QueueError> {
     let mut connection = Own::acquire(&inner.own, STEP).await?;
     let now = inner.events.now();
-    let found =
-        inner.query(&inner.sql().registered).fetch_all(&mut *connection).await.map_err(failed)?;
+    let found = sqlx::query(inner.sql().registered.clone())
+        .fetch_all(&mut *connection)
+        .await
+        .map_err(failed)?;
     let workers: Vec<_> = found.iter().map(registered).collect::<Result<_, _>>()?;
     let held: i64 = sqlx::query_scalar(inner.sql().held.clone())
         .fetch_one(&mut *connection)
@@ -88,8 +90,10 @@ async fn storage(
     inner: &Inner,
     connection: &mut PgConnection,
 ) -> Result<StorageHealth, QueueError> {
-    let rows =
-        inner.query(&inner.sql().storage).fetch_optional(&mut *connection).await.map_err(failed)?;
+    let rows = sqlx::query(inner.sql().storage.clone())
+        .fetch_optional(&mut *connection)
+        .await
+        .map_err(failed)?;
     let snapshot = sqlx::query(OLDEST_SNAPSHOT).fetch_optional(connection).await.map_err(failed)?;
     let count = |column| rows.as_ref().map_or(Ok(0), |found| row::number(found, column));
     Ok(StorageHealth {

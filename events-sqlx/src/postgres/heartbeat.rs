@@ -43,12 +43,11 @@ pub(super) async fn register(
     worker: WorkerId,
     queues: Queues,
 ) -> Result<(), QueueError> {
+    const STEP: &str = "register a worker";
     let now = inner.events.now();
     let lease = inner.events.settings().lease;
-    const STEP: &str = "register a worker";
     let mut connection = Own::acquire(&inner.own, STEP).await?;
-    inner
-        .query(&inner.sql().register)
+    sqlx::query(inner.sql().register.clone())
         .bind(uuid(worker))
         .bind(now.as_micros())
         .bind(micros(lease))
@@ -66,12 +65,11 @@ pub(super) async fn heartbeat(
     inner: Arc<Inner>,
     worker: WorkerId,
 ) -> Result<Heartbeat, QueueError> {
+    const STEP: &str = "write a heartbeat";
     let now = inner.events.now();
     let lease = inner.events.settings().lease;
-    const STEP: &str = "write a heartbeat";
     let mut connection = Own::acquire(&inner.own, STEP).await?;
-    let found = inner
-        .query(&inner.sql().beat)
+    let found = sqlx::query(inner.sql().beat.clone())
         .bind(uuid(worker))
         .bind(now.as_micros())
         .bind(micros(lease))
@@ -104,8 +102,7 @@ pub(super) async fn workers(
     inner: &Inner,
     connection: &mut PgConnection,
 ) -> Result<Vec<WorkerRow>, QueueError> {
-    let rows = inner
-        .query(&inner.sql().workers)
+    let rows = sqlx::query(inner.sql().workers.clone())
         .fetch_all(connection)
         .await
         .map_err(|error| QueueError::database("read the heartbeats", error))?;
@@ -138,11 +135,10 @@ fn worker_row(found: &PgRow) -> Result<WorkerRow, QueueError> {
 
 /// Forgets a worker that ends.
 pub(super) async fn deregister(inner: Arc<Inner>, worker: WorkerId) -> Result<(), QueueError> {
-    claim::settle_doubts(&inner, worker).await;
     const STEP: &str = "deregister a worker";
+    claim::settle_doubts(&inner, worker).await;
     let mut connection = Own::acquire(&inner.own, STEP).await?;
-    inner
-        .query(&inner.sql().deregister)
+    sqlx::query(inner.sql().deregister.clone())
         .bind(uuid(worker))
         .execute(&mut *connection)
         .await

@@ -64,11 +64,11 @@ struct Known {
 
 impl Lanes {
     pub(super) fn of(events: &Events) -> Self {
-        let lane = |subscriber: &&events_core::subscriber::Subscriber| Lane {
+        let lane = |subscriber: &&'static events_core::subscriber::Subscriber| Lane {
             priority: subscriber.priority,
             queue: subscriber.queue(events.settings()).to_owned(),
         };
-        let declared: Vec<_> = events.registry().subscribers().iter().map(|s| lane(&s)).collect();
+        let declared: Vec<_> = events.registry().subscribers().iter().map(lane).collect();
         let starts = declared.iter().map(|lane| (lane.clone(), BEGINNING)).collect();
         Self(Mutex::new(Known { declared, starts, looked: None, began: BEGINNING }))
     }
@@ -173,8 +173,7 @@ FROM (SELECT EXISTS (SELECT 1 FROM {schema}.workers WHERE id = $1) AS registered
 pub(super) async fn scan(inner: &Inner, worker: WorkerId) -> Result<Scan, QueueError> {
     let mut connection = Own::acquire(&inner.own, STEP).await?;
     let (began, started) = (inner.events.now(), Instant::now());
-    let rows = inner
-        .query(&inner.sql().scan)
+    let rows = sqlx::query(inner.sql().scan.clone())
         .bind(uuid(worker))
         .fetch_all(&mut *connection)
         .await
@@ -194,8 +193,7 @@ pub(super) async fn next(
 ) -> Result<Scan, QueueError> {
     let (queues, priorities, starts) = columns(lanes);
     let mut connection = Own::acquire(&inner.own, STEP).await?;
-    let rows = inner
-        .query(&inner.sql().next)
+    let rows = sqlx::query(inner.sql().next.clone())
         .bind(uuid(worker))
         .bind(queues)
         .bind(priorities)

@@ -182,7 +182,9 @@ async fn hear(
             Err(_) => {
                 let asked = sqlx::query("SELECT 1").execute(&mut listener);
                 match timeout(ANSWER, asked).await {
-                    Ok(answer) => drop(answer?),
+                    Ok(answer) => {
+                        answer?;
+                    }
                     Err(_) => return Err(sqlx::Error::PoolTimedOut),
                 }
             }

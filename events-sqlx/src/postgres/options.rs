@@ -56,9 +56,9 @@ const OWN_CONNECTIONS: u32 = 5;
 
 /// What a connection of the queue's own is set to. Plans are made anew for the table as it is: one
 /// that was made while it was empty would read it from end to end when it is full. And they go by
-/// an index also while there are no statistics of a table that was filled just now.
+/// an index, in its order, whatever the statistics say of a table that was filled or emptied just now.
 const OWN_SETTINGS: &str = "SET plan_cache_mode = force_custom_plan; SET jit = off;
-    SET enable_seqscan = off;
+    SET enable_seqscan = off; SET enable_bitmapscan = off;
     SET default_transaction_isolation = 'read committed'; SET lock_timeout = '1s';
     SET statement_timeout = ";
 

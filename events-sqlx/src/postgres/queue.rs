@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use events_core::session::PendingEvents;
 use events_core::{BrokerError, Events};
-use sqlx::postgres::{PgArguments, PgConnectOptions};
-use sqlx::{PgConnection, PgPool, Postgres, SqlStr};
+use sqlx::postgres::PgConnectOptions;
+use sqlx::{PgConnection, PgPool, Postgres};
 
 use super::claim::Doubts;
 use super::insert;
@@ -77,15 +77,9 @@ pub(super) struct Inner {
     pub(super) patience: Duration,
 }
 
-type Query = sqlx::query::Query<'static, Postgres, PgArguments>;
-
 impl Inner {
     pub(super) fn sql(&self) -> &Statements {
         self.tables.statements()
-    }
-
-    pub(super) fn query(&self, sql: &SqlStr) -> Query {
-        sqlx::query(sql.clone())
     }
 }
 

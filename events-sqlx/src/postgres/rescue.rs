@@ -61,8 +61,7 @@ pub(super) async fn rescue(
     connection.begin().await.map_err(failed)?;
     for dead in dead(&inner, observer, &workers, lease) {
         // The row goes, so that its worker learns at its next heartbeat that it lost its tasks.
-        let gone = inner
-            .query(&inner.sql().forget_worker)
+        let gone = sqlx::query(inner.sql().forget_worker.clone())
             .bind(uuid(dead.worker))
             .bind(dead.beats)
             .execute(&mut *connection)
@@ -102,14 +101,14 @@ async fn offer_again(
     connection: &mut PgConnection,
 ) -> Result<Vec<Rescued>, QueueError> {
     let failed = |error| QueueError::database("offer rescued tasks again", error);
-    let gone = inner.query(&inner.sql().gone).fetch_all(&mut *connection).await.map_err(failed)?;
+    let gone =
+        sqlx::query(inner.sql().gone.clone()).fetch_all(&mut *connection).await.map_err(failed)?;
     if gone.is_empty() {
         return Ok(Vec::new());
     }
     let gone: Vec<Uuid> =
         gone.iter().map(|found| row::get(found, "leased_by")).collect::<Result<_, _>>()?;
-    let rows = inner
-        .query(&inner.sql().orphans)
+    let rows = sqlx::query(inner.sql().orphans.clone())
         .bind(gone)
         .fetch_all(&mut *connection)
         .await
@@ -136,8 +135,7 @@ async fn offer_again(
         rescued.push(task);
     }
     if !rescued.is_empty() {
-        inner
-            .query(&inner.sql().offer_again)
+        sqlx::query(inner.sql().offer_again.clone())
             .bind(seqs)
             .bind(due_at)
             .bind(errors)

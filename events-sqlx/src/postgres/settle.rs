@@ -193,7 +193,9 @@ async fn sort_out(
     settlements: &[Settlement<PostgresReceipt>],
 ) -> Result<(Settlements, Settlements), QueueError> {
     let mut receipts = Receipts::default();
-    settlements.iter().for_each(|one| receipts.push(one.receipt));
+    for one in settlements {
+        receipts.push(one.receipt);
+    }
     let mut connection = Own::acquire(&inner.own, STEP).await?;
     let mut found = Vec::with_capacity(2);
     for sql in [&inner.sql().unsettled, &inner.sql().settleable] {
@@ -319,8 +321,7 @@ pub(super) async fn complete_in(
         receipts.push(receipt);
         return Ok(!complete(inner, connection, receipts, worker).await?.is_empty());
     }
-    let deleted = inner
-        .query(&inner.sql().complete_one)
+    let deleted = sqlx::query(inner.sql().complete_one.clone())
         .bind(receipt.seq)
         .bind(receipt.fence)
         .bind(uuid(worker))
