@@ -1,16 +1,11 @@
-//! What the queue on SQLite promises beyond the contract that every broker keeps.
+//! What each queue promises beyond the contract that every broker keeps.
 
 #![allow(clippy::unwrap_used)] // helpers of tests are not exempt by themselves
 
-mod support;
+mod cancel;
+mod program;
 
-mod cancellation;
-mod claims;
-mod hands;
-mod lost;
-mod opening;
-mod operators;
-mod rescue;
-mod sessions;
-mod turns;
-mod waking;
+#[cfg(feature = "postgres")]
+mod postgres;
+#[cfg(feature = "sqlite")]
+mod sqlite;

@@ -6,7 +6,7 @@ use futures_util::future::join_all;
 use sqlx::SqlitePool;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode};
 
-use crate::support::{Fixture, HandClock, events, ping};
+use crate::sqlite::support::{Fixture, HandClock, events, ping};
 
 #[tokio::test]
 async fn data_survives_reopening() {

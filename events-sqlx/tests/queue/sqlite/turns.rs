@@ -11,7 +11,7 @@ use futures_util::FutureExt;
 use sqlx::Sqlite;
 use sqlx::pool::PoolConnection;
 
-use crate::support::Fixture;
+use crate::sqlite::support::Fixture;
 
 /// Every connection that the application's pool has.
 async fn exhaust(queue: &SqliteQueue) -> Vec<PoolConnection<Sqlite>> {

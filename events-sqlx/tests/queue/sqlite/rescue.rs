@@ -7,7 +7,7 @@ use events_core::lifecycle::Next;
 use events_core::{Admin, Broker, EventSettings, Queues, WorkerId};
 use events_sqlx::SqliteQueue;
 
-use crate::support::Fixture;
+use crate::sqlite::support::Fixture;
 
 const LEASE: Duration = Duration::from_secs(15);
 const BEAT: Duration = Duration::from_secs(5);
@@ -162,7 +162,7 @@ async fn leases_of_a_worker_that_left_are_offered_again_at_once() {
 async fn a_worker_with_a_longer_lease_is_judged_by_its_own() {
     let fixture = Fixture::new().await;
     let patient = EventSettings { lease: 4 * LEASE, ..Default::default() };
-    let patient = crate::support::events(patient, &fixture.clock);
+    let patient = crate::sqlite::support::events(patient, &fixture.clock);
     let patient = SqliteQueue::open(fixture.path(), &patient).await.unwrap();
     let (slow, observer) = (WorkerId::generate(), fixture.worker().await);
     patient.register(slow, &Queues::all()).await.unwrap();

@@ -6,7 +6,7 @@ use events_core::Broker;
 use events_sqlx::SqliteQueue;
 use futures_util::FutureExt;
 
-use crate::support::{Fixture, ping};
+use crate::sqlite::support::{Fixture, ping};
 
 async fn woken(queue: &SqliteQueue) {
     tokio::time::timeout(Duration::from_secs(20), queue.wake()).await.expect("was not woken");

@@ -9,7 +9,7 @@ use events_sqlx::{QueueError, SqliteQueue};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode};
 use sqlx::{AssertSqlSafe, SqliteConnection, SqlitePool};
 
-use crate::support::{Fixture, change, effect, ping};
+use crate::sqlite::support::{Fixture, change, effect, ping};
 
 async fn send(connection: &mut SqliteConnection, sql: &'static str) {
     sqlx::raw_sql(sql).execute(connection).await.unwrap();

@@ -1,15 +1,11 @@
-//! A program with two events and three subscribers, and a clock that is moved by hand.
+//! A program with two events and three subscribers, a clock that is moved by hand, and what it logs.
 
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use events_core::broker::{Claimed, Settlement};
-use events_core::lifecycle::Next;
 use events_core::prelude::*;
-use events_core::{Broker, Clock, Registry, Timestamp, WorkerId};
-use events_sqlx::{SqliteQueue, SqliteReceipt};
-use tempfile::TempDir;
+use events_core::{Clock, Registry, Timestamp};
 use tokio::sync::Notify;
 
 #[derive(Event, Debug, Clone, PartialEq)]
@@ -66,95 +62,12 @@ pub(crate) fn events(settings: EventSettings, clock: &HandClock) -> Events {
     Events::builder().registry(registry).settings(settings).clock(clock.clone()).build().unwrap()
 }
 
-/// A queue in a file of its own.
-pub(crate) struct Fixture {
-    pub(crate) queue: SqliteQueue,
-    pub(crate) events: Events,
-    pub(crate) clock: HandClock,
-    pub(crate) directory: TempDir,
-}
-
-impl Fixture {
-    pub(crate) async fn new() -> Self {
-        Self::with(EventSettings::default()).await
-    }
-
-    pub(crate) async fn with(settings: EventSettings) -> Self {
-        let clock = HandClock::new();
-        let events = events(settings, &clock);
-        let directory = tempfile::tempdir().unwrap();
-        let queue = SqliteQueue::open(directory.path().join("app.db"), &events).await.unwrap();
-        sqlx::query("CREATE TABLE effects (value INTEGER NOT NULL)")
-            .execute(queue.pool())
-            .await
-            .unwrap();
-        Self { queue, events, clock, directory }
-    }
-
-    pub(crate) fn path(&self) -> std::path::PathBuf {
-        self.directory.path().join("app.db")
-    }
-
-    /// The same file, opened as another process would.
-    pub(crate) async fn reopened(&self) -> SqliteQueue {
-        SqliteQueue::open(self.path(), &self.events).await.unwrap()
-    }
-
-    pub(crate) async fn worker(&self) -> WorkerId {
-        let worker = WorkerId::generate();
-        self.queue.register(worker, &Queues::all()).await.unwrap();
-        worker
-    }
-
-    pub(crate) async fn publish(&self, count: u32) {
-        let mut session = self.queue.begin().await.unwrap();
-        ping(&mut session, count);
-        session.commit().await.unwrap();
-    }
-
-    pub(crate) async fn claim(&self, worker: WorkerId, limit: usize) -> Claimed<SqliteReceipt> {
-        self.queue.claim(worker, &Queues::all(), limit).await.unwrap()
-    }
-
-    pub(crate) async fn settle(
-        &self,
-        worker: WorkerId,
-        receipt: SqliteReceipt,
-        attempt: u32,
-        next: Next,
-    ) -> bool {
-        let settlement = Settlement { receipt, attempt, next };
-        self.queue.settle(worker, &[settlement]).await.unwrap()[0]
-    }
-
-    pub(crate) async fn tasks(&self) -> i64 {
-        self.count("SELECT count(*) FROM events_tasks").await
-    }
-
-    pub(crate) async fn effects(&self) -> i64 {
-        self.count("SELECT count(*) FROM effects").await
-    }
-
-    pub(crate) async fn count(&self, sql: &'static str) -> i64 {
-        sqlx::query_scalar(sql).fetch_one(self.queue.pool()).await.unwrap()
-    }
-}
-
 pub(crate) fn ping(session: &mut impl Session, count: u32) {
     events_core::unchecked::publish_after_commit(session, Pinged { count }).unwrap();
 }
 
 pub(crate) fn change(session: &mut impl Session, text: &str) {
     events_core::unchecked::publish_after_commit(session, Changed { text: text.into() }).unwrap();
-}
-
-/// Writes something beside the events.
-pub(crate) async fn effect(
-    connection: &mut sqlx::SqliteConnection,
-    value: i64,
-) -> Result<(), sqlx::Error> {
-    sqlx::query("INSERT INTO effects VALUES (?1)").bind(value).execute(connection).await?;
-    Ok(())
 }
 
 /// Collects the messages of errors that are logged on this thread.

@@ -7,7 +7,7 @@ use events_core::lifecycle::Next;
 use events_core::{Admin, Broker, EventSettings, Queues, WorkerId};
 use futures_util::FutureExt;
 
-use crate::support::{Errors, Fixture, change, ping};
+use crate::sqlite::support::{Errors, Fixture, change, ping};
 
 #[tokio::test]
 async fn tasks_come_by_priority_then_due_time_then_age_over_all_queues() {
@@ -167,7 +167,7 @@ async fn a_prune_deletes_a_part_at_a_time_and_only_if_its_program_keeps_anything
     let keeping = EventSettings { retain_completed: Some(Duration::ZERO), ..Default::default() };
     let fixture = Fixture::with(keeping).await;
     sqlx::raw_sql(FILL).execute(fixture.queue.pool()).await.unwrap();
-    let other = crate::support::events(EventSettings::default(), &fixture.clock);
+    let other = crate::sqlite::support::events(EventSettings::default(), &fixture.clock);
     let other = events_sqlx::SqliteQueue::open(fixture.path(), &other).await.unwrap();
     assert_eq!(other.prune().await.unwrap(), 0);
     assert_eq!(fixture.queue.prune().await.unwrap(), 5000);

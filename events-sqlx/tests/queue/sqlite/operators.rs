@@ -6,7 +6,7 @@ use events_core::broker::DeadLetter;
 use events_core::lifecycle::Next;
 use events_core::{Admin, TaskId};
 
-use crate::support::Fixture;
+use crate::sqlite::support::Fixture;
 
 #[tokio::test]
 async fn a_dead_letter_tells_everything_and_can_be_retried_with_its_history() {

@@ -6,7 +6,7 @@ use events_core::broker::{Heartbeat, Settlement};
 use events_core::lifecycle::Next;
 use events_core::{Admin, Broker};
 
-use crate::support::Fixture;
+use crate::sqlite::support::Fixture;
 
 impl Fixture {
     async fn by_hand(&self, sql: &'static str) {

@@ -6,7 +6,7 @@ use events_core::{Broker, Queues};
 use events_sqlx::QueueError;
 use sqlx::Connection;
 
-use crate::support::{Errors, Fixture, change, effect, ping};
+use crate::sqlite::support::{Errors, Fixture, change, effect, ping};
 
 #[tokio::test]
 async fn a_commit_writes_effects_and_one_task_per_subscriber_in_order() {
@@ -26,7 +26,7 @@ async fn a_commit_writes_effects_and_one_task_per_subscriber_in_order() {
     assert_eq!(payloads[0], payloads[3]);
     assert_eq!(claimed.tasks[0].task.priority, -5);
     assert_eq!(
-        events_core::event::decode::<crate::support::Changed>(payloads[0]).unwrap().text,
+        events_core::event::decode::<crate::sqlite::support::Changed>(payloads[0]).unwrap().text,
         "é \"quoted\" \u{1F600}\n"
     );
 }

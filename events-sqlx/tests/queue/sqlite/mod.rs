@@ -1,0 +1,14 @@
+//! SQLite.
+
+mod support;
+
+mod cancellation;
+mod claims;
+mod hands;
+mod lost;
+mod opening;
+mod operators;
+mod rescue;
+mod sessions;
+mod turns;
+mod waking;
