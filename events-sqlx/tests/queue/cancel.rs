@@ -18,7 +18,10 @@ pub(crate) fn cancellations() -> impl Iterator<Item = Cancel> {
     std::iter::repeat_n(each, 6).flatten()
 }
 
-pub(crate) async fn cancel<F: Future>(future: F, Cancel { polls, woken }: Cancel) -> Option<F::Output> {
+pub(crate) async fn cancel<F: Future>(
+    future: F,
+    Cancel { polls, woken }: Cancel,
+) -> Option<F::Output> {
     let mut future = pin!(future);
     let mut left = polls;
     poll_fn(|context| {

@@ -3,6 +3,14 @@
 mod support;
 mod wire;
 
+mod cancellation;
+mod connections;
+mod faults;
+mod health;
 mod joining;
+mod leases;
 mod lost;
+mod opening;
 mod sessions;
+mod timeouts;
+mod waking;
