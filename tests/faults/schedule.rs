@@ -87,7 +87,7 @@ impl Schedule {
             let (_, kind) = self.restarts.pop_front().expect("it was there just now");
             self.coming.push_back(step(Duration::from_millis(50), Fault::Restart(kind)));
         }
-        if self.random.once_in(3) {
+        if self.random.once_in(6) {
             // Another one, past its lease: from 1¼ to 2½ leases.
             let other = 1 + self.random.below(self.processes - 1);
             let process = index((victim + other) % self.processes);
