@@ -1,7 +1,5 @@
 //! What the program can be told.
 
-use std::time::Duration;
-
 use clap::{Args, Parser, Subcommand};
 
 #[derive(Debug, Parser)]
@@ -34,7 +32,7 @@ pub struct Run {
     #[arg(long, default_value_t = 1_000)]
     pub rate: u32,
     /// About how many seconds pass between restarts of the server, of which there are three.
-    #[arg(long, default_value_t = 15)]
+    #[arg(long, default_value_t = 15, value_parser = clap::value_parser!(u64).range(1..))]
     pub restart_every: u64,
     /// Report how long recovery takes without requiring anything of it: for machines that are
     /// busy with other things.
@@ -46,10 +44,6 @@ pub struct Run {
 }
 
 impl Run {
-    pub fn restart_every(&self) -> Duration {
-        Duration::from_secs(self.restart_every)
-    }
-
     /// How many orders each publisher places.
     pub fn events_of(&self, publisher: u32) -> i64 {
         let publishers = i64::from(self.publishers);

@@ -41,7 +41,7 @@ struct Place {
 
 enum State {
     Waiting { until: Instant },
-    Alive(Process),
+    Alive(Box<Process>),
     Done,
 }
 
@@ -146,13 +146,13 @@ impl Children {
             .spawn()?;
         let output = child.stdout.take().expect("it is a pipe");
         tokio::spawn(listen(output, self.tally.clone()));
-        place.state = State::Alive(Process {
+        place.state = State::Alive(Box::new(Process {
             id: child.id().expect("it was not waited for"),
             input: child.stdin.take(),
             child,
             continues_at: None,
             killed_at: None,
-        });
+        }));
         Ok(())
     }
 

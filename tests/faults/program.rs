@@ -37,13 +37,21 @@ type Error = Box<dyn std::error::Error + Send + Sync>;
 #[tokio::main(flavor = "multi_thread", worker_threads = 2)]
 async fn main() -> Result<ExitCode, Error> {
     let arguments = Arguments::parse();
-    match arguments.role {
-        Some(Role::Publish(publisher)) => publisher::publish(publisher).await?,
-        Some(Role::Work(worker)) => worker::work(worker).await?,
-        None if arguments.run.show_schedule => schedule::show(&arguments.run),
+    let ended = match arguments.role {
+        Some(Role::Publish(publisher)) => publisher::publish(publisher).await,
+        Some(Role::Work(worker)) => worker::work(worker).await,
+        None if arguments.run.show_schedule => {
+            schedule::show(&arguments.run);
+            Ok(())
+        }
         None => return runs(&arguments.run).await,
+    };
+    // Not by returning, which would wait for the thread that reads standard input.
+    if let Err(error) = ended {
+        eprintln!("{error:?}");
+        std::process::exit(1);
     }
-    Ok(ExitCode::SUCCESS)
+    std::process::exit(0)
 }
 
 async fn runs(settings: &arguments::Run) -> Result<ExitCode, Error> {

@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use events_core::prelude::*;
 use events_sqlx::{PgPool, PostgresQueue, PostgresQueueOptions};
+use tokio::io::AsyncReadExt;
 use tokio::time::sleep;
 
 use crate::arguments::Publish;
@@ -18,6 +19,15 @@ const ENOUGH_TASKS: i64 = 5_000;
 const AWAY: Duration = Duration::from_millis(50);
 
 pub async fn publish(arguments: Publish) -> Result<(), Error> {
+    let mut input = Vec::new();
+    let mut input_closed = tokio::io::stdin();
+    tokio::select! {
+        done = place_orders(arguments) => done,
+        _ = input_closed.read_to_end(&mut input) => Err("the run has ended".into()),
+    }
+}
+
+async fn place_orders(arguments: Publish) -> Result<(), Error> {
     let events = Events::builder().settings(application::settings()).build()?;
     let queue =
         PostgresQueueOptions::new().max_connections(2).connect(&arguments.url, &events).await?;

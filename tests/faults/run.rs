@@ -127,7 +127,7 @@ impl Course {
             while started.elapsed() < step.at {
                 self.tend().await?;
             }
-            if self.children.have_published() && self.server.away().len() == RESTARTS {
+            if self.children.have_published() && self.server.away().len() == RESTARTS as usize {
                 break;
             }
             self.apply(step)?;

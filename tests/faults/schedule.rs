@@ -8,11 +8,14 @@ use crate::application::LEASE;
 use crate::arguments::Run;
 use crate::random::Random;
 
-/// A process is killed this often.
-const KILL_EVERY: Duration = Duration::from_millis(500);
+/// How many processes are killed in a second, one after the other.
+const KILLS_PER_SECOND: u64 = 2;
 
 /// How often the server is restarted.
-pub const RESTARTS: usize = 3;
+pub const RESTARTS: u32 = 3;
+
+/// A process is stopped for 1¼ leases, and up to so many milliseconds longer.
+const LONGER: u64 = 2_500;
 
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Fault {
@@ -55,8 +58,8 @@ pub struct Step {
 pub struct Schedule {
     random: Random,
     processes: u64,
-    restarts: VecDeque<(u32, Restart)>,
-    tick: u32,
+    restarts: VecDeque<(u64, Restart)>,
+    tick: u64,
     coming: VecDeque<Step>,
 }
 
@@ -64,12 +67,12 @@ impl Schedule {
     pub fn new(run: &Run, seed: u64) -> Self {
         let mut random = Random::new(seed);
         let mut kinds = vec![Restart::Fast, Restart::Immediate, Restart::Crash];
-        let ticks = run.restart_every().div_duration_f64(KILL_EVERY).max(2.0) as u32;
-        let restarts = (0..RESTARTS as u32).map(|number| {
+        let ticks = run.restart_every * KILLS_PER_SECOND;
+        let restarts = (0..RESTARTS).map(|number| {
             let kind = kinds.swap_remove(index(random.below(kinds.len() as u64)));
             // In the second half of its part of the run.
-            let within = ticks / 2 + random.below(u64::from(ticks) / 2) as u32;
-            (number * ticks + within, kind)
+            let within = ticks / 2 + random.below(ticks / 2);
+            (u64::from(number) * ticks + within, kind)
         });
         let restarts = restarts.collect();
         let processes = u64::from(run.publishers + run.workers);
@@ -79,7 +82,7 @@ impl Schedule {
     /// What happens around the next kill.
     fn draw(&mut self) {
         self.tick += 1;
-        let tick_at = KILL_EVERY * self.tick;
+        let tick_at = Duration::from_millis(self.tick * 1_000 / KILLS_PER_SECOND);
         let step = |after: Duration, fault| Step { at: tick_at + after, fault };
         let victim = self.random.below(self.processes);
         self.coming.push_back(step(Duration::ZERO, Fault::Kill { process: index(victim) }));
@@ -88,10 +91,10 @@ impl Schedule {
             self.coming.push_back(step(Duration::from_millis(50), Fault::Restart(kind)));
         }
         if self.random.once_in(6) {
-            // Another one, past its lease: from 1¼ to 2½ leases.
+            // Another one, past its lease.
             let other = 1 + self.random.below(self.processes - 1);
             let process = index((victim + other) % self.processes);
-            let pause = LEASE * (125 + self.random.below(125) as u32) / 100;
+            let pause = LEASE * 5 / 4 + Duration::from_millis(self.random.below(LONGER));
             self.coming.push_back(step(Duration::from_millis(150), Fault::Stop { process, pause }));
         }
         if self.random.once_in(2) {
