@@ -16,11 +16,15 @@ use super::{claim, postponed};
 use crate::error::QueueError;
 use crate::sightings::WorkerRow;
 
+/// A registration is a heartbeat: who looks around already then may judge the sooner.
 pub(super) const REGISTER: &str = "
-INSERT INTO {schema}.workers AS worker (id, started_at, heartbeat_at, beats, lease, queues)
-VALUES ($1, $2, $2, 1, $3, $4)
-ON CONFLICT (id) DO UPDATE SET heartbeat_at = excluded.heartbeat_at, beats = worker.beats + 1,
-    lease = excluded.lease, queues = excluded.queues";
+WITH beat AS (
+    INSERT INTO {schema}.workers AS worker (id, started_at, heartbeat_at, beats, lease, queues)
+    VALUES ($1, $2, $2, 1, $3, $4)
+    ON CONFLICT (id) DO UPDATE SET heartbeat_at = excluded.heartbeat_at, beats = worker.beats + 1,
+        lease = excluded.lease, queues = excluded.queues
+)
+SELECT id, heartbeat_at, beats, lease FROM {schema}.workers";
 
 /// Beats, and looks around: the others as they were before.
 pub(super) const BEAT: &str = "
@@ -47,16 +51,16 @@ pub(super) async fn register(
     let now = inner.events.now();
     let lease = inner.events.settings().lease;
     let mut connection = Own::acquire(&inner.own, STEP).await?;
-    sqlx::query(inner.sql().register.clone())
+    let found = sqlx::query(inner.sql().register.clone())
         .bind(uuid(worker))
         .bind(now.as_micros())
         .bind(micros(lease))
         .bind(serde_json::json!(queues).to_string())
-        .execute(&mut *connection)
+        .fetch_all(&mut *connection)
         .await
         .map_err(|error| QueueError::database(STEP, error))?;
     connection.finish();
-    inner.sightings.beat(worker, now, lease, &[]);
+    inner.sightings.beat(worker, now, lease, &readable(&found));
     Ok(())
 }
 
