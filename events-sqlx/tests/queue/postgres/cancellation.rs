@@ -214,7 +214,8 @@ async fn a_claim_dropped_before_any_of_its_answers_gives_its_tasks_back() {
     let (wire, queue) = wired(&fixture).await;
     let worker = WorkerId::generate();
     queue.register(worker, &Queues::all()).await.unwrap();
-    (fixture.publish(1).await, fixture.publish(2).await);
+    fixture.publish(1).await;
+    fixture.publish(2).await;
     for answers in 0.. {
         let queues = Queues::all();
         let claimed = drop_after(&wire, answers, queue.claim(worker, &queues, 10)).await;

@@ -30,7 +30,9 @@ async fn every_text_arrives_as_it_was_published_among_few_and_among_many() {
     // Two tasks each: a few are written one way, and more than a few another.
     for texts in TEXTS.chunks(2).chain([&TEXTS[..]]) {
         let mut session = fixture.queue.begin().await.unwrap();
-        texts.iter().for_each(|text| change(&mut session, text));
+        for text in texts {
+            change(&mut session, text);
+        }
         let published = session.pending_events().as_slice().to_vec();
         session.commit().await.unwrap();
         let leases = fixture.claim(worker, 100).await.tasks;

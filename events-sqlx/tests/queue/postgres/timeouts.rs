@@ -20,7 +20,8 @@ fn texts(error: &BrokerError) -> String {
     let mut texts = error.to_string();
     let mut cause = std::error::Error::source(error);
     while let Some(error) = cause {
-        texts.push_str(&format!(": {error}"));
+        texts.push_str(": ");
+        texts.push_str(&error.to_string());
         cause = error.source();
     }
     texts
