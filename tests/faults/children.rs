@@ -131,14 +131,16 @@ impl Children {
     }
 
     fn start_again(&mut self, place: usize) -> Result<(), Error> {
+        let number = place as u64;
         let place = &mut self.places[place];
         place.starts += 1;
+        let seed = self.seed << 32 | number << 24 | place.starts;
         let log = self.logs.join(format!("{}.log", place.name));
         let log = OpenOptions::new().create(true).append(true).open(log)?;
         let mut child = Command::new(std::env::current_exe()?)
             .args(&place.arguments)
             .env(points::POINTS, &self.points)
-            .env(points::SEED, (self.seed << 20 | place.starts).to_string())
+            .env(points::SEED, seed.to_string())
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(log)
