@@ -56,17 +56,21 @@ impl<B: Broker> Liveness<B> {
     pub(crate) async fn run(self) {
         let interval = self.lease() / 3;
         let mut last_beat = Instant::now();
+        let mut looked = true;
         let mut next_prune = Instant::now() + PRUNE_EVERY;
         let mut next_checkup = Instant::now() + CHECKUP_EVERY;
         let mut checkup = Checkup::default();
         loop {
-            let pause = interval.mul_f64(0.9 + 0.1 * fastrand::f64());
+            let pause = match looked {
+                true => interval.mul_f64(0.9 + 0.1 * fastrand::f64()),
+                false => interval / 4,
+            };
             sleep(pause.saturating_sub(last_beat.elapsed())).await;
             if !self.beat(&mut last_beat).await {
                 sleep(interval / 10).await;
                 continue; // who cannot speak draws no conclusions about others
             }
-            self.rescue(interval / 2).await;
+            looked = self.rescue(interval / 2).await;
             if Instant::now() >= next_prune && self.prune(interval / 4).await {
                 next_prune = Instant::now() + PRUNE_EVERY;
             }
@@ -162,19 +166,25 @@ impl<B: Broker> Liveness<B> {
         }
     }
 
-    async fn rescue(&self, patience: Duration) {
+    /// Whether it could be looked for dead workers; if not, the next heartbeat comes sooner.
+    async fn rescue(&self, patience: Duration) -> bool {
         let worker = self.standing.borrow().worker;
         match timeout(patience, self.broker.rescue(worker, self.lease())).await {
             Ok(Ok(rescued)) => {
                 log_rescued(&rescued);
                 self.statistics.add_rescued(rescued.len() as u64);
+                true
             }
-            Ok(Err(error)) => tracing::warn!(
-                error = &error as &dyn std::error::Error,
-                "tasks of dead workers could not be looked for; trying again at the next heartbeat"
-            ),
+            Ok(Err(error)) => {
+                tracing::warn!(
+                    error = &error as &dyn std::error::Error,
+                    "tasks of dead workers could not be looked for; trying again at the next heartbeat"
+                );
+                false
+            }
             Err(_) => {
                 tracing::debug!("looking for dead workers takes long; the heartbeat goes first");
+                false
             }
         }
     }
