@@ -200,7 +200,9 @@ impl<'w, B: Broker> Running<'w, B> {
             let outcomes = self.outcomes.clone();
             let statistics = self.worker.statistics.clone();
             let stop = self.stop.token();
-            self.handlers.spawn(run_handler(executor, held, stop, outcomes, statistics));
+            // Boxed: tokio moves what it spawns several times, and this has room for a handler.
+            let handler = Box::pin(run_handler(executor, held, stop, outcomes, statistics));
+            self.handlers.spawn(handler);
         }
     }
 

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use events_core::broker::{Claimed, Lease};
 use events_core::{Queues, Timestamp, WorkerId};
+use futures_util::TryStreamExt;
 
 use super::lanes::{self, Start};
 use super::own::Own;
@@ -282,6 +283,9 @@ fn order(lease: &Lease<PostgresReceipt>) -> (i16, Timestamp, i64) {
     (lease.task.priority, lease.task.due_at, lease.receipt.seq)
 }
 
+/// Room is made for so many tasks before it is known how many come.
+const LARGE: usize = 1024;
+
 async fn claim_from(
     inner: &Inner,
     worker: WorkerId,
@@ -312,22 +316,25 @@ async fn claim_from(
             query.bind(queues).bind(priorities).bind(starts)
         }
     };
-    let rows = query
-        .fetch_all(&mut *connection)
-        .await
-        .map_err(|error| QueueError::database(STEP, error))?;
-    doubt.known = true;
-    connection.finish();
-    for claimed in &rows {
-        match row::lease(claimed) {
-            Ok(lease) => tasks.push(lease),
-            // The others must not suffer from it, and nobody else could read it either.
-            Err(error) => tracing::error!(
-                error = &error as &dyn std::error::Error,
-                seq = row::get::<i64>(claimed, "seq").ok(),
-                "a task's row cannot be read; it stays leased until the worker ends"
-            ),
+    let failed = |error| QueueError::database(STEP, error);
+    let mut read = Vec::with_capacity(limit.min(LARGE));
+    {
+        // Each row is read while the server works on the next.
+        let mut rows = query.fetch(&mut *connection);
+        while let Some(claimed) = rows.try_next().await.map_err(failed)? {
+            match row::lease(&claimed) {
+                Ok(lease) => read.push(lease),
+                // The others must not suffer from it, and nobody else could read it either.
+                Err(error) => tracing::error!(
+                    error = &error as &dyn std::error::Error,
+                    seq = row::get::<i64>(&claimed, "seq").ok(),
+                    "a task's row cannot be read; it stays leased until the worker ends"
+                ),
+            }
         }
     }
+    doubt.known = true;
+    connection.finish();
+    tasks.append(&mut read);
     Ok(())
 }

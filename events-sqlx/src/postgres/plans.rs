@@ -62,6 +62,17 @@ impl Plans<'_> {
         plan
     }
 
+    /// Explains, and checks that each task is looked up by its worker and its number: what else the
+    /// worker runs, and what it has completed since the last vacuum, is not read.
+    async fn looked_up(&mut self, sql: &SqlStr, arguments: PgArguments) {
+        let plan = self.sought(sql, arguments).await;
+        let lookups: Vec<_> = plan.lines().filter(|line| line.contains("Index Cond")).collect();
+        let by_both = |line: &&str| line.contains("leased_by = ") && line.contains("seq = ");
+        assert!(!lookups.is_empty(), "{}: {sql:?}\n{plan}", self.state);
+        assert!(lookups.iter().all(by_both), "{}: {sql:?}\n{plan}", self.state);
+        assert!(plan.contains("using tasks_running"), "{}: {sql:?}\n{plan}", self.state);
+    }
+
     async fn check(&mut self, queue: &PostgresQueue) {
         self.check_claims(queue).await;
         self.check_settlements(queue).await;
@@ -129,36 +140,39 @@ impl Plans<'_> {
                 arguments.add(&seqs)?;
                 arguments.add(worker())
             };
-            self.sought(&sql.complete, given(receipts)).await;
+            self.looked_up(&sql.complete, given(receipts)).await;
             let released = |arguments: &mut PgArguments| {
                 receipts(arguments)?;
                 arguments.add(&seqs)
             };
-            self.sought(&sql.release, given(released)).await;
+            self.looked_up(&sql.release, given(released)).await;
             let failed = |arguments: &mut PgArguments| {
                 released(arguments)?;
                 arguments.add(&texts)
             };
-            self.sought(&sql.retry, given(failed)).await;
+            self.looked_up(&sql.retry, given(failed)).await;
             let buried = |arguments: &mut PgArguments| {
                 receipts(arguments)?;
                 arguments.add(&texts)?;
                 arguments.add(0_i64)
             };
-            self.sought(&sql.bury, given(buried)).await;
+            self.looked_up(&sql.bury, given(buried)).await;
+            self.looked_up(&sql.unsettled, given(receipts)).await;
+            self.looked_up(&sql.settleable, given(receipts)).await;
             let again = |arguments: &mut PgArguments| {
                 arguments.add(&seqs)?;
+                arguments.add(vec![worker(); seqs.len()])?;
                 arguments.add(&seqs)?;
                 arguments.add(&texts)
             };
-            self.sought(&sql.offer_again, given(again)).await;
+            self.looked_up(&sql.offer_again, given(again)).await;
         }
         let one = |arguments: &mut PgArguments| {
             arguments.add(1_i64)?;
             arguments.add(1_i64)?;
             arguments.add(worker())
         };
-        self.sought(&sql.complete_one, given(one)).await;
+        self.looked_up(&sql.complete_one, given(one)).await;
     }
 
     async fn check_rescues(&mut self, queue: &PostgresQueue) {

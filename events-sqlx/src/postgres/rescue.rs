@@ -32,15 +32,20 @@ WHERE leased_by IS NOT NULL
 /// rescued meanwhile has another holder, which PostgreSQL looks at again once the row is locked.
 pub(super) const ORPHANS: &str = "
 SELECT seq, attempt, task_id, name, leased_by FROM {schema}.tasks
-WHERE leased_by = ANY ($1) LIMIT 10000 FOR UPDATE SKIP LOCKED";
+WHERE leased_by = ANY ($1) LIMIT 5000 FOR UPDATE SKIP LOCKED";
 
-/// Given: seq, due at (NULL for at once, which keeps the place), and the error as JSON.
+/// Of each: seq, holder, due at (NULL for at once, which keeps the place), and the error as JSON.
+/// Each is looked up by itself, as outcomes are.
 pub(super) const OFFER_AGAIN: &str = concat!(
-    "UPDATE {schema}.tasks AS task
-    SET leased_by = NULL, due_at = coalesce(given.due_at, task.due_at), errors = ",
-    row::errors_and!("given.error"),
-    " FROM unnest($1::int8[], $2::int8[], $3::text[]) AS given (seq, due_at, error)
-    WHERE task.seq = given.seq"
+    "UPDATE {schema}.tasks
+    SET leased_by = NULL,
+        due_at = coalesce(($3::int8[])[array_position($1::int8[], seq)], due_at), errors = ",
+    row::errors_and!("($4::text[])[array_position($1::int8[], seq)]"),
+    " WHERE ctid = ANY (ARRAY(
+        SELECT found.ctid FROM unnest($1::int8[], $2::uuid[]) AS given (seq, holder)
+        CROSS JOIN LATERAL (
+            SELECT ctid FROM {schema}.tasks WHERE leased_by = given.holder AND seq = given.seq
+            OFFSET 0) AS found))"
 );
 
 /// Rescues on behalf of `observer`.
@@ -114,7 +119,8 @@ async fn offer_again(
         .await
         .map_err(failed)?;
     let now = inner.events.now();
-    let (mut seqs, mut due_at, mut errors) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut seqs, mut holders) = (Vec::new(), Vec::new());
+    let (mut due_at, mut errors) = (Vec::new(), Vec::new());
     let mut rescued = Vec::with_capacity(rows.len());
     for found in &rows {
         let (seq, task) = match orphan(found) {
@@ -130,6 +136,7 @@ async fn offer_again(
             }
         };
         seqs.push(seq);
+        holders.push(uuid(task.worker));
         due_at.push(due(inner, &task, now));
         errors.push(json!(AttemptError::rescued(task.attempt, now, task.worker)).to_string());
         rescued.push(task);
@@ -137,6 +144,7 @@ async fn offer_again(
     if !rescued.is_empty() {
         sqlx::query(inner.sql().offer_again.clone())
             .bind(seqs)
+            .bind(holders)
             .bind(due_at)
             .bind(errors)
             .execute(connection)

@@ -17,62 +17,99 @@ use super::queue::Inner;
 use super::row::{self, PostgresReceipt, uuid};
 use crate::error::QueueError;
 
-// In all of them: `$1` are the seqs, `$2` the fences, `$3` the worker.
+// In all of them: `$1` are the seqs, `$2` the fences, `$3` the worker. What else is given for each
+// task is found by its place in `$1`, where a task is once: a worker holds one claim of it.
 
-pub(super) const COMPLETE: &str = "
-DELETE FROM {schema}.tasks AS task USING unnest($1::int8[], $2::int8[]) AS given (seq, fence)
-WHERE task.seq = given.seq AND task.fence = given.fence AND task.leased_by = $3
-RETURNING task.seq, task.fence";
+/// The tasks whose receipts hold.
+///
+/// Each is looked up by itself: `OFFSET 0` keeps the planner from reading all that the worker runs
+/// instead, with whatever it completed since the last vacuum. The conditions on the row are for one
+/// that somebody changes at the same moment.
+macro_rules! held {
+    () => {
+        "ctid = ANY (ARRAY(
+            SELECT found.ctid FROM unnest($1::int8[], $2::int8[]) AS given (seq, fence)
+            CROSS JOIN LATERAL (
+                SELECT ctid FROM {schema}.tasks
+                WHERE leased_by = $3 AND seq = given.seq AND fence = given.fence
+                OFFSET 0) AS found))
+        AND fence = ANY ($2::int8[]) AND leased_by IS NOT DISTINCT FROM $3::uuid"
+    };
+}
+
+/// What was given for the task in an array.
+macro_rules! given {
+    ($array:literal) => {
+        concat!("(", $array, ")[array_position($1::int8[], seq)]")
+    };
+}
+
+/// The receipts of tasks, in one row: as many rows cost more than all else that a completion does.
+macro_rules! receipts_of {
+    ($tasks:literal) => {
+        concat!(
+            "SELECT coalesce(array_agg(seq), '{}'), coalesce(array_agg(fence), '{}') FROM ",
+            $tasks
+        )
+    };
+}
+
+pub(super) const COMPLETE: &str = concat!(
+    "WITH gone AS (DELETE FROM {schema}.tasks WHERE ",
+    held!(),
+    " RETURNING seq, fence) ",
+    receipts_of!("gone")
+);
 
 pub(super) const COMPLETE_ONE: &str =
-    "DELETE FROM {schema}.tasks WHERE seq = $1 AND fence = $2 AND leased_by = $3";
+    "DELETE FROM {schema}.tasks WHERE leased_by = $3 AND seq = $1 AND fence = $2";
 
 /// `$4` is the time.
-pub(super) const COMPLETE_AND_KEEP: &str = "
-WITH gone AS (
-    DELETE FROM {schema}.tasks AS task USING unnest($1::int8[], $2::int8[]) AS given (seq, fence)
-    WHERE task.seq = given.seq AND task.fence = given.fence AND task.leased_by = $3
-    RETURNING task.*
-), kept AS (
-    INSERT INTO {schema}.archive (seq, task_id, event_id, event, name, queue, published_at,
-        completed_at, attempt, payload, headers, errors)
-    SELECT seq, task_id, event_id, event, name, queue, published_at, $4, attempt, payload, headers,
-        errors
-    FROM gone
-    ON CONFLICT (seq) DO NOTHING
-)
-SELECT seq, fence FROM gone";
+pub(super) const COMPLETE_AND_KEEP: &str = concat!(
+    "WITH gone AS (DELETE FROM {schema}.tasks WHERE ",
+    held!(),
+    " RETURNING *), kept AS (
+        INSERT INTO {schema}.archive (seq, task_id, event_id, event, name, queue, published_at,
+            completed_at, attempt, payload, headers, errors)
+        SELECT seq, task_id, event_id, event, name, queue, published_at, $4, attempt, payload,
+            headers, errors
+        FROM gone
+        ON CONFLICT (seq) DO NOTHING
+    ) ",
+    receipts_of!("gone")
+);
 
 /// Given: due at, and the error as JSON.
 pub(super) const RETRY: &str = concat!(
-    "UPDATE {schema}.tasks AS task
-    SET leased_by = NULL, due_at = given.due_at, errors = ",
-    row::errors_and!("given.error"),
-    " FROM unnest($1::int8[], $2::int8[], $4::int8[], $5::text[]) AS given (seq, fence, due_at, error)
-    WHERE task.seq = given.seq AND task.fence = given.fence AND task.leased_by = $3
-    RETURNING task.seq, task.fence"
+    "WITH changed AS (UPDATE {schema}.tasks SET leased_by = NULL, due_at = ",
+    given!("$4::int8[]"),
+    ", errors = ",
+    row::errors_and!("($5::text[])[array_position($1::int8[], seq)]"),
+    " WHERE ",
+    held!(),
+    " RETURNING seq, fence) ",
+    receipts_of!("changed")
 );
 
 /// Given: due at; NULL for at once, which keeps the task's place in the lane.
-pub(super) const RELEASE: &str = "
-UPDATE {schema}.tasks AS task
-SET leased_by = NULL, attempt = greatest(attempt - 1, 0),
-    due_at = coalesce(given.due_at, task.due_at)
-FROM unnest($1::int8[], $2::int8[], $4::int8[]) AS given (seq, fence, due_at)
-WHERE task.seq = given.seq AND task.fence = given.fence AND task.leased_by = $3
-RETURNING task.seq, task.fence";
+pub(super) const RELEASE: &str = concat!(
+    "WITH changed AS (UPDATE {schema}.tasks
+    SET leased_by = NULL, attempt = greatest(attempt - 1, 0), due_at = coalesce(",
+    given!("$4::int8[]"),
+    ", due_at) WHERE ",
+    held!(),
+    " RETURNING seq, fence) ",
+    receipts_of!("changed")
+);
 
-/// Given: the error as JSON. A task that was revived by hand, and its dead letter left, dies once
-/// more: the newest tells.
+/// Given: the error as JSON. `$5` is the time. A task that was revived by hand, and its dead letter
+/// left, dies once more: the newest tells.
 pub(super) const BURY: &str = concat!(
-    "WITH gone AS (
-        DELETE FROM {schema}.tasks AS task
-        USING unnest($1::int8[], $2::int8[], $4::text[]) AS given (seq, fence, error)
-        WHERE task.seq = given.seq AND task.fence = given.fence AND task.leased_by = $3
-        RETURNING task.*, ",
-    row::errors_and!("given.error"),
-    " AS all_errors
-    ), buried AS (
+    "WITH gone AS (DELETE FROM {schema}.tasks WHERE ",
+    held!(),
+    " RETURNING *, ",
+    row::errors_and!("($4::text[])[array_position($1::int8[], seq)]"),
+    " AS all_errors), buried AS (
         INSERT INTO {schema}.dead_letters (task_id, event_id, event, name, queue, priority,
             published_at, died_at, attempt, payload, headers, errors)
         SELECT task_id, event_id, event, name, queue, priority, published_at, $5, attempt, payload,
@@ -83,8 +120,26 @@ pub(super) const BURY: &str = concat!(
             published_at = excluded.published_at, died_at = excluded.died_at,
             attempt = excluded.attempt, payload = excluded.payload, headers = excluded.headers,
             errors = excluded.errors
-    )
-    SELECT seq, fence FROM gone"
+    ) ",
+    receipts_of!("gone")
+);
+
+/// Which of the tasks nobody else has locked.
+pub(super) const SETTLEABLE: &str = concat!(
+    receipts_of!("unnest($1::int8[], $2::int8[]) AS given (seq, fence)"),
+    " CROSS JOIN LATERAL (
+        SELECT 1 FROM {schema}.tasks
+        WHERE leased_by = $3 AND tasks.seq = given.seq AND tasks.fence = given.fence
+        OFFSET 0 FOR UPDATE SKIP LOCKED) AS found"
+);
+
+/// Which of the tasks are there, locked or not.
+pub(super) const UNSETTLED: &str = concat!(
+    receipts_of!("unnest($1::int8[], $2::int8[]) AS given (seq, fence)"),
+    " CROSS JOIN LATERAL (
+        SELECT 1 FROM {schema}.tasks
+        WHERE leased_by = $3 AND tasks.seq = given.seq AND tasks.fence = given.fence
+        OFFSET 0) AS found"
 );
 
 /// The receipts of tasks that go the same way.
@@ -151,17 +206,6 @@ impl Batch {
         self.retry.0.is_empty() && self.release.0.is_empty() && self.bury.0.is_empty()
     }
 }
-
-/// Which of the tasks nobody else has locked.
-pub(super) const SETTLEABLE: &str = "
-SELECT task.seq, task.fence FROM {schema}.tasks AS task, unnest($1::int8[], $2::int8[]) AS given (seq, fence)
-WHERE task.seq = given.seq AND task.fence = given.fence AND task.leased_by = $3
-FOR UPDATE OF task SKIP LOCKED";
-
-/// Which of the tasks are there, locked or not.
-pub(super) const UNSETTLED: &str = "
-SELECT task.seq, task.fence FROM {schema}.tasks AS task, unnest($1::int8[], $2::int8[]) AS given (seq, fence)
-WHERE task.seq = given.seq AND task.fence = given.fence AND task.leased_by = $3";
 
 type Settlements = Vec<Settlement<PostgresReceipt>>;
 
@@ -274,7 +318,7 @@ async fn record(
 }
 
 type Settled =
-    sqlx::query::QueryAs<'static, sqlx::Postgres, (i64, i64), sqlx::postgres::PgArguments>;
+    sqlx::query::QueryAs<'static, sqlx::Postgres, (Vec<i64>, Vec<i64>), sqlx::postgres::PgArguments>;
 
 /// A statement for these receipts, as far as all have it in common.
 fn matching(sql: &SqlStr, receipts: Receipts, worker: WorkerId) -> Settled {
@@ -305,8 +349,9 @@ async fn receipts_of(
     query: Settled,
     connection: &mut PgConnection,
 ) -> Result<HashSet<PostgresReceipt>, sqlx::Error> {
-    let rows = query.fetch_all(connection).await?;
-    Ok(rows.into_iter().map(|(seq, fence)| PostgresReceipt { seq, fence }).collect())
+    let (seqs, fences) = query.fetch_one(connection).await?;
+    let receipts = seqs.into_iter().zip(fences);
+    Ok(receipts.map(|(seq, fence)| PostgresReceipt { seq, fence }).collect())
 }
 
 /// Completes one task in the transaction that its handler gets, if the lease still holds.
