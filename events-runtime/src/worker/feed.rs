@@ -1,7 +1,10 @@
 //! Tasks that are leased and not yet started, and how many of them to hold.
 
 use std::collections::VecDeque;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
+
+use tokio::sync::Notify;
 
 use super::running::Held;
 
@@ -15,14 +18,21 @@ const STALE: Duration = Duration::from_secs(1);
 /// The most tasks leased ahead.
 const MOST: usize = 2048;
 
-/// A queue between claims and handlers, as long as the handlers are fast.
+/// A queue between claims and handlers, as long as the handlers are fast. The handlers take from it
+/// by themselves: the worker's loop, which has to be woken, need not stand between two tasks.
 pub(super) struct Feed<R> {
-    waiting: VecDeque<Held<R>>,
+    waiting: Mutex<Waiting<R>>,
+    /// Half of what was leased ahead is used up.
+    runs_low: Notify,
+}
+
+struct Waiting<R> {
+    tasks: VecDeque<Held<R>>,
     fixed: Option<usize>,
     /// How many to lease beyond the free handlers.
     ahead: usize,
-    /// Handlers that have ended since the last claim, to know how fast they are.
-    ended: usize,
+    /// Tasks that were started since the last claim, to know how fast the handlers are.
+    started: usize,
     since: Instant,
     asked: usize,
     /// When the last claim came in.
@@ -31,33 +41,87 @@ pub(super) struct Feed<R> {
 
 impl<R> Feed<R> {
     pub(super) fn new(fixed: Option<usize>) -> Self {
-        Self {
-            waiting: VecDeque::new(),
+        let waiting = Waiting {
+            tasks: VecDeque::new(),
             fixed,
             ahead: fixed.unwrap_or(0),
-            ended: 0,
+            started: 0,
             since: Instant::now(),
             asked: 0,
             filled: Instant::now(),
+        };
+        Self { waiting: Mutex::new(waiting), runs_low: Notify::new() }
+    }
+
+    fn waiting(&self) -> MutexGuard<'_, Waiting<R>> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes the task that is to be started next.
+    pub(super) fn next(&self) -> Option<Held<R>> {
+        let mut waiting = self.waiting();
+        let was_low = waiting.is_low();
+        let next = waiting.tasks.pop_front()?;
+        waiting.started += 1;
+        let is_low = waiting.is_low();
+        drop(waiting);
+        if is_low && !was_low {
+            self.runs_low.notify_one();
         }
+        Some(next)
     }
 
-    pub(super) fn next(&mut self) -> Option<Held<R>> {
-        self.waiting.pop_front()
+    /// Waits until half of what was leased ahead is used up. Returns once for each time.
+    pub(super) async fn runs_low(&self) {
+        self.runs_low.notified().await;
     }
 
-    pub(super) fn ended(&mut self, handlers: usize) {
-        self.ended += handlers;
+    pub(super) fn len(&self) -> usize {
+        self.waiting().tasks.len()
     }
 
     /// How many tasks to claim, if it is time to: when half of what was leased ahead is used up.
-    pub(super) fn claim_size(&mut self, free_handlers: usize) -> Option<usize> {
-        if self.waiting.len() * 2 > self.ahead {
+    pub(super) fn claim_size(&self, free_handlers: usize) -> Option<usize> {
+        let mut waiting = self.waiting();
+        if !waiting.is_low() {
             return None;
         }
-        self.adapt();
-        self.asked = (free_handlers + self.ahead).saturating_sub(self.waiting.len());
-        (self.asked > 0).then_some(self.asked)
+        waiting.adapt();
+        waiting.asked = (free_handlers + waiting.ahead).saturating_sub(waiting.tasks.len());
+        (waiting.asked > 0).then_some(waiting.asked)
+    }
+
+    /// Takes in a claim. Whether it brought all that was asked for.
+    pub(super) fn fill(&self, tasks: impl ExactSizeIterator<Item = Held<R>>) -> bool {
+        let mut waiting = self.waiting();
+        let full = tasks.len() >= waiting.asked;
+        waiting.filled = Instant::now();
+        waiting.tasks.extend(tasks);
+        full
+    }
+
+    /// When the tasks that wait here are to go back; `None` if there are none, or the program wants
+    /// them here.
+    pub(super) fn stale_at(&self) -> Option<tokio::time::Instant> {
+        let waiting = self.waiting();
+        let may_go_stale = waiting.fixed.is_none() && !waiting.tasks.is_empty();
+        may_go_stale.then(|| (waiting.filled + STALE).into())
+    }
+
+    /// Takes out those of which `which` is true.
+    pub(super) fn drain(&self, which: impl Fn(&Held<R>) -> bool) -> Vec<Held<R>> {
+        let mut waiting = self.waiting();
+        let tasks = std::mem::take(&mut waiting.tasks);
+        let (out, keep): (Vec<_>, Vec<_>) = tasks.into_iter().partition(which);
+        waiting.tasks = keep.into();
+        waiting.ahead = waiting.fixed.unwrap_or(0);
+        out
+    }
+}
+
+impl<R> Waiting<R> {
+    fn is_low(&self) -> bool {
+        self.tasks.len() * 4 <= self.ahead * 3
     }
 
     /// Leases ahead what the handlers did lately in [`AHEAD`], halfway from what it was.
@@ -66,40 +130,13 @@ impl<R> Feed<R> {
             return;
         }
         let elapsed = self.since.elapsed().max(Duration::from_micros(100));
-        let lately = self.ended as u128 * AHEAD.as_micros() / elapsed.as_micros();
+        let lately = self.started as u128 * AHEAD.as_micros() / elapsed.as_micros();
         let lately = usize::try_from(lately).unwrap_or(MOST).min(MOST);
         self.ahead = match self.ahead {
             0 => lately,
             before => usize::midpoint(before, lately),
         };
-        self.ended = 0;
+        self.started = 0;
         self.since = Instant::now();
-    }
-
-    /// Takes in a claim. Whether it brought all that was asked for.
-    pub(super) fn fill(&mut self, tasks: impl Iterator<Item = Held<R>>) -> bool {
-        let before = self.waiting.len();
-        self.filled = Instant::now();
-        self.waiting.extend(tasks);
-        self.waiting.len() - before >= self.asked
-    }
-
-    /// Whether tasks wait here, and not because the program wants it so.
-    pub(super) fn may_go_stale(&self) -> bool {
-        self.fixed.is_none() && !self.waiting.is_empty()
-    }
-
-    /// When those that wait here are to go back.
-    pub(super) fn stale_at(&self) -> tokio::time::Instant {
-        (self.filled + STALE).into()
-    }
-
-    /// Takes out those of which `which` is true.
-    pub(super) fn drain(&mut self, which: impl Fn(&Held<R>) -> bool) -> Vec<Held<R>> {
-        let (out, keep): (Vec<_>, Vec<_>) =
-            std::mem::take(&mut self.waiting).into_iter().partition(which);
-        self.waiting = keep.into();
-        self.ahead = self.fixed.unwrap_or(0);
-        out
     }
 }

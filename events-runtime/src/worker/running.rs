@@ -47,8 +47,9 @@ pub(super) struct Running<'w, B: Broker> {
     /// Set by the heartbeat.
     standing: watch::Receiver<Standing>,
     /// Leased and not yet started.
-    feed: Feed<B::Receipt>,
-    /// Each ends by sending an outcome. Dropped with the loop, which stops them.
+    feed: Arc<Feed<B::Receipt>>,
+    /// Each runs one task after another, as long as there are any. Dropped with the loop, which
+    /// stops them.
     handlers: JoinSet<()>,
     /// Tasks on their way back, unstarted.
     returns: JoinSet<()>,
@@ -67,7 +68,7 @@ impl<'w, B: Broker> Running<'w, B> {
         Self {
             worker,
             standing,
-            feed: Feed::new(worker.prefetch),
+            feed: Arc::new(Feed::new(worker.prefetch)),
             handlers: JoinSet::new(),
             returns: JoinSet::new(),
             stop: CancellationSource::new(),
@@ -77,6 +78,7 @@ impl<'w, B: Broker> Running<'w, B> {
 
     pub(super) async fn serve<S: Future>(&mut self, shutdown: S) {
         let broker = self.worker.executor.broker().clone();
+        let feed = self.feed.clone();
         let mut shutdown = pin!(shutdown);
         let mut wake = Box::pin(broker.wake());
         let mut timer = pin!(sleep(Duration::ZERO));
@@ -89,11 +91,13 @@ impl<'w, B: Broker> Running<'w, B> {
                 claim = self.claim(&broker);
                 look = claim.is_none(); // no room yet: look again when there is
             }
+            let stale_at = self.feed.stale_at();
             tokio::select! {
                 biased;
                 _ = &mut shutdown => break,
-                Some(_) = self.handlers.join_next(), if !self.handlers.is_empty() => self.ended(),
+                Some(_) = self.handlers.join_next(), if !self.handlers.is_empty() => {}
                 Some(_) = self.returns.join_next(), if !self.returns.is_empty() => {}
+                () = feed.runs_low() => {}
                 // Before the claim, so that it listens while the claim looks.
                 () = &mut wake => {
                     look = true;
@@ -114,8 +118,10 @@ impl<'w, B: Broker> Running<'w, B> {
                     }
                 }
                 () = &mut timer, if !timer.is_elapsed() => look = true,
-                () = sleep_until(self.feed.stale_at()), if self.feed.may_go_stale() => {
-                    self.put_back(|_| true);
+                () = sleep_until(stale_at.unwrap_or(not_before)), if stale_at.is_some() => {
+                    if self.feed.stale_at().is_some_and(|at| at <= Instant::now()) {
+                        self.put_back(|_| true);
+                    }
                 }
                 Ok(()) = self.standing.changed() => {
                     // What has not started is somebody else's by now, or put back here: the fence
@@ -126,19 +132,11 @@ impl<'w, B: Broker> Running<'w, B> {
             }
         }
         if let Some(claim) = claim {
+            self.put_back(|_| true); // while it is waited for, nothing new is started
             // Dropped, it might leave leases behind that nobody knows of.
             let claimed = claim.await;
             self.take(claimed);
         }
-    }
-
-    /// One handler has ended; maybe more have.
-    fn ended(&mut self) {
-        let mut ended = 1;
-        while self.handlers.try_join_next().is_some() {
-            ended += 1;
-        }
-        self.feed.ended(ended);
     }
 
     fn claim(&mut self, broker: &B) -> Option<Claim<B::Receipt>> {
@@ -194,15 +192,17 @@ impl<'w, B: Broker> Running<'w, B> {
     }
 
     fn start_handlers(&mut self) {
-        while self.handlers.len() < self.worker.concurrency {
-            let Some(held) = self.feed.next() else { return };
-            let executor = self.worker.executor.clone();
-            let outcomes = self.outcomes.clone();
-            let statistics = self.worker.statistics.clone();
-            let stop = self.stop.token();
+        while self.handlers.try_join_next().is_some() {}
+        let free = self.worker.concurrency.saturating_sub(self.handlers.len());
+        for _ in 0..free.min(self.feed.len()) {
             // Boxed: tokio moves what it spawns several times, and this has room for a handler.
-            let handler = Box::pin(run_handler(executor, held, stop, outcomes, statistics));
-            self.handlers.spawn(handler);
+            self.handlers.spawn(Box::pin(run_handlers(
+                self.feed.clone(),
+                self.worker.executor.clone(),
+                self.stop.token(),
+                self.outcomes.clone(),
+                self.worker.statistics.clone(),
+            )));
         }
     }
 
@@ -261,19 +261,32 @@ impl<B: Broker> Drop for Running<'_, B> {
     }
 }
 
-async fn run_handler<B: Broker>(
+/// Runs what waits, one task after another.
+async fn run_handlers<B: Broker>(
+    feed: Arc<Feed<B::Receipt>>,
     executor: Executor<B>,
-    held: Held<B::Receipt>,
     stop: Cancellation,
     outcomes: mpsc::Sender<Outcome<B::Receipt>>,
     statistics: Arc<Statistics>,
+) {
+    while let Some(held) = feed.next() {
+        run_handler(&executor, held, &stop, &outcomes, &statistics).await;
+    }
+}
+
+async fn run_handler<B: Broker>(
+    executor: &Executor<B>,
+    held: Held<B::Receipt>,
+    stop: &Cancellation,
+    outcomes: &mpsc::Sender<Outcome<B::Receipt>>,
+    statistics: &Statistics,
 ) {
     let Held { lease, worker, lost } = held;
     let subscriber = executor.broker().events().registry().subscriber(&lease.task.name);
     // A transaction is fenced by the task's row in it; losing the lease cannot do it harm.
     let interrupt = match subscriber.is_some_and(Subscriber::is_transactional) {
         true => stop,
-        false => lost,
+        false => &lost,
     };
     // The handler's own panics are outcomes. One of the broker's must not leave a lease behind that
     // a live worker holds and nobody executes.
@@ -282,7 +295,7 @@ async fn run_handler<B: Broker>(
         attempt: lease.attempt,
         next: Next::Release { after: AFTER_PANIC },
     };
-    let execution = AssertUnwindSafe(executor.execute(worker, lease, &interrupt)).catch_unwind();
+    let execution = AssertUnwindSafe(executor.execute(worker, lease, interrupt)).catch_unwind();
     let Ok(execution) = execution.await else {
         tracing::error!(
             "the execution of a task panicked outside its handler; the task is put back"

@@ -54,10 +54,10 @@ impl Default for PostgresQueueOptions {
 /// For claims, outcomes, heartbeats, announcements and listening: none waits for another.
 const OWN_CONNECTIONS: u32 = 5;
 
-/// What a connection of the queue's own is set to. Plans are made anew for the table as it is: one
-/// that was made while it was empty would read it from end to end when it is full. And they go by
-/// an index, in its order, whatever the statistics say of a table that was filled or emptied just now.
-const OWN_SETTINGS: &str = "SET plan_cache_mode = force_custom_plan; SET jit = off;
+/// What a connection of the queue's own is set to. Statements are planned once, not for every claim,
+/// and go by an index, in its order: whatever is known of a table that was filled or emptied just
+/// now, there is no other plan to choose.
+const OWN_SETTINGS: &str = "SET plan_cache_mode = force_generic_plan; SET jit = off;
     SET enable_seqscan = off; SET enable_bitmapscan = off;
     SET default_transaction_isolation = 'read committed'; SET lock_timeout = '1s';
     SET statement_timeout = ";

@@ -3,9 +3,7 @@
 
 use events_core::Events;
 use private_postgres::{Database, Server, Settings};
-use sqlx::postgres::PgArguments;
-use sqlx::types::Uuid;
-use sqlx::{Arguments, AssertSqlSafe, PgConnection, SqlStr};
+use sqlx::{AssertSqlSafe, PgConnection, Row, SqlStr};
 
 use super::PostgresQueue;
 
@@ -31,30 +29,24 @@ struct Plans<'c> {
     seen: usize,
 }
 
-fn worker() -> Uuid {
-    Uuid::from_u128(1)
-}
-
-fn given(
-    build: impl FnOnce(&mut PgArguments) -> Result<(), sqlx::error::BoxDynError>,
-) -> PgArguments {
-    let mut arguments = PgArguments::default();
-    build(&mut arguments).unwrap();
-    arguments
-}
-
 impl Plans<'_> {
-    async fn explain(&mut self, sql: &SqlStr, arguments: PgArguments) -> String {
-        let sql = AssertSqlSafe(format!("EXPLAIN {}", sql.as_str()));
-        let lines: Vec<(String,)> =
-            sqlx::query_as_with(sql, arguments).fetch_all(&mut *self.connection).await.unwrap();
+    /// The plan that the connection's settings lead to: one for all arguments.
+    async fn explain(&mut self, sql: &SqlStr) -> String {
+        let sql = sql.as_str();
+        let arguments = (1..10).take_while(|number| sql.contains(&format!("${number}"))).count();
+        let given = vec!["NULL"; arguments].join(", ");
+        let given = if given.is_empty() { given } else { format!("({given})") };
+        run(self.connection, format!("PREPARE explained AS {sql}")).await;
+        let explain = AssertSqlSafe(format!("EXPLAIN EXECUTE explained {given}"));
+        let rows = sqlx::raw_sql(explain).fetch_all(&mut *self.connection).await.unwrap();
+        run(self.connection, "DEALLOCATE explained").await;
         self.seen += 1;
-        lines.into_iter().map(|(line,)| line + "\n").collect()
+        rows.into_iter().map(|row| row.get::<String, _>(0) + "\n").collect()
     }
 
     /// Explains, and checks that nothing reads the tasks from end to end.
-    async fn sought(&mut self, sql: &SqlStr, arguments: PgArguments) -> String {
-        let plan = self.explain(sql, arguments).await;
+    async fn sought(&mut self, sql: &SqlStr) -> String {
+        let plan = self.explain(sql).await;
         let costly = ["Seq Scan on tasks", "Bitmap Index Scan on tasks_waiting"];
         for step in costly {
             assert!(!plan.contains(step), "{}: {sql:?}\n{plan}", self.state);
@@ -64,8 +56,8 @@ impl Plans<'_> {
 
     /// Explains, and checks that each task is looked up by its worker and its number: what else the
     /// worker runs, and what it has completed since the last vacuum, is not read.
-    async fn looked_up(&mut self, sql: &SqlStr, arguments: PgArguments) {
-        let plan = self.sought(sql, arguments).await;
+    async fn looked_up(&mut self, sql: &SqlStr) {
+        let plan = self.sought(sql).await;
         let lookups: Vec<_> = plan.lines().filter(|line| line.contains("Index Cond")).collect();
         let by_both = |line: &&str| line.contains("leased_by = ") && line.contains("seq = ");
         assert!(!lookups.is_empty(), "{}: {sql:?}\n{plan}", self.state);
@@ -81,127 +73,56 @@ impl Plans<'_> {
 
     async fn check_claims(&mut self, queue: &PostgresQueue) {
         let sql = queue.inner.sql();
-        let claim = |arguments: &mut PgArguments| {
-            arguments.add(worker())?;
-            arguments.add(7_i64)?;
-            arguments.add(2_000_000_i64)?;
-            arguments.add(100_i64)
-        };
-        for start in [i64::MIN, 900_000] {
-            let arguments = given(|arguments| {
-                claim(arguments)?;
-                arguments.add("lane")?;
-                arguments.add(0_i16)?;
-                arguments.add(start)
-            });
-            let plan = self.sought(&sql.claim_from_one, arguments).await;
-            assert!(plan.contains("using tasks_waiting"), "{}: {plan}", self.state);
-            assert!(!plan.contains("Sort"), "{}: {plan}", self.state);
+        let plan = self.sought(&sql.claim_from_one).await;
+        assert!(plan.contains("using tasks_waiting"), "{}: {plan}", self.state);
+        assert!(!plan.contains("Sort"), "{}: {plan}", self.state);
 
-            let lanes = vec!["lane".to_owned(), "lane-10".to_owned(), "empty".to_owned()];
-            let priorities = vec![0_i16; 3];
-            let starts = vec![start; 3];
-            let arguments = given(|arguments| {
-                claim(arguments)?;
-                arguments.add(&lanes)?;
-                arguments.add(&priorities)?;
-                arguments.add(&starts)
-            });
-            let plan = self.sought(&sql.claim_from_many, arguments).await;
-            assert!(plan.contains("using tasks_waiting"), "{}: {plan}", self.state);
-            // Only of what was found: what a lane is read by comes from the index in its order.
-            assert_eq!(plan.matches("Sort  (").count(), 1, "{}: {plan}", self.state);
-            let sort = plan.find("Sort  (").unwrap();
-            let locks = plan.find("LockRows").unwrap();
-            assert!(sort < locks, "{}: {plan}", self.state);
+        let plan = self.sought(&sql.claim_from_many).await;
+        assert!(plan.contains("using tasks_waiting"), "{}: {plan}", self.state);
+        // Only of what was found: what a lane is read by comes from the index in its order.
+        assert_eq!(plan.matches("Sort  (").count(), 1, "{}: {plan}", self.state);
+        let sort = plan.find("Sort  (").unwrap();
+        let locks = plan.find("LockRows").unwrap();
+        assert!(sort < locks, "{}: {plan}", self.state);
 
-            let arguments = given(|arguments| {
-                arguments.add(worker())?;
-                arguments.add(&lanes)?;
-                arguments.add(&priorities)?;
-                arguments.add(&starts)
-            });
-            let plan = self.sought(&sql.next, arguments).await;
-            assert!(plan.contains("using tasks_waiting"), "{}: {plan}", self.state);
-            assert!(!plan.contains("Sort"), "{}: {plan}", self.state);
-        }
-        let plan = self.sought(&sql.scan, given(|arguments| arguments.add(worker()))).await;
+        let plan = self.sought(&sql.next).await;
+        assert!(plan.contains("using tasks_waiting"), "{}: {plan}", self.state);
+        assert!(!plan.contains("Sort"), "{}: {plan}", self.state);
+
+        let plan = self.sought(&sql.scan).await;
         assert_eq!(plan.matches("using tasks_waiting").count(), 2, "{}: {plan}", self.state);
         assert!(!plan.contains("Sort"), "{}: {plan}", self.state);
     }
 
     async fn check_settlements(&mut self, queue: &PostgresQueue) {
         let sql = queue.inner.sql();
-        for count in [1, 100, 500] {
-            let seqs: Vec<i64> = (1..=count).map(|seq| seq * 1000).collect();
-            let texts = vec!["{}"; seqs.len()];
-            let receipts = |arguments: &mut PgArguments| {
-                arguments.add(&seqs)?;
-                arguments.add(&seqs)?;
-                arguments.add(worker())
-            };
-            self.looked_up(&sql.complete, given(receipts)).await;
-            let released = |arguments: &mut PgArguments| {
-                receipts(arguments)?;
-                arguments.add(&seqs)
-            };
-            self.looked_up(&sql.release, given(released)).await;
-            let failed = |arguments: &mut PgArguments| {
-                released(arguments)?;
-                arguments.add(&texts)
-            };
-            self.looked_up(&sql.retry, given(failed)).await;
-            let buried = |arguments: &mut PgArguments| {
-                receipts(arguments)?;
-                arguments.add(&texts)?;
-                arguments.add(0_i64)
-            };
-            self.looked_up(&sql.bury, given(buried)).await;
-            self.looked_up(&sql.unsettled, given(receipts)).await;
-            self.looked_up(&sql.settleable, given(receipts)).await;
-            let again = |arguments: &mut PgArguments| {
-                arguments.add(&seqs)?;
-                arguments.add(vec![worker(); seqs.len()])?;
-                arguments.add(&seqs)?;
-                arguments.add(&texts)
-            };
-            self.looked_up(&sql.offer_again, given(again)).await;
+        for sql in [
+            &sql.complete,
+            &sql.complete_and_keep,
+            &sql.complete_one,
+            &sql.release,
+            &sql.retry,
+            &sql.bury,
+            &sql.unsettled,
+            &sql.settleable,
+            &sql.offer_again,
+        ] {
+            self.looked_up(sql).await;
         }
-        let one = |arguments: &mut PgArguments| {
-            arguments.add(1_i64)?;
-            arguments.add(1_i64)?;
-            arguments.add(worker())
-        };
-        self.looked_up(&sql.complete_one, given(one)).await;
     }
 
     async fn check_rescues(&mut self, queue: &PostgresQueue) {
         let sql = queue.inner.sql();
-        for sql in [&sql.gone, &sql.held] {
-            let plan = self.sought(sql, given(|_| Ok(()))).await;
+        for sql in [&sql.gone, &sql.held, &sql.orphans, &sql.release_claims] {
+            let plan = self.sought(sql).await;
             assert!(plan.contains("tasks_running"), "{}: {plan}", self.state);
         }
-        let gone = given(|arguments| arguments.add(vec![Uuid::from_u128(2)]));
-        let plan = self.sought(&sql.orphans, gone).await;
-        assert!(plan.contains("tasks_running"), "{}: {plan}", self.state);
-        let doubts = |arguments: &mut PgArguments| {
-            arguments.add(worker())?;
-            arguments.add(vec![1_i64, 2, 3])
-        };
-        let plan = self.sought(&sql.release_claims, given(doubts)).await;
-        assert!(plan.contains("tasks_running"), "{}: {plan}", self.state);
-        let registered = |arguments: &mut PgArguments| {
-            arguments.add(worker())?;
-            arguments.add(0_i64)?;
-            arguments.add(0_i64)?;
-            arguments.add("{}")
-        };
-        self.sought(&sql.register, given(registered)).await;
+        self.sought(&sql.register).await;
     }
 }
 
-async fn run(connection: &mut PgConnection, sql: &'static str) {
-    sqlx::raw_sql(sql).execute(connection).await.unwrap();
+async fn run(connection: &mut PgConnection, sql: impl Into<String>) {
+    sqlx::raw_sql(AssertSqlSafe(sql.into())).execute(connection).await.unwrap();
 }
 
 async fn queue(server: &Server) -> (PostgresQueue, Database) {
@@ -232,5 +153,5 @@ async fn no_statement_of_a_worker_reads_a_backlog_or_what_one_has_left() {
         plans.check(&queue).await;
         seen += plans.seen;
     }
-    assert!(seen > 100, "{seen}");
+    assert!(seen >= 72, "{seen}");
 }
