@@ -39,6 +39,26 @@ struct Queued {
     number: u32,
 }
 
+/// Longer than anything here takes, so that broken code makes a test fail and not hang.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+fn block_until_cancelled(context: &TaskContext) {
+    let started = std::time::Instant::now();
+    while !context.cancellation().is_cancelled() {
+        assert!(started.elapsed() < PATIENCE, "the handler was never told to stop");
+        std::thread::sleep(Duration::from_millis(1));
+    }
+}
+
+async fn eventually(what: &str, mut happened: impl AsyncFnMut() -> bool) {
+    let happening = async {
+        while !happened().await {
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, happening).await.unwrap_or_else(|_| panic!("never {what}"));
+}
+
 #[subscribes_to(Queued, freshness_only)]
 async fn waits(event: Queued, State(gate): State<Gate>) {
     let open = gate.open.notified();
@@ -50,9 +70,7 @@ async fn waits(event: Queued, State(gate): State<Gate>) {
 #[subscribes_to(Queued, freshness_only)]
 fn blocks_until_cancelled(event: Queued, context: TaskContext, State(gate): State<Gate>) {
     gate.started.add_permits(1);
-    while !context.cancellation().is_cancelled() {
-        std::thread::sleep(Duration::from_millis(1));
-    }
+    block_until_cancelled(&context);
     gate.seen.push(event.number);
 }
 
@@ -105,9 +123,7 @@ async fn worker_finishes_what_runs_and_puts_back_what_does_not() {
 
 #[subscribes_to(Queued, freshness_only, max_retries = 0, timeout = "20ms")]
 fn overruns(event: Queued, context: TaskContext, State(gate): State<Gate>) {
-    while !context.cancellation().is_cancelled() {
-        std::thread::sleep(Duration::from_millis(1));
-    }
+    block_until_cancelled(&context);
     gate.seen.push(event.number);
     gate.started.add_permits(1);
 }
@@ -264,9 +280,7 @@ async fn dropping_a_worker_stops_it_and_another_takes_over() {
     let second = tokio::spawn(build().run_until(std::future::pending::<()>()));
     gate.await_starts(3).await;
     gate.open.notify_waiters();
-    while !queue.counts().await.unwrap().is_drained() {
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
+    eventually("drained", async || queue.counts().await.unwrap().is_drained()).await;
     second.abort();
     let mut seen = gate.seen.all();
     seen.sort_unstable();
@@ -352,14 +366,10 @@ async fn worker_outlives_faults_of_its_broker_and_loses_nothing() {
     let worker = Worker::builder(&events, queue.clone()).state(seen.clone()).build().unwrap();
     let (admin, faults) = (queue.clone(), queue.faults().clone());
     let started = async move {
-        while !admin.counts().await.unwrap().is_drained() {
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
+        eventually("drained", async || admin.counts().await.unwrap().is_drained()).await;
         // Now that it is registered: one heartbeat fails, and the next comes through.
         faults.inject(Fault::FailHeartbeat);
-        while !faults.are_over() {
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
+        eventually("failed", async || faults.are_over()).await;
     };
     worker.run_until(started).await.unwrap();
     let mut all = seen.all();
@@ -376,9 +386,7 @@ async fn worker_that_crashes_before_it_settles_has_its_task_run_again() {
     let seen = Seen::<u32>::default();
     let build = || Worker::builder(&events, queue.clone()).state(seen.clone()).build().unwrap();
     let crashed = tokio::spawn(build().run_until(std::future::pending::<()>()));
-    while !queue.faults().are_over() {
-        tokio::time::sleep(Duration::from_millis(1)).await;
-    }
+    eventually("crashed", async || queue.faults().are_over()).await;
     work_until_drained(build()).await;
     crashed.abort();
     assert_eq!(seen.all(), [0, 0], "at least once");

@@ -193,7 +193,8 @@ pub enum Heartbeat {
 pub struct Claimed<R> {
     /// The tasks, in the order in which to run them.
     pub tasks: Vec<Lease<R>>,
-    /// If fewer than asked for: when the next waiting task will be due, if known.
+    /// If fewer than asked for: when the next waiting task will be due, if known. A time that has
+    /// come already means that the claim ended early, and that the next one may bring more at once.
     pub next_due: Option<Timestamp>,
 }
 

@@ -32,8 +32,8 @@ pub struct Health {
     pub queues: Vec<QueueHealth>,
     /// The registered workers, the longest silent first.
     pub workers: Vec<WorkerHealth>,
-    /// Tasks of workers that are gone which nobody may offer again yet, because a transaction is
-    /// still open in which they complete.
+    /// Tasks of workers that are gone which nobody has offered again: as a rule because a
+    /// transaction is still open in which they complete, or because no worker runs.
     pub held_by_transactions: u64,
     /// What the database itself says, where there is one that needs care.
     pub storage: Option<StorageHealth>,
@@ -209,7 +209,7 @@ impl fmt::Display for Concern {
             ),
             Self::HeldByTransactions { tasks } => write!(
                 f,
-                "transactions are open in which tasks of workers that are gone complete ({tasks}); they are offered again when those transactions end: look for stopped processes and for sessions idle in transaction"
+                "tasks of workers that are gone wait to be offered again ({tasks}); start a worker if none runs, otherwise look for transactions that are open in which they complete: stopped processes, and sessions idle in transaction"
             ),
             Self::OldSnapshot(Snapshot { age, holder }) => write!(
                 f,

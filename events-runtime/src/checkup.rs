@@ -27,7 +27,10 @@ impl Checkup {
                 error = &error as &dyn std::error::Error,
                 "the queue's health could not be looked at; trying again in a minute"
             ),
-            Err(_) => tracing::debug!("looking at the queue's health takes long; not now"),
+            Err(_) => tracing::warn!(
+                error = format!("no answer within {patience:?}"),
+                "the queue's health could not be looked at; trying again in a minute"
+            ),
         }
     }
 

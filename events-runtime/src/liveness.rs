@@ -65,6 +65,11 @@ impl<B: Broker> Liveness<B> {
                 true => interval.mul_f64(0.9 + 0.1 * fastrand::f64()),
                 false => interval / 4,
             };
+            if looked {
+                // The tasks of who died are not to wait for the next heartbeat as well.
+                sleep((pause / 2).saturating_sub(last_beat.elapsed())).await;
+                self.rescue(interval / 4).await;
+            }
             sleep(pause.saturating_sub(last_beat.elapsed())).await;
             if !self.beat(&mut last_beat).await {
                 sleep(interval / 10).await;
@@ -75,7 +80,7 @@ impl<B: Broker> Liveness<B> {
                 next_prune = Instant::now() + PRUNE_EVERY;
             }
             if Instant::now() >= next_checkup {
-                checkup.look(&self.broker, interval / 4).await;
+                checkup.look(&self.broker, interval / 2).await;
                 next_checkup = Instant::now() + CHECKUP_EVERY;
             }
         }

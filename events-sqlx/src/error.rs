@@ -42,7 +42,7 @@ pub enum QueueError {
     },
     /// The schema cannot have this name.
     #[error(
-        "`{schema}` cannot be the schema of the events tables; its name may have up to 48 lower-case letters, digits and `_`, and begins with a letter other than `pg_`"
+        "`{schema}` cannot be the schema of the events tables; its name has at most 48 lower-case letters, digits and `_`, and begins neither with a digit nor with `pg_`"
     )]
     SchemaName {
         /// What was given.
@@ -168,20 +168,28 @@ impl QueueError {
     /// Whether others were writing for too long; trying again may help.
     #[must_use]
     pub fn is_busy(&self) -> bool {
-        matches!(self, Self::WriterBusy { .. }) || self.sql().is_some_and(is_busy)
+        matches!(self, Self::WriterBusy { .. })
+            || self.sql().is_some_and(is_busy)
+            || self.has_code(&["55P03", "40001", "40P01"])
     }
 
     /// Whether there was no room left, on the disk or up to the database's size limit.
     #[must_use]
     pub fn is_disk_full(&self) -> bool {
-        self.sql().and_then(code) == Some(Code::Full)
+        self.sql().and_then(code) == Some(Code::Full) || self.has_code(&["53100"])
     }
 
     /// Whether PostgreSQL gave up waiting for a lock.
     #[cfg(feature = "postgres")]
     pub(crate) fn is_locked(&self) -> bool {
+        self.has_code(&["55P03"])
+    }
+
+    /// Whether it is one of PostgreSQL's errors with these codes.
+    fn has_code(&self, codes: &[&str]) -> bool {
         let error = self.sql().and_then(sqlx::Error::as_database_error);
-        error.and_then(sqlx::error::DatabaseError::code).is_some_and(|code| code == "55P03")
+        let code = error.and_then(sqlx::error::DatabaseError::code);
+        code.is_some_and(|code| codes.contains(&&*code))
     }
 
     fn sql(&self) -> Option<&sqlx::Error> {

@@ -22,14 +22,16 @@
 //! | you have                    | you use                                            |
 //! |-----------------------------|----------------------------------------------------|
 //! | a file                      | [`SqliteQueue::open`], [`SqliteQueueOptions`]      |
-//! | a pool of your own          | [`SqliteQueue::with_pool`]                         |
+//! | a server                    | `PostgresQueue::connect`, `PostgresQueueOptions` (feature `postgres`) |
+//! | a pool of your own          | [`SqliteQueue::with_pool`], `PostgresQueue::with_pool` |
+//! | a migration tool of your own | `PostgresQueue::migrations`                        |
 //! | a unit of work              | [`EventTransaction`], [`Savepoint`]                |
 //! | a plain `sqlx` transaction  | [`SqliteQueue::join`], [`JoinedSession`]           |
 //! | a worker                    | [`SqliteQueue`] as its [`Broker`](events_core::Broker) |
 //! | dead letters                | [`SqliteQueue`] as [`Admin`](events_core::Admin)   |
 //!
-//! What SQLite as a queue means, such as its one writer and what a power cut can take, is told at
-//! [`SqliteQueue`].
+//! What each database means as a queue, such as SQLite's one writer, is told at [`SqliteQueue`] and
+//! `PostgresQueue`.
 
 mod database;
 mod error;

@@ -13,6 +13,11 @@ use std::process::{Command, ExitCode};
 
 use private_postgres::{Server, Settings};
 
+const USAGE: &str = "\
+private-postgres             starts a private server and prints the URL of a database on it, until
+                             standard input is closed
+private-postgres COMMAND…    runs the command with that URL in DATABASE_URL, then stops the server";
+
 fn main() -> ExitCode {
     let arguments: Vec<_> = std::env::args_os().skip(1).collect();
     run(&arguments).unwrap_or_else(|error| {
@@ -28,6 +33,10 @@ fn main() -> ExitCode {
 }
 
 fn run(arguments: &[OsString]) -> Result<ExitCode, Box<dyn Error>> {
+    if arguments.first().is_some_and(|first| first.to_string_lossy().starts_with('-')) {
+        writeln!(io::stdout(), "{USAGE}")?;
+        return Ok(ExitCode::from(2));
+    }
     let server = Server::start(Settings::default())?;
     let database = server.create_database();
     let Some((program, arguments)) = arguments.split_first() else {

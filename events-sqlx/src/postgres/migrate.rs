@@ -19,6 +19,8 @@ const TABLE: &str = "CREATE TABLE IF NOT EXISTS {schema}.migrations (
 
 const READ: &str = "read the version of the events tables";
 
+const MIGRATE: &str = "migrate the events tables";
+
 const VERSION: &str = "SELECT coalesce(max(version), 0) FROM {schema}.migrations";
 
 /// The newest version that this program knows.
@@ -41,6 +43,8 @@ pub(super) async fn migrate(
         connection.finish();
         return Ok(());
     }
+    check_newer(found.unwrap_or(0))?;
+    let failed = |error| QueueError::database(MIGRATE, error);
     connection.begin().await.map_err(failed)?;
     let transaction = &mut connection;
     // Another process may be migrating, for as long as that takes.
@@ -53,7 +57,9 @@ pub(super) async fn migrate(
         .execute(&mut **transaction)
         .await
         .map_err(failed)?;
-    create(transaction, &statements.schema).await.map_err(failed)?;
+    create(transaction, &statements.schema)
+        .await
+        .map_err(|error| QueueError::database("create the schema of the events tables", error))?;
     // Read from the table: whether it exists, the server would tell as it was before the lock.
     let found: i64 = sqlx::query_scalar(in_schema(VERSION, &statements.schema))
         .fetch_one(&mut **transaction)

@@ -1,5 +1,6 @@
 //! How a queue is opened.
 
+use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -25,7 +26,7 @@ use crate::error::QueueError;
 ///     .await?;
 /// # Ok(()) }
 /// ```
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 #[must_use]
 pub struct PostgresQueueOptions {
     schema: String,
@@ -35,6 +36,21 @@ pub struct PostgresQueueOptions {
     transaction_pooling: bool,
     listen_url: Option<String>,
     migrate: bool,
+}
+
+impl fmt::Debug for PostgresQueueOptions {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // Not the URL: it may hold a password.
+        f.debug_struct("PostgresQueueOptions")
+            .field("schema", &self.schema)
+            .field("max_connections", &self.max_connections)
+            .field("acquire_timeout", &self.acquire_timeout)
+            .field("statement_timeout", &self.statement_timeout)
+            .field("transaction_pooling", &self.transaction_pooling)
+            .field("listens_elsewhere", &self.listen_url.is_some())
+            .field("migrate", &self.migrate)
+            .finish()
+    }
 }
 
 impl Default for PostgresQueueOptions {
@@ -51,8 +67,9 @@ impl Default for PostgresQueueOptions {
     }
 }
 
-/// For claims, outcomes, heartbeats, announcements and listening: none waits for another.
-const OWN_CONNECTIONS: u32 = 5;
+/// For claims, outcomes, heartbeats and announcements: none waits for another. The listener has one
+/// more, of its own.
+const OWN_CONNECTIONS: u32 = 4;
 
 /// What a connection of the queue's own is set to. Statements are planned once, not for every claim,
 /// and go by an index, in its order: whatever is known of a table that was filled or emptied just
@@ -85,7 +102,8 @@ impl PostgresQueueOptions {
         self
     }
 
-    /// How many connections the application's pool may have. Default 16. The queue keeps up to five
+    /// How many connections the application's pool may have. Default 16, as many as a worker runs
+    /// handlers at once by default: add those that the rest of the program holds. The queue keeps up to five
     /// more for itself; see [connections](PostgresQueue#connections).
     pub fn max_connections(mut self, connections: u32) -> Self {
         self.max_connections = connections.max(1);
@@ -100,14 +118,25 @@ impl PostgresQueueOptions {
 
     /// How long a statement of the queue's own may take before it is given up and tried again, so
     /// that one which hangs, or a connection whose other end is gone, freezes nothing. Sessions and
-    /// handlers are not limited by it. Default 10 seconds.
+    /// handlers are not limited by it. Default 10 seconds; less than 100 milliseconds or more than a
+    /// day is taken for these. An operation of several statements may take twice as long, and none
+    /// waits for a lock for longer than a second.
     pub fn statement_timeout(mut self, timeout: Duration) -> Self {
-        self.statement_timeout = timeout.max(Duration::from_millis(100));
+        self.statement_timeout =
+            timeout.clamp(Duration::from_millis(100), Duration::from_hours(24));
         self
     }
 
     /// The database is reached through pgbouncer, or the like, in transaction mode: connections are
     /// not set to anything, and no wake-ups are received but through [`listen_url`](Self::listen_url).
+    /// Set the program's role instead:
+    ///
+    /// ```sql
+    /// ALTER ROLE shop SET lock_timeout = '1s';
+    /// ALTER ROLE shop SET plan_cache_mode = force_generic_plan;
+    /// ```
+    ///
+    /// Without a `lock_timeout`, an outcome whose row somebody has locked holds up the others.
     ///
     /// The pooler must keep prepared statements apart, as pgbouncer does from 1.21 on with
     /// `max_prepared_statements` above 0. With an older one use its session mode.
@@ -132,8 +161,9 @@ impl PostgresQueueOptions {
     /// Connects, and migrates the events tables.
     ///
     /// # Errors
-    /// The URL cannot be read, the database cannot be reached, or the events tables are those of a
-    /// newer release; the text says what to do.
+    /// A URL cannot be read, the schema cannot have its name, the database cannot be reached, the
+    /// user may not create the events tables, they are those of a newer release, or, with
+    /// [`migrate`](Self::migrate) off, they are not there or older. The text says what to do.
     pub async fn connect(&self, url: &str, events: &Events) -> Result<PostgresQueue, QueueError> {
         let options = match self.transaction_pooling {
             true => parse(url)?,
@@ -162,6 +192,11 @@ impl PostgresQueueOptions {
     /// the acquire timeout of these options do not apply. sqlx asks a connection whether it is
     /// still there before it hands it out, which costs a round trip for each session;
     /// `test_before_acquire(false)` on the pool saves it.
+    ///
+    /// Unlike [`connect`](Self::connect), this sets no keepalives. Give them to the pool's connect
+    /// options, `.options([("tcp_keepalives_idle", "30"), …])`, or a task whose transaction's
+    /// connection breaks without a word stays locked until the server notices, by default after
+    /// two hours.
     ///
     /// # Errors
     /// As [`connect`](Self::connect).

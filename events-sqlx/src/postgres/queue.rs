@@ -187,7 +187,8 @@ impl PostgresQueue {
     /// `sqlx` transaction (`queue.join(&mut *transaction)`).
     ///
     /// # Errors
-    /// [`QueueError::NotInTransaction`] if PostgreSQL says so, whatever sqlx believes.
+    /// [`QueueError::NotInTransaction`] if PostgreSQL says so, whatever sqlx believes, and
+    /// [`QueueError::TransactionLost`] if an error has aborted the transaction.
     pub async fn join<'c>(
         &self,
         connection: &'c mut PgConnection,

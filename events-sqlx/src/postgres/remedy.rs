@@ -6,7 +6,7 @@ pub(crate) fn remedy(code: &str) -> Option<&'static str> {
         "28000" | "28P01" => "the user or the password was refused; check the URL and pg_hba.conf",
         "3D000" => "the database does not exist; create it, or give another one in the URL",
         "42501" => {
-            "this user may not do that; grant it the schema, or create the schema as its owner and let this user use it"
+            "this user may not do that; `GRANT CREATE ON DATABASE … TO` it once, or apply `PostgresQueue::migrations` as an owner, grant this user USAGE on the schema and SELECT, INSERT, UPDATE, DELETE on its tables, and open the queue with `migrate(false)`"
         }
         "42P01" | "3F000" => {
             "the events tables are not there; let the queue migrate them, or apply `PostgresQueue::migrations` with your own tool"
@@ -19,11 +19,20 @@ pub(crate) fn remedy(code: &str) -> Option<&'static str> {
         "55P03" | "57014" => {
             "it took longer than it may; look in pg_stat_activity for who holds locks, and at the server's load"
         }
-        "57P01" | "57P02" | "57P03" => "the server is shutting down or starting; it is tried again",
+        "57P01" => {
+            "the server is shutting down, or somebody ended this connection; run the unit of work again"
+        }
+        "57P02" | "57P03" => "the server is restarting; try again",
+        "25P03" => {
+            "the session was idle for longer than `idle_in_transaction_session_timeout`; do slow things before the transaction"
+        }
+        "08P01" => {
+            "the server or its pooler refused the connection's parameters; in pgbouncer set ignore_startup_parameters = extra_float_digits, options"
+        }
         "25006" => "the server is read-only, a standby perhaps; give the URL of the primary",
         "40001" | "40P01" => "it collided with another transaction; run the unit of work again",
         "26000" | "42P05" => {
-            "a prepared statement was mixed up, as by pgbouncer in transaction mode; say `transaction_pooling(true)` in the options"
+            "a prepared statement was mixed up, as by pgbouncer in transaction mode; set its `max_prepared_statements` above 0 (from 1.21 on), or use its session mode"
         }
         _ => return None,
     })

@@ -317,8 +317,12 @@ async fn record(
     Ok(settled)
 }
 
-type Settled =
-    sqlx::query::QueryAs<'static, sqlx::Postgres, (Vec<i64>, Vec<i64>), sqlx::postgres::PgArguments>;
+type Settled = sqlx::query::QueryAs<
+    'static,
+    sqlx::Postgres,
+    (Vec<i64>, Vec<i64>),
+    sqlx::postgres::PgArguments,
+>;
 
 /// A statement for these receipts, as far as all have it in common.
 fn matching(sql: &SqlStr, receipts: Receipts, worker: WorkerId) -> Settled {

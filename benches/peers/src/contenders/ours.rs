@@ -182,8 +182,8 @@ const OWN: Statements = Statements {
     claim: "UPDATE events.tasks
         SET leased_by = '00000000-0000-7000-8000-000000000000', attempt = attempt + 1,
             fence = fence + 1
-        WHERE seq = ANY (ARRAY(
-            SELECT seq FROM events.tasks
+        WHERE ctid = ANY (ARRAY(
+            SELECT ctid FROM events.tasks
             WHERE leased_by IS NULL AND queue = 'events' AND priority = 0
                 AND due_at <= (extract(epoch FROM now()) * 1000000)::bigint
             ORDER BY due_at, seq
@@ -191,8 +191,10 @@ const OWN: Statements = Statements {
             FOR UPDATE SKIP LOCKED))
         RETURNING seq, payload, task_id, event_id, event, name, queue, priority, published_at,
             attempt, fence, headers, errors",
-    delete_many: "DELETE FROM events.tasks WHERE seq = ANY ($1)",
-    delete: "DELETE FROM events.tasks WHERE seq = $1",
+    delete_many: "DELETE FROM events.tasks
+        WHERE leased_by = '00000000-0000-7000-8000-000000000000' AND seq = ANY ($1)",
+    delete: "DELETE FROM events.tasks
+        WHERE leased_by = '00000000-0000-7000-8000-000000000000' AND seq = $1",
     unfinished: UNFINISHED,
 };
 
