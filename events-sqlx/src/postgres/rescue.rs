@@ -1,5 +1,10 @@
 //! Takes tasks from dead workers and offers them again.
+//!
+//! Each statement is a transaction of its own, and none waits for a lock: a process that is stopped
+//! in the midst of a rescue holds nothing that would keep others from theirs, and what it left
+//! undone they find, for the tasks' worker has no row.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -19,7 +24,9 @@ use crate::jitter::delay;
 use crate::sightings::WorkerRow;
 
 /// A worker that has beaten since it was looked at is not dead.
-pub(super) const FORGET_WORKER: &str = "DELETE FROM {schema}.workers WHERE id = $1 AND beats = $2";
+pub(super) const FORGET_WORKER: &str = "
+DELETE FROM {schema}.workers WHERE ctid = ANY (ARRAY(
+    SELECT ctid FROM {schema}.workers WHERE id = $1 AND beats = $2 FOR UPDATE SKIP LOCKED))";
 
 /// Workers that hold tasks and have no row: those that were taken for dead just now, or that went
 /// without giving them back. None of them comes back: an id is that of one run.
@@ -28,14 +35,14 @@ SELECT DISTINCT leased_by FROM {schema}.tasks AS task
 WHERE leased_by IS NOT NULL
     AND NOT EXISTS (SELECT 1 FROM {schema}.workers AS worker WHERE worker.id = task.leased_by)";
 
-/// Their tasks, but those that complete in a transaction which is open. One that somebody else has
-/// rescued meanwhile has another holder, which PostgreSQL looks at again once the row is locked.
+/// Their tasks.
 pub(super) const ORPHANS: &str = "
 SELECT seq, attempt, task_id, name, leased_by FROM {schema}.tasks
-WHERE leased_by = ANY ($1) LIMIT 5000 FOR UPDATE SKIP LOCKED";
+WHERE leased_by = ANY ($1) LIMIT 5000";
 
 /// Of each: seq, holder, due at (NULL for at once, which keeps the place), and the error as JSON.
-/// Each is looked up by itself, as outcomes are.
+/// Each is looked up by itself, as outcomes are. Passes over those that complete in a transaction
+/// which is open, and those that somebody else has offered meanwhile.
 pub(super) const OFFER_AGAIN: &str = concat!(
     "UPDATE {schema}.tasks
     SET leased_by = NULL,
@@ -45,7 +52,8 @@ pub(super) const OFFER_AGAIN: &str = concat!(
         SELECT found.ctid FROM unnest($1::int8[], $2::uuid[]) AS given (seq, holder)
         CROSS JOIN LATERAL (
             SELECT ctid FROM {schema}.tasks WHERE leased_by = given.holder AND seq = given.seq
-            OFFSET 0) AS found))"
+            OFFSET 0 FOR UPDATE SKIP LOCKED) AS found))
+    RETURNING seq"
 );
 
 /// Rescues on behalf of `observer`.
@@ -63,7 +71,6 @@ pub(super) async fn rescue(
         connection.finish();
         return Ok(Vec::new());
     }
-    connection.begin().await.map_err(failed)?;
     for dead in dead(&inner, observer, &workers, lease) {
         // The row goes, so that its worker learns at its next heartbeat that it lost its tasks.
         let gone = sqlx::query(inner.sql().forget_worker.clone())
@@ -78,7 +85,6 @@ pub(super) async fn rescue(
         }
     }
     let rescued = offer_again(&inner, &mut connection).await?;
-    connection.commit().await.map_err(failed)?;
     connection.finish();
     if !rescued.is_empty() {
         inner.lanes.start_over();
@@ -139,19 +145,22 @@ async fn offer_again(
         holders.push(uuid(task.worker));
         due_at.push(due(inner, &task, now));
         errors.push(json!(AttemptError::rescued(task.attempt, now, task.worker)).to_string());
-        rescued.push(task);
+        rescued.push((seq, task));
     }
-    if !rescued.is_empty() {
-        sqlx::query(inner.sql().offer_again.clone())
-            .bind(seqs)
-            .bind(holders)
-            .bind(due_at)
-            .bind(errors)
-            .execute(connection)
-            .await
-            .map_err(failed)?;
+    if rescued.is_empty() {
+        return Ok(Vec::new());
     }
-    Ok(rescued)
+    let offered = sqlx::query_scalar(inner.sql().offer_again.clone())
+        .bind(seqs)
+        .bind(holders)
+        .bind(due_at)
+        .bind(errors)
+        .fetch_all(connection)
+        .await
+        .map_err(failed)?;
+    let offered: HashSet<i64> = offered.into_iter().collect();
+    let rescued = rescued.into_iter().filter(|(seq, _)| offered.contains(seq));
+    Ok(rescued.map(|(_, task)| task).collect())
 }
 
 fn due(inner: &Inner, task: &Rescued, now: Timestamp) -> Option<i64> {

@@ -56,6 +56,7 @@ async fn what_was_committed_is_there_after_the_server_died_and_what_was_not_is_g
     fixture.session().await.commit().await.unwrap();
     let open = fixture.session().await;
     let lease = fixture.claim(worker, 1).await.tasks.remove(0);
+    fixture.run("CHECKPOINT").await; // a claim's commit does not wait for the disk
     server.kill().unwrap();
     assert!(fixture.queue.begin().await.is_err());
     assert!(fixture.queue.heartbeat(worker).await.is_err());

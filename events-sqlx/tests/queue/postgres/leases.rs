@@ -86,3 +86,22 @@ async fn a_receipt_of_before_a_rescue_begins_nothing() {
     transaction.unwrap().commit_task().await.unwrap();
     assert_eq!(fixture.tasks().await, 0);
 }
+
+/// As a process does that is stopped in the middle of something.
+#[tokio::test]
+async fn rows_that_somebody_else_has_locked_hold_up_no_rescue() {
+    let fixture = Fixture::new().await;
+    let (gone, alive) = (fixture.worker().await, fixture.worker().await);
+    for count in 0..3 {
+        fixture.publish(count).await;
+    }
+    assert_eq!(fixture.claim(gone, 3).await.tasks.len(), 3);
+    fixture.queue.deregister(gone).await.unwrap();
+    let mut holder = fixture.outside.begin().await.unwrap();
+    let lock = "SELECT 1 FROM events.tasks ORDER BY seq LIMIT 1 FOR UPDATE";
+    sqlx::query(lock).execute(&mut *holder).await.unwrap();
+    assert_eq!(fixture.queue.rescue(alive, LEASE).await.unwrap().len(), 2);
+    holder.rollback().await.unwrap();
+    assert_eq!(fixture.queue.rescue(alive, LEASE).await.unwrap().len(), 1);
+    assert_eq!(fixture.claim(alive, 3).await.tasks.len(), 3);
+}

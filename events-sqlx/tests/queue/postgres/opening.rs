@@ -157,7 +157,7 @@ async fn a_user_who_may_create_nothing_can_publish_and_work_on_tables_that_are_t
     let (name, url) = user(&fixture.database);
     let options = PostgresQueueOptions::new();
     let error = options.connect(&url, &fixture.events).await.unwrap_err();
-    assert!(error.to_string().contains("grant it the schema"), "{error}");
+    assert!(error.to_string().contains("grant this user USAGE on the schema"), "{error}");
     psql(
         &fixture.database,
         &format!(
@@ -181,7 +181,7 @@ async fn a_user_may_migrate_a_schema_that_was_made_for_it() {
     let database = Server::shared().create_database();
     let (name, url) = user(&database);
     let error = PostgresQueue::connect(&url, &program()).await.unwrap_err();
-    assert!(error.to_string().contains("grant it the schema"), "{error}");
+    assert!(error.to_string().contains("grant this user USAGE on the schema"), "{error}");
     psql(&database, &format!("CREATE SCHEMA events AUTHORIZATION {name}"));
     publish(&PostgresQueue::connect(&url, &program()).await.unwrap()).await.unwrap();
 }
