@@ -272,7 +272,7 @@ mod tests {
         ];
         assert_eq!(concerns, expected);
         let remedies =
-            ["start a worker", "start one", "add workers", "look for stopped", "end", "look"];
+            ["start a worker", "start one", "add workers", "look for transactions", "end", "look"];
         for (concern, remedy) in concerns.iter().zip(remedies) {
             assert!(concern.to_string().contains(remedy), "{concern}");
         }
