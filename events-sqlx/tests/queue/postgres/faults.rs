@@ -8,6 +8,7 @@ use private_postgres::{Mode, Server, Settings};
 
 use super::support::{Fixture, effect, ping, soon, until};
 use super::wire::Wire;
+use futures_util::future::join_all;
 
 #[tokio::test]
 async fn sessions_begin_without_an_error_after_every_connection_was_ended() {
@@ -81,9 +82,15 @@ async fn a_server_that_goes_in_the_middle_of_a_claim_leaves_no_task_leased_for_e
     queue.register(worker, &Queues::all()).await.unwrap();
     for count in 0..2 {
         wire.quiet().await;
-        // So that the statement is prepared, on the only connection that there is.
-        assert!(queue.claim(worker, &Queues::all(), 10).await.unwrap().tasks.is_empty());
+        // So that the statement is prepared on every connection that there is.
+        let all = Queues::all();
+        for _ in 0..3 {
+            let claims = (0..8).map(|_| queue.claim(worker, &all, 10));
+            let claims = join_all(claims).await;
+            assert!(claims.into_iter().all(|claimed| claimed.unwrap().tasks.is_empty()));
+        }
         fixture.publish(count).await;
+        wire.quiet().await; // the connection is on its way back to its pool
         let leased = "SELECT count(*) FROM events.tasks WHERE leased_by IS NOT NULL";
         wire.hold_after(0).await;
         let claim = tokio::spawn({

@@ -92,9 +92,15 @@ async fn a_claim_whose_answer_never_comes_leaves_no_task_leased_for_ever() {
     let worker = WorkerId::generate();
     queue.register(worker, &Queues::all()).await.unwrap();
     wire.quiet().await;
-    // So that the statement is prepared, on the only connection that there is.
-    assert!(queue.claim(worker, &Queues::all(), 1).await.unwrap().tasks.is_empty());
+    // So that the statement is prepared on every connection that there is.
+    let all = Queues::all();
+    for _ in 0..3 {
+        let claims = (0..8).map(|_| queue.claim(worker, &all, 10));
+        let claims = join_all(claims).await;
+        assert!(claims.into_iter().all(|claimed| claimed.unwrap().tasks.is_empty()));
+    }
     fixture.publish(1).await;
+    wire.quiet().await; // the connection is on its way back to its pool
     wire.hold_after(0).await;
     let error = soon(queue.claim(worker, &Queues::all(), 1)).await.unwrap_err();
     assert!(texts(&error).contains("the database did not answer within"), "{}", texts(&error));
