@@ -75,8 +75,9 @@ pub struct StorageHealth {
 /// A snapshot of the database that somebody holds.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Snapshot {
-    /// For how long.
-    pub age: Duration,
+    /// For how long, if the database tells: of a replication slot, or of a session of somebody else
+    /// whose details this user may not see, it does not.
+    pub age: Option<Duration>,
     /// Who: what to look for among the database's sessions.
     pub holder: String,
 }
@@ -156,9 +157,11 @@ impl Health {
 
 impl StorageHealth {
     fn concerns(&self) -> Vec<Concern> {
-        let old = self.oldest_snapshot.as_ref().filter(|snapshot| snapshot.age >= LONG_SNAPSHOT);
-        let snapshot = old.cloned().map(Concern::OldSnapshot);
         let bloated = self.dead_rows >= MANY_DEAD_ROWS && self.dead_rows > 2 * self.live_rows;
+        // Where its age is not known, what it does tells.
+        let old = |snapshot: &&Snapshot| snapshot.age.map_or(bloated, |age| age >= LONG_SNAPSHOT);
+        let snapshot = self.oldest_snapshot.as_ref().filter(old);
+        let snapshot = snapshot.cloned().map(Concern::OldSnapshot);
         let dead = bloated.then_some(Concern::DeadRows { rows: self.dead_rows });
         snapshot.into_iter().chain(dead).collect()
     }
@@ -211,11 +214,13 @@ impl fmt::Display for Concern {
                 f,
                 "tasks of workers that are gone wait to be offered again ({tasks}); start a worker if none runs, otherwise look for transactions that are open in which they complete: stopped processes, and sessions idle in transaction"
             ),
-            Self::OldSnapshot(Snapshot { age, holder }) => write!(
-                f,
-                "{holder} holds a snapshot for {}, so that the database cannot clean up after the queue; end that transaction",
-                Short(*age)
-            ),
+            Self::OldSnapshot(Snapshot { age, holder }) => {
+                write!(f, "{holder} holds a snapshot")?;
+                if let Some(age) = age {
+                    write!(f, " for {}", Short(*age))?;
+                }
+                write!(f, ", so that the database cannot clean up after the queue; end it")
+            }
             Self::DeadRows { rows } => write!(
                 f,
                 "the tasks' table holds {rows} dead rows that claims must step over; look for an old snapshot, and whether autovacuum runs"
@@ -250,7 +255,7 @@ mod tests {
             silent: HOUR,
             lease: Duration::from_secs(15),
         };
-        let snapshot = Snapshot { age: HOUR, holder: "process 7".into() };
+        let snapshot = Snapshot { age: Some(HOUR), holder: "process 7".into() };
         let health = Health {
             queues: vec![queue(0), queue(2)],
             workers: vec![silent.clone()],
@@ -279,6 +284,23 @@ mod tests {
     }
 
     #[test]
+    fn a_snapshot_of_unknown_age_is_a_concern_once_dead_rows_pile_up() {
+        let slot = Snapshot { age: None, holder: "the replication slot x".into() };
+        let storage = |dead_rows| Health {
+            storage: Some(StorageHealth {
+                live_rows: 10,
+                dead_rows,
+                oldest_snapshot: Some(slot.clone()),
+            }),
+            ..Health::of([], &[], Timestamp::from_micros(0))
+        };
+        assert_eq!(storage(1_000).concerns(), []);
+        let concerns = storage(1_000_000).concerns();
+        assert_eq!(concerns[0], Concern::OldSnapshot(slot));
+        assert!(concerns[0].to_string().starts_with("the replication slot x holds a snapshot, so"));
+    }
+
+    #[test]
     fn what_will_pass_by_itself_is_no_concern() {
         let second = Duration::from_secs(1);
         let health = Health {
@@ -292,7 +314,7 @@ mod tests {
             storage: Some(StorageHealth {
                 live_rows: 1_000_000,
                 dead_rows: 1_000_000,
-                oldest_snapshot: Some(Snapshot { age: second, holder: "somebody".into() }),
+                oldest_snapshot: Some(Snapshot { age: Some(second), holder: "somebody".into() }),
             }),
         };
         assert_eq!(health.concerns(), []);

@@ -60,6 +60,8 @@ impl<B: Broker> Liveness<B> {
         let mut next_prune = Instant::now() + PRUNE_EVERY;
         let mut next_checkup = Instant::now() + CHECKUP_EVERY;
         let mut checkup = Checkup::default();
+        // What the one before it left, if it was killed and started again.
+        self.rescue(interval / 2).await;
         loop {
             let pause = match looked {
                 true => interval.mul_f64(0.9 + 0.1 * fastrand::f64()),

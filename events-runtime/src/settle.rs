@@ -52,7 +52,7 @@ pub(crate) async fn settle<B: Broker>(
             }
         }
         for (worker, settlements) in by_worker(batch.drain(..)) {
-            record(&broker, worker, &settlements, &statistics).await;
+            record(&broker, worker, settlements, &statistics).await;
         }
     }
 }
@@ -73,10 +73,10 @@ fn by_worker<R>(
 async fn record<B: Broker>(
     broker: &B,
     worker: WorkerId,
-    settlements: &[Settlement<B::Receipt>],
+    settlements: Vec<Settlement<B::Receipt>>,
     statistics: &Statistics,
 ) {
-    let mut parts = vec![settlements.to_vec()];
+    let mut parts = vec![settlements];
     let mut failures = 0_u32;
     while let Some(part) = parts.pop() {
         match broker.settle(worker, &part).await {

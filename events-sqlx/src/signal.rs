@@ -68,6 +68,7 @@ impl Signal {
     }
 
     /// Resolves while there is someone who waits.
+    #[cfg(feature = "sqlite")] // whose workers look for commits only while somebody waits
     pub(crate) async fn wanted(&self) {
         while self.waiting.load(Ordering::SeqCst) == 0 {
             // A permit is kept for whoever comes late, so this cannot miss the first one.

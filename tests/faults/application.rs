@@ -6,6 +6,7 @@
 //! | `OrderPlaced` | `notify`   | through the pool                                | at least once |
 //! | `OrderBooked` | `ship`     | in the task's transaction                       | exactly once  |
 //! | `OrderBooked` | `confirm`  | through the pool                                | at least once |
+//! | `PoisonPlaced`| `swallow`  | aborts its process                              | a dead letter |
 
 use std::time::Duration;
 
@@ -51,6 +52,15 @@ pub struct OrderBooked {
     number: i64,
 }
 
+/// What kills whoever handles it was placed.
+#[derive(Event)]
+pub struct PoisonPlaced {
+    publisher: i64,
+}
+
+/// The order of each publisher that comes with poison.
+pub const POISONED: i64 = 100;
+
 /// The settings of every process of a run.
 pub fn settings() -> EventSettings {
     EventSettings {
@@ -62,7 +72,7 @@ pub fn settings() -> EventSettings {
 }
 
 /// Writes an order and its event into the transaction.
-#[publishes(OrderPlaced)]
+#[publishes(OrderPlaced, PoisonPlaced)]
 pub async fn place(
     tx: &mut EventTransaction<Postgres>,
     publisher: i64,
@@ -74,6 +84,9 @@ pub async fn place(
         .execute(tx.connection())
         .await?;
     publish_after_commit(tx, OrderPlaced { publisher, number })?;
+    if number == POISONED {
+        publish_after_commit(tx, PoisonPlaced { publisher })?;
+    }
     Ok(())
 }
 
@@ -123,6 +136,11 @@ async fn confirm(
     pool: State<PgPool>,
 ) -> Result<(), Failure> {
     plain_effect(&pool, "confirm", event.publisher, event.number, &context).await
+}
+
+#[subscribes_to(PoisonPlaced, freshness_only, max_retries = 2)]
+fn swallow(_: PoisonPlaced) {
+    std::process::abort();
 }
 
 async fn transactional_effect(

@@ -2,7 +2,7 @@
 
 use sqlx::PgPool;
 
-use crate::application::{AT_LEAST_ONCE, ONCE};
+use crate::application::{AT_LEAST_ONCE, ONCE, POISONED};
 use crate::arguments::Run;
 
 /// The effects of one subscriber.
@@ -26,6 +26,10 @@ pub struct Ending {
     pub orders: i64,
     pub effects: Vec<Effects>,
     pub tasks: i64,
+    /// Poison that was committed, and poison that is a dead letter.
+    pub poison: i64,
+    pub dead_poison: i64,
+    /// Other dead letters.
     pub dead_letters: i64,
     /// Registered, though all have ended.
     pub workers: i64,
@@ -45,7 +49,18 @@ impl Ending {
             effects,
             orders: count("SELECT count(*) FROM orders").await?,
             tasks: count("SELECT count(*) FROM events.tasks").await?,
-            dead_letters: count("SELECT count(*) FROM events.dead_letters").await?,
+            poison: sqlx::query_scalar("SELECT count(*) FROM orders WHERE number = $1")
+                .bind(POISONED)
+                .fetch_one(pool)
+                .await?,
+            dead_poison: count(
+                "SELECT count(*) FROM events.dead_letters WHERE name LIKE '%.swallow'",
+            )
+            .await?,
+            dead_letters: count(
+                "SELECT count(*) FROM events.dead_letters WHERE name NOT LIKE '%.swallow'",
+            )
+            .await?,
             workers: count("SELECT count(*) FROM events.workers").await?,
         })
     }
@@ -60,6 +75,7 @@ impl Ending {
         };
         none(run.events - self.orders, "orders were not placed");
         none(self.tasks, "tasks are left");
+        none(self.poison - self.dead_poison, "handlers that abort are no dead letters");
         none(self.dead_letters, "tasks are dead letters");
         none(self.workers, "workers are registered that are gone");
         for effects in &self.effects {

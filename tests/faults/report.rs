@@ -111,8 +111,9 @@ impl fmt::Display for Report {
                 effects.unknown
             )?;
         }
-        let Ending { tasks, dead_letters, workers, .. } = self.ending;
+        let Ending { tasks, dead_letters, workers, poison, dead_poison, .. } = self.ending;
         writeln!(f, "  left: {tasks} tasks, {dead_letters} dead letters, {workers} workers")?;
+        writeln!(f, "  handlers that abort: {dead_poison} of {poison} are dead letters")?;
         for (what, count) in &self.tally {
             writeln!(f, "  {count:>6} × {what}")?;
         }

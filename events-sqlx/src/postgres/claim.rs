@@ -326,7 +326,7 @@ async fn claim_from(
         // Each row is read while the server works on the next.
         let mut rows = query.fetch(&mut *connection);
         while let Some(claimed) = rows.try_next().await.map_err(failed)? {
-            match row::lease(&claimed) {
+            match row::lease(&claimed, inner.events.registry()) {
                 Ok(lease) => read.push(lease),
                 // The others must not suffer from it, and nobody else could read it either.
                 Err(error) => tracing::error!(

@@ -30,8 +30,7 @@ SELECT n_live_tup, n_dead_tup FROM pg_stat_all_tables WHERE relid = '{schema}.ta
 const OLDEST_SNAPSHOT: &str = "
 SELECT held.age, held.holder FROM (
     SELECT greatest(age(backend_xmin), age(backend_xid)) AS xids,
-        coalesce(extract(epoch FROM clock_timestamp() - coalesce(xact_start, backend_start)), 0)::float8
-            AS age,
+        extract(epoch FROM clock_timestamp() - coalesce(xact_start, backend_start))::float8 AS age,
         format('the session with pid %s of user %s (application %s, state %s)',
             pid, usename, coalesce(nullif(application_name, ''), 'unknown'),
             coalesce(state, 'unknown')) AS holder
@@ -43,7 +42,12 @@ SELECT held.age, held.holder FROM (
     SELECT age(transaction), extract(epoch FROM clock_timestamp() - prepared)::float8,
         format('the prepared transaction %s', gid)
     FROM pg_prepared_xacts WHERE database = current_database()
-) AS held ORDER BY held.xids DESC, held.age DESC LIMIT 1";
+    UNION ALL
+    SELECT age(xmin), NULL,
+        format('the replication slot %s (%s)', slot_name,
+            CASE WHEN active THEN 'in use' ELSE 'not in use: drop it if nobody needs it' END)
+    FROM pg_replication_slots WHERE xmin IS NOT NULL
+) AS held ORDER BY held.xids DESC, held.age DESC NULLS LAST LIMIT 1";
 
 pub(super) async fn health(inner: Arc<Inner>) -> Result<Health, QueueError> {
     let mut connection = Own::acquire(&inner.own, STEP).await?;
@@ -104,9 +108,9 @@ async fn storage(
 }
 
 fn held_snapshot(found: &PgRow) -> Result<Snapshot, QueueError> {
-    let seconds: f64 = row::get(found, "age")?;
+    let seconds: Option<f64> = row::get(found, "age")?;
     Ok(Snapshot {
-        age: Duration::try_from_secs_f64(seconds.max(0.0)).unwrap_or_default(),
+        age: seconds.map(|age| Duration::try_from_secs_f64(age.max(0.0)).unwrap_or_default()),
         holder: row::get(found, "holder")?,
     })
 }

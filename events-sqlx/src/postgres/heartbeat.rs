@@ -16,25 +16,42 @@ use super::{claim, postponed};
 use crate::error::QueueError;
 use crate::sightings::WorkerRow;
 
+/// What is read of a worker: the silence, in microseconds, is measured by the server.
+macro_rules! worker_columns {
+    () => {
+        "id, heartbeat_at, beats, lease,
+            (extract(epoch FROM clock_timestamp() - heard_at) * 1000000)::int8 AS silence"
+    };
+}
+
 /// A registration is a heartbeat: who looks around already then may judge the sooner.
-pub(super) const REGISTER: &str = "
-WITH beat AS (
-    INSERT INTO {schema}.workers AS worker (id, started_at, heartbeat_at, beats, lease, queues)
-    VALUES ($1, $2, $2, 1, $3, $4)
-    ON CONFLICT (id) DO UPDATE SET heartbeat_at = excluded.heartbeat_at, beats = worker.beats + 1,
-        lease = excluded.lease, queues = excluded.queues
-)
-SELECT id, heartbeat_at, beats, lease FROM {schema}.workers";
+pub(super) const REGISTER: &str = concat!(
+    "WITH beat AS (
+        INSERT INTO {schema}.workers AS worker (id, started_at, heartbeat_at, beats, lease, queues)
+        VALUES ($1, $2, $2, 1, $3, $4)
+        ON CONFLICT (id) DO UPDATE SET heartbeat_at = excluded.heartbeat_at,
+            beats = worker.beats + 1, lease = excluded.lease, queues = excluded.queues,
+            heard_at = excluded.heard_at
+    )
+    SELECT ",
+    worker_columns!(),
+    " FROM {schema}.workers"
+);
 
 /// Beats, and looks around: the others as they were before.
-pub(super) const BEAT: &str = "
-WITH beat AS (
-    UPDATE {schema}.workers SET heartbeat_at = $2, beats = beats + 1, lease = $3 WHERE id = $1
-    RETURNING id
-)
-SELECT id, heartbeat_at, beats, lease, EXISTS (SELECT 1 FROM beat) AS alive FROM {schema}.workers";
+pub(super) const BEAT: &str = concat!(
+    "WITH beat AS (
+        UPDATE {schema}.workers
+        SET heartbeat_at = $2, beats = beats + 1, lease = $3, heard_at = clock_timestamp()
+        WHERE id = $1
+        RETURNING id
+    )
+    SELECT EXISTS (SELECT 1 FROM beat) AS alive, ",
+    worker_columns!(),
+    " FROM {schema}.workers"
+);
 
-pub(super) const WORKERS: &str = "SELECT id, heartbeat_at, beats, lease FROM {schema}.workers";
+pub(super) const WORKERS: &str = concat!("SELECT ", worker_columns!(), " FROM {schema}.workers");
 
 pub(super) const DEREGISTER: &str = "DELETE FROM {schema}.workers WHERE id = $1";
 
@@ -134,6 +151,8 @@ fn worker_row(found: &PgRow) -> Result<WorkerRow, QueueError> {
         heartbeat_at: row::timestamp(found, "heartbeat_at")?,
         beats: row::get(found, "beats")?,
         lease: Duration::from_micros(row::number(found, "lease")?),
+        // Below zero where the server's clock was set back: as good as just now.
+        silence: Duration::from_micros(row::get::<i64>(found, "silence")?.max(0).cast_unsigned()),
     })
 }
 

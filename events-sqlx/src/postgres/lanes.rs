@@ -60,6 +60,9 @@ struct Known {
     looked: Option<(Instant, Duration)>,
     /// When it began, by the clock that tasks are due by.
     began: Timestamp,
+    /// How often tasks went back to where they were: a look that began before one of these saw
+    /// less than there is.
+    returns: u64,
 }
 
 impl Lanes {
@@ -70,7 +73,7 @@ impl Lanes {
         };
         let declared: Vec<_> = events.registry().subscribers().iter().map(lane).collect();
         let starts = declared.iter().map(|lane| (lane.clone(), BEGINNING)).collect();
-        Self(Mutex::new(Known { declared, starts, looked: None, began: BEGINNING }))
+        Self(Mutex::new(Known { declared, starts, looked: None, began: BEGINNING, returns: 0 }))
     }
 
     fn known(&self) -> MutexGuard<'_, Known> {
@@ -102,10 +105,17 @@ impl Lanes {
         })
     }
 
+    fn returns(&self) -> u64 {
+        self.known().returns
+    }
+
     /// Learns which lanes have waiting tasks, from a look from the beginning; forgets those that
-    /// are empty and not declared.
-    fn learn(&self, heads: &[Head], began: Timestamp, took: Duration) {
+    /// are empty and not declared. Learns nothing if tasks have gone back since there were `returns`.
+    fn learn(&self, heads: &[Head], began: Timestamp, took: Duration, returns: u64) {
         let mut known = self.known();
+        if known.returns != returns {
+            return;
+        }
         let start = |due_at: Timestamp| match took <= CHEAP {
             true => BEGINNING,
             false => due_at.min(began.before(LATE)),
@@ -123,6 +133,7 @@ impl Lanes {
         let mut known = self.known();
         known.starts.values_mut().for_each(|start| *start = BEGINNING);
         known.looked = None;
+        known.returns += 1;
     }
 }
 
@@ -172,7 +183,7 @@ FROM (SELECT EXISTS (SELECT 1 FROM {schema}.workers WHERE id = $1) AS registered
 /// Looks which lanes have waiting tasks, from the beginning.
 pub(super) async fn scan(inner: &Inner, worker: WorkerId) -> Result<Scan, QueueError> {
     let mut connection = Own::acquire(&inner.own, STEP).await?;
-    let (began, started) = (inner.events.now(), Instant::now());
+    let (began, started, returns) = (inner.events.now(), Instant::now(), inner.lanes.returns());
     let rows = sqlx::query(inner.sql().scan.clone())
         .bind(uuid(worker))
         .fetch_all(&mut *connection)
@@ -181,7 +192,7 @@ pub(super) async fn scan(inner: &Inner, worker: WorkerId) -> Result<Scan, QueueE
     let took = started.elapsed();
     connection.finish();
     let scan = read(&rows)?;
-    inner.lanes.learn(&scan.heads, began, took);
+    inner.lanes.learn(&scan.heads, began, took, returns);
     Ok(scan)
 }
 

@@ -10,7 +10,10 @@ use super::tables::{Statements, in_schema};
 use crate::error::{QueueError, remedy};
 
 /// Append-only: the version is the position, from 1.
-const MIGRATIONS: &[&str] = &[include_str!("../../migrations/postgres/0001_queue.sql")];
+const MIGRATIONS: &[&str] = &[
+    include_str!("../../migrations/postgres/0001_queue.sql"),
+    include_str!("../../migrations/postgres/0002_silence.sql"),
+];
 
 const SCHEMA: &str = "CREATE SCHEMA IF NOT EXISTS {schema}";
 

@@ -101,7 +101,7 @@ fn dead(
 ) -> Vec<WorkerRow> {
     let now = inner.events.now();
     let others = workers.iter().filter(|row| row.worker != observer);
-    let dead = others.filter(|row| inner.sightings.is_dead(observer, row, now, lease));
+    let dead = others.filter(|row| inner.sightings.is_dead(observer, row, workers, now, lease));
     let mut dead: Vec<_> = dead.copied().collect();
     dead.sort_by_key(|row| row.worker); // so that two observers do not block each other
     dead

@@ -1,8 +1,8 @@
 //! Rows read back.
 
 use events_core::broker::Lease;
-use events_core::task::Headers;
-use events_core::{BoxError, EventId, Task, TaskId, Timestamp, WorkerId};
+use events_core::task::{Headers, Name};
+use events_core::{BoxError, EventId, Registry, Task, TaskId, Timestamp, WorkerId};
 use sqlx::Row;
 use sqlx::postgres::PgRow;
 use sqlx::types::Uuid;
@@ -80,12 +80,12 @@ macro_rules! lease_columns {
 pub(super) use lease_columns;
 
 /// A claimed task, from [`lease_columns`].
-pub(super) fn lease(row: &PgRow) -> Result<Lease<PostgresReceipt>, QueueError> {
-    decode(row).map_err(|error| unreadable("task")(error))
+pub(super) fn lease(row: &PgRow, known: &Registry) -> Result<Lease<PostgresReceipt>, QueueError> {
+    decode(row, known).map_err(|error| unreadable("task")(error))
 }
 
-fn decode(row: &PgRow) -> Result<Lease<PostgresReceipt>, BoxError> {
-    let text = |index: usize| row.try_get::<String, _>(index);
+fn decode(row: &PgRow, known: &Registry) -> Result<Lease<PostgresReceipt>, BoxError> {
+    let (event, name) = names(row.try_get(5)?, row.try_get(6)?, known);
     let identifier = |index: usize| row.try_get::<Uuid, _>(index).map(Uuid::into_bytes);
     let timestamp = |index: usize| row.try_get(index).map(Timestamp::from_micros);
     Ok(Lease {
@@ -94,9 +94,9 @@ fn decode(row: &PgRow) -> Result<Lease<PostgresReceipt>, BoxError> {
         task: Task {
             id: TaskId::from_bytes(identifier(3)?),
             event_id: EventId::from_bytes(identifier(4)?),
-            event: text(5)?.into(),
-            name: text(6)?.into(),
-            queue: text(7)?.into(),
+            event,
+            name,
+            queue: row.try_get::<String, _>(7)?.into(),
             priority: row.try_get(8)?,
             due_at: timestamp(9)?,
             published_at: timestamp(10)?,
@@ -107,4 +107,13 @@ fn decode(row: &PgRow) -> Result<Lease<PostgresReceipt>, BoxError> {
             },
         },
     })
+}
+
+/// The event's name and the task's: of a task that this program knows, its own, without a copy.
+fn names(event: &str, name: &str, known: &Registry) -> (Name, Name) {
+    let subscriber = known.subscriber(name);
+    match subscriber.filter(|found| found.task == name && found.event.name == event) {
+        Some(found) => (found.event.name.into(), found.task.into()),
+        None => (event.to_owned().into(), name.to_owned().into()),
+    }
 }

@@ -30,7 +30,7 @@ pub(super) async fn heartbeat(
     let lease = inner.events.settings().lease;
     let alive =
         write(&mut transaction, worker, queues.as_ref(), now, lease).await.map_err(failed)?;
-    let rows = workers(&mut transaction).await?;
+    let rows = workers(&mut transaction, now).await?;
     transaction.commit().await.map_err(failed)?;
     writer.finish();
     if !alive {
@@ -69,18 +69,21 @@ async fn write(
 
 pub(super) async fn workers(
     connection: &mut SqliteConnection,
+    now: Timestamp,
 ) -> Result<Vec<WorkerRow>, QueueError> {
     let rows = sqlx::query("SELECT id, heartbeat_at, beats, lease FROM events_workers")
         .fetch_all(connection)
         .await
         .map_err(|error| QueueError::database("read the heartbeats", error))?;
-    Ok(rows.iter().filter_map(|found| readable(worker_row(found))).collect())
+    Ok(rows.iter().filter_map(|found| readable(worker_row(found, now))).collect())
 }
 
-fn worker_row(found: &SqliteRow) -> Result<WorkerRow, QueueError> {
+fn worker_row(found: &SqliteRow, now: Timestamp) -> Result<WorkerRow, QueueError> {
+    let heartbeat_at = row::timestamp(found, "heartbeat_at")?;
     Ok(WorkerRow {
         worker: WorkerId::from_bytes(row::id(found, "id")?),
-        heartbeat_at: row::timestamp(found, "heartbeat_at")?,
+        heartbeat_at,
+        silence: now.since(heartbeat_at),
         beats: row::get(found, "beats")?,
         lease: Duration::from_micros(row::get(found, "lease")?),
     })

@@ -50,7 +50,7 @@ pub(super) async fn rescue(
     let mut writer = inner.gate.writer(&inner.own, STEP).await?;
     let mut transaction = writer.begin_with("BEGIN IMMEDIATE").await.map_err(failed)?;
     let now = inner.events.now();
-    let workers = heartbeat::workers(&mut transaction).await?;
+    let workers = heartbeat::workers(&mut transaction, now).await?;
     // One that was taken for dead itself has no say.
     if !workers.iter().any(|row| row.worker == observer) {
         transaction.rollback().await.map_err(failed)?;
@@ -80,8 +80,9 @@ pub(super) async fn rescue(
 async fn is_needed(inner: &Inner, observer: WorkerId, lease: Duration) -> Result<bool, QueueError> {
     let failed = |error| QueueError::database("look for dead workers", error);
     let mut connection = inner.own.acquire().await.map_err(failed)?;
-    let workers = heartbeat::workers(&mut connection).await?;
-    if !dead(inner, observer, &workers, inner.events.now(), lease).is_empty() {
+    let now = inner.events.now();
+    let workers = heartbeat::workers(&mut connection, now).await?;
+    if !dead(inner, observer, &workers, now, lease).is_empty() {
         return Ok(true);
     }
     let orphan = sqlx::query(ORPHANS).fetch_optional(&mut *connection).await.map_err(failed)?;
@@ -96,7 +97,8 @@ fn dead(
     lease: Duration,
 ) -> Vec<WorkerRow> {
     let others = workers.iter().filter(|row| row.worker != observer);
-    others.filter(|row| inner.sightings.is_dead(observer, row, now, lease)).copied().collect()
+    let dead = others.filter(|row| inner.sightings.is_dead(observer, row, workers, now, lease));
+    dead.copied().collect()
 }
 
 async fn offer_again(
