@@ -1,10 +1,14 @@
 //! What the sessions need of a database.
 
 use std::future::Future;
+use std::time::Duration;
 
 use events_core::Task;
+use sqlx::pool::PoolConnection;
 use sqlx::{Connection, Database};
 use sqlx_core::transaction::TransactionManager;
+use tokio::runtime::Handle;
+use tokio::time::timeout;
 
 use crate::error::QueueError;
 
@@ -82,4 +86,17 @@ pub(crate) async fn settled_depth<Db: Database>(
 ) -> Result<usize, sqlx::Error> {
     connection.ping().await?;
     Ok(depth::<Db>(connection))
+}
+
+/// A connection that has not answered for so long is closed instead of going back to its pool.
+const RETURNED: Duration = Duration::from_secs(5);
+
+/// Gives back a connection that has nothing left to do.
+///
+/// sqlx asks a connection whether it is still there before it takes it back, and would wait for
+/// the answer without end, with the connection's place in the pool taken.
+pub(crate) fn return_to_pool<Db: Database>(mut connection: PoolConnection<Db>) {
+    if let Ok(runtime) = Handle::try_current() {
+        runtime.spawn(timeout(RETURNED, connection.return_to_pool()));
+    }
 }

@@ -15,7 +15,7 @@ use tokio::runtime::Handle;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::timeout;
 
-use crate::database::{EventDatabase, depth, settled_depth};
+use crate::database::{EventDatabase, depth, return_to_pool, settled_depth};
 use crate::error::{QueueError, is_busy, is_disconnected};
 use crate::savepoint::Savepoint;
 use crate::signal::Signal;
@@ -108,9 +108,15 @@ impl<Db: EventDatabase> EventTransaction<Db> {
         let connection = self.connection.as_deref_mut().expect(OPEN);
         Db::commit(connection, &self.tables, tasks).await?;
         // No await from here: the transaction has ended, and must not be rolled back by the drop.
-        self.connection = None;
-        self.turn = None;
+        self.end();
         Ok(())
+    }
+
+    fn end(&mut self) {
+        if let Some(connection) = self.connection.take() {
+            return_to_pool(connection);
+        }
+        self.turn = None;
     }
 
     /// Rolls back, and discards the queued events.
@@ -128,8 +134,7 @@ impl<Db: EventDatabase> EventTransaction<Db> {
         }
         // A savepoint that was leaked would have taken this rollback for its own.
         if depth::<Db>(connection) == 0 {
-            self.connection = None;
-            self.turn = None;
+            self.end();
         }
         Ok(())
     }
@@ -220,7 +225,7 @@ async fn give_back<Db: EventDatabase>(
     turn: Option<OwnedSemaphorePermit>,
 ) {
     match timeout(ANSWER, settled_depth::<Db>(&mut connection)).await {
-        Ok(Ok(0)) => {}
+        Ok(Ok(0)) => return_to_pool(connection),
         Ok(_) => drop(connection.close().await),
         // The other end may be gone; the pool must not wait for it.
         Err(_) => drop(connection.detach()),

@@ -1,17 +1,13 @@
 //! The queue's own connections.
 
 use std::ops::{Deref, DerefMut};
-use std::time::Duration;
 
 use sqlx::pool::PoolConnection;
 use sqlx::{PgConnection, PgPool, Postgres};
 use sqlx_core::transaction::TransactionManager;
-use tokio::time::timeout;
 
+use crate::database::return_to_pool;
 use crate::error::QueueError;
-
-/// A connection that has not answered for so long is closed instead of going back to its pool.
-const RETURNED: Duration = Duration::from_secs(5);
 
 type Manager = <Postgres as sqlx::Database>::TransactionManager;
 
@@ -40,12 +36,9 @@ impl Own {
     }
 
     /// All went well: the next may use the connection.
-    ///
-    /// sqlx asks a connection whether it is still there before it takes it back, and would wait for
-    /// the answer without end, with the connection's place in the pool taken.
     pub(super) fn finish(mut self) {
-        if let Some(mut connection) = self.0.take() {
-            tokio::spawn(timeout(RETURNED, connection.return_to_pool()));
+        if let Some(connection) = self.0.take() {
+            return_to_pool(connection);
         }
     }
 }

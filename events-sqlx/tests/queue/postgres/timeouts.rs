@@ -84,6 +84,22 @@ async fn connections_whose_other_end_is_gone_are_replaced() {
     assert_eq!(queue.claim(worker, &Queues::all(), 1).await.unwrap().tasks.len(), 1);
 }
 
+/// The pool asks it when it comes back, and would wait for ever.
+#[tokio::test]
+async fn a_session_s_connection_whose_other_end_is_gone_gives_its_place_to_another() {
+    let fixture = Fixture::new().await;
+    let wire = Wire::to(&fixture.database).await;
+    let queue =
+        impatient().max_connections(1).connect(&wire.url(), &fixture.events).await.unwrap();
+    let session = queue.begin().await.unwrap();
+    wire.hold_after(1).await;
+    session.commit().await.unwrap();
+    wire.holds().await;
+    wire.cut();
+    wire.let_go();
+    queue.begin().await.unwrap().commit().await.unwrap();
+}
+
 #[tokio::test]
 async fn a_claim_whose_answer_never_comes_leaves_no_task_leased_for_ever() {
     let fixture = Fixture::new().await;
