@@ -111,38 +111,6 @@ mod event_names {
     }
 }
 
-mod not_yet {
-    use super::*;
-
-    #[derive(Event)]
-    struct Keyed {
-        key: String,
-    }
-
-    #[subscribes_to(Keyed, freshness_only, debounce = "30s", debounce_by = key)]
-    fn debounced(_: Keyed) {}
-
-    #[reconciles(every = "15m")]
-    async fn sweep(_scope: Scope) -> Result<Report, Failure> {
-        Ok(Report::default())
-    }
-
-    #[test]
-    fn debounce_is_refused_at_start() {
-        says(Registry::builder().subscriber::<debounced>(), &["`debounce`", "not yet supported"]);
-        let error = Registry::builder().subscriber::<debounced>().build().unwrap_err();
-        assert!(matches!(error.problems(), [Problem::DebounceUnsupported { .. }]));
-    }
-
-    #[test]
-    fn schedule_of_a_reconciler_is_refused_at_start() {
-        says(
-            Registry::builder().reconciler::<sweep>(),
-            &["`every`", "not yet supported", "Events::reconcile"],
-        );
-    }
-}
-
 mod reconcilers {
     use super::*;
     use events_core::extract::States;

@@ -92,6 +92,7 @@ fn subscriber(number: usize, event: &'static str) -> &'static Subscriber {
         retry_backoff: None,
         timeout: None,
         priority: 0,
+        delay: None,
         debounce: None,
         reconciled_by: None,
         freshness_only: true,

@@ -17,6 +17,7 @@ pub use crate::event::{
 };
 pub use crate::extract::{Extract, FromStates, Invocation, States};
 pub use crate::payload::{Codec, EventField, NeverNull};
+pub use crate::cadence::Cadence;
 pub use crate::publisher::{Declared, Publisher};
 pub use crate::reconciler::{
     Reconciler, ReconcilerFunction, ReconcilerFuture, ReconcilerResult, Report, Scope,
@@ -136,7 +137,7 @@ impl<E> Takes<E> for E {
 #[diagnostic::on_unimplemented(
     message = "a reconciler's first argument is its `Scope`, not `{Self}`",
     label = "expected `Scope`",
-    note = "after the scope may stand: `State<T>`"
+    note = "after the scope may stand: `State<T>`, `ReconcilerContext`"
 )]
 pub trait TakesScope: Sized {
     fn take(scope: Scope) -> Self;
@@ -277,6 +278,7 @@ pub const REFUSED_SUBSCRIBER: &Subscriber = &Subscriber {
     retry_backoff: None,
     timeout: None,
     priority: 0,
+    delay: None,
     debounce: None,
     reconciled_by: None,
     freshness_only: false,
@@ -290,7 +292,7 @@ pub const REFUSED_RECONCILER: &Reconciler = &Reconciler {
     function: "",
     file: "",
     line: 0,
-    every: None,
+    cadence: None,
     needs: &[],
     handler: |_, _| refused(),
 };

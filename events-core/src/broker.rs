@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::BoxError;
+use crate::cadence::ReconcilerRuns;
 use crate::clock::Timestamp;
 use crate::event::{EventId, TaskId, WorkerId};
 use crate::events::Events;
@@ -24,7 +25,7 @@ use crate::task::{Headers, Name, Task};
 /// A future that is dropped has either done all of its work or none of it, and the caller does not
 /// learn which. For [`claim`](Self::claim) that is not enough: a broker need not be able to give
 /// back what it leased for nobody, so the worker never drops a claim. (SQLite gives it back.)
-pub trait Broker: Clone + Send + Sync + 'static {
+pub trait Broker: ReconcilerRuns + Clone + Send + Sync + 'static {
     /// Names one claim of one task: what the fence compares. A later claim of the same task has
     /// another receipt, so that a worker that comes back from the dead cannot touch it.
     type Receipt: Clone + fmt::Debug + Send + Sync + 'static;

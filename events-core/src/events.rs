@@ -3,11 +3,13 @@
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
+use crate::cadence::Cadence;
 use crate::clock::{Clock, SystemClock, Timestamp};
 use crate::dispatch::{FanOut, fan_out};
 use crate::extract::States;
-use crate::reconciler::{ReconcileError, Report, Scope};
+use crate::reconciler::{ReconcileError, Reconciler, Report, Scope};
 use crate::registry::{Registry, RegistryError};
 use crate::session::PendingEvents;
 use crate::settings::{EventSettings, InvalidSetting};
@@ -137,7 +139,35 @@ impl Events {
         tasks
     }
 
-    /// Runs the reconciler of this name now, in this process, and returns its report.
+    /// When this reconciler runs by itself, by the settings and its attribute; `None` if it runs on
+    /// demand only.
+    #[must_use]
+    pub fn cadence(&self, reconciler: &Reconciler) -> Option<Cadence> {
+        let settings = self.0.settings.reconcilers.iter();
+        let mut of_this = settings.filter(|(name, _)| {
+            self.0.registry.reconciler(name).is_some_and(|found| found.name == reconciler.name)
+        });
+        let Some((_, settings)) = of_this.next() else { return reconciler.cadence };
+        if settings.on_demand_only {
+            return None;
+        }
+        let Some(every) = settings.every else { return reconciler.cadence };
+        let declared = reconciler.cadence.unwrap_or(Cadence {
+            every,
+            jitter: Duration::ZERO,
+            run_on_start: false,
+            deadline: every,
+        });
+        // A deadline that was the interval stays the interval.
+        let deadline = match declared.deadline == declared.every {
+            true => every,
+            false => declared.deadline.min(every),
+        };
+        Some(Cadence { every, jitter: declared.jitter.min(every), deadline, ..declared })
+    }
+
+    /// Runs the reconciler of this name now, in this process, and returns its report. Whether and
+    /// when it runs by itself does not matter, nor does this change it.
     ///
     /// # Errors
     /// No reconciler has the name, it takes a state that `states` lacks, or it failed.
@@ -162,7 +192,7 @@ impl Events {
                 reconciler = name,
                 result = "ok",
                 checked = report.checked,
-                changed = report.added + report.removed,
+                changed = report.changed(),
                 failed = report.failed.len(),
                 ?duration,
                 "reconciled"
@@ -248,6 +278,7 @@ impl EventsBuilder {
             Some(registry) => registry,
             None => Registry::linked()?,
         };
+        check_reconcilers(&self.settings, registry)?;
         tracing::info!(
             subscribers = registry.subscribers().len(),
             publishers = registry.publishers().len(),
@@ -263,6 +294,21 @@ impl EventsBuilder {
             traceparent: self.traceparent,
         })))
     }
+}
+
+/// A setting for a reconciler that is not there would do nothing.
+fn check_reconcilers(
+    settings: &EventSettings,
+    registry: &Registry,
+) -> Result<(), InvalidSetting> {
+    let unknown = settings.reconcilers.keys().find(|name| registry.reconciler(name).is_none());
+    let Some(unknown) = unknown else { return Ok(()) };
+    let known: Vec<_> = registry.reconcilers().iter().map(|reconciler| reconciler.name).collect();
+    let remedy = match known.is_empty() {
+        true => "this program has no reconcilers; is their crate linked?".to_owned(),
+        false => format!("no reconciler has this name, or several in short; there are {}", known.join(", ")),
+    };
+    Err(InvalidSetting::new(format!("reconcilers.{unknown}"), remedy))
 }
 
 /// Why a program's events cannot start.

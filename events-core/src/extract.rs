@@ -84,11 +84,12 @@ impl<T: StateValue> Extract<'_> for State<T> {
     }
 }
 
-/// A type that may stand after the scope in a reconciler's arguments: [`State<T>`].
+/// A type that may stand after the scope in a reconciler's arguments: [`State<T>`], and
+/// [`ReconcilerContext`](crate::reconciler::ReconcilerContext).
 #[diagnostic::on_unimplemented(
     message = "a reconciler's argument of type `{Self}` can't be supplied",
     label = "not one of the types that may follow the scope",
-    note = "after the scope may stand: `State<T>`"
+    note = "after the scope may stand: `State<T>`, `ReconcilerContext`"
 )]
 pub trait FromStates: Sized {
     #[doc(hidden)]

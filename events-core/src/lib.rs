@@ -24,6 +24,7 @@
 extern crate self as events_core;
 
 pub mod broker;
+pub mod cadence;
 pub mod catalog;
 pub mod clock;
 pub mod context;
@@ -55,13 +56,14 @@ pub mod __private;
 #[doc(inline)]
 pub use self::{
     broker::{Admin, Broker, BrokerError, Queues},
+    cadence::ReconcilerRuns,
     clock::{Clock, SystemClock, Timestamp},
     context::{TaskContext, current_event_id},
     event::{Event, EventId, TaskId, WorkerId},
     events::{Events, StartError},
     extract::State,
     payload::EventField,
-    reconciler::{Report, Scope},
+    reconciler::{ReconcilerContext, Report, Scope},
     registry::{Registry, RegistryError},
     session::{PublishError, Session},
     settings::EventSettings,
@@ -226,7 +228,9 @@ pub use events_macros::Event;
 /// | `retry_backoff = "1s"`, `"1s..1h"` | the pause before the first retry, which doubles, and the longest | the settings `retry_backoff`, `max_retry_backoff` |
 /// | `timeout = "30s"` | how long an attempt may take | the setting `timeout` |
 /// | `priority = 0` | smaller runs first | 0 |
-/// | `debounce = "30s"`, `debounce_by = field` | one waiting task per value of the event's field, run when the field has been quiet that long; refused at start in this release | every event is handled |
+/// | `delay = "5m"` | how long after the commit the task is due | at once |
+/// | `debounce = "30s"`, `debounce_by = field` | one waiting task per value of the event's field, with the newest event, due when there was none for that long | every event is handled |
+/// | `debounce_max = "5m"` | a field that is never quiet is handled after this time | ten times `debounce` |
 /// | `reconciled_by = path` | the function marked [`#[reconciles]`](macro@reconciles) that repairs what this one misses | nobody; coverage reports it |
 /// | `freshness_only` | losing an event is harmless: nothing needs repair | it is not |
 /// | `name = "events.shop.confirm"` | pins the task name | `events.<event's name>.<function's path with dots>` |
@@ -326,14 +330,17 @@ pub use events_macros::publishes;
 /// ```
 ///
 /// The function is free and `async`. It takes the [`Scope`] to look at, then [`State<T>`](State) as
-/// often as wanted, and returns `Result<Report, E>` where `E` is [`Failure`] or any error. Run it with
-/// [`Events::reconcile`].
+/// often as wanted and [`ReconcilerContext`], and returns `Result<Report, E>` where `E` is [`Failure`] or
+/// any error. Workers run it at its cadence, and [`Events::reconcile`] on demand.
 ///
 /// # Keys
 ///
 /// | key | meaning | default |
 /// |-----|---------|---------|
-/// | `every = "15m"` | how often it runs, once per cluster; refused at start in this release | on demand only |
+/// | `every = "15m"` | how often it runs, once per cluster | on demand only |
+/// | `jitter = "30s"` | each run comes up to this much later, at random | none |
+/// | `run_on_start` | a worker that starts runs it at once, unless a run began within the last minute | it waits for its time |
+/// | `deadline = "5m"` | a run that takes longer is stopped | `every` |
 /// | `name = "sweeps.orders"` | its name: ASCII identifiers joined by dots | the function's path with dots |
 /// | `crate = path` | where events-core is | `::events_core` |
 pub use events_macros::reconciles;

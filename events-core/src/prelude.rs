@@ -5,7 +5,7 @@ pub use crate::decoy::publish_after_commit;
 pub use crate::event::EventId;
 pub use crate::events::Events;
 pub use crate::extract::State;
-pub use crate::reconciler::{Report, Scope};
+pub use crate::reconciler::{ReconcilerContext, Report, Scope};
 pub use crate::session::{PublishError, Session};
 pub use crate::settings::EventSettings;
 pub use crate::subscriber::Failure;

@@ -1,13 +1,17 @@
 //! Reconcilers: functions that reach the right end state even if every event was lost.
 
+use std::any::TypeId;
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
-use std::time::Duration;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use crate::BoxError;
-use crate::extract::States;
-use crate::subscriber::{Failure, InvokeError, Need};
+use crate::cadence::Cadence;
+use crate::context::{Cancellation, CancellationSource};
+use crate::extract::{FromStates, States};
+use crate::subscriber::{Failure, InvokeError, Need, NeedKind};
 
 /// A function registered by `#[reconciles]`. A `static` of the program.
 pub struct Reconciler {
@@ -19,8 +23,8 @@ pub struct Reconciler {
     pub file: &'static str,
     /// The line of its declaration.
     pub line: u32,
-    /// How often it runs, once per cluster; `None` runs on demand only.
-    pub every: Option<Duration>,
+    /// When it runs by itself; `None` runs on demand only, unless the settings say otherwise.
+    pub cadence: Option<Cadence>,
     /// What the function takes besides the scope.
     pub needs: &'static [Need],
     /// The function, behind one signature.
@@ -31,7 +35,7 @@ impl fmt::Debug for Reconciler {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Reconciler")
             .field("name", &self.name)
-            .field("every", &self.every)
+            .field("cadence", &self.cadence)
             .finish_non_exhaustive()
     }
 }
@@ -74,6 +78,98 @@ pub struct Report {
     pub removed: u64,
     /// Items that could not be reconciled, with the reason; the others were.
     pub failed: Vec<(String, String)>,
+}
+
+impl Report {
+    /// How many items or rows were added or removed.
+    #[must_use]
+    pub fn changed(&self) -> u64 {
+        self.added + self.removed
+    }
+}
+
+/// What a reconciler may take beside its scope and states: to say how far it is, and to hear that
+/// it is to stop.
+///
+/// ```
+/// use events_core::prelude::*;
+/// use events_core::reconciler::ReconcilerContext;
+///
+/// #[reconciles(every = "15m", deadline = "5m")]
+/// async fn sweep(scope: Scope, context: ReconcilerContext) -> Result<Report, Failure> {
+///     let mut report = Report::default();
+///     for item in ["crm", "erp"].into_iter().filter(|item| scope.contains(item)) {
+///         if context.cancellation().is_cancelled() {
+///             break; // the worker shuts down: what is left, the next run does
+///         }
+///         // … look at the item …
+///         # let _ = item;
+///         report.checked += 1;
+///         context.progress(&report);
+///     }
+///     Ok(report)
+/// }
+/// ```
+#[derive(Debug, Clone)]
+pub struct ReconcilerContext {
+    cancellation: Cancellation,
+    told: Arc<Mutex<Instant>>,
+}
+
+/// How often progress is logged at the most.
+const TELL_EVERY: Duration = Duration::from_secs(10);
+
+impl ReconcilerContext {
+    /// The context of one run.
+    #[must_use]
+    pub fn new(cancellation: Cancellation) -> Self {
+        Self { cancellation, told: Arc::new(Mutex::new(Instant::now())) }
+    }
+
+    /// Asks the reconciler to stop: the worker shuts down. After its grace period the run is
+    /// stopped where it awaits.
+    #[must_use]
+    pub fn cancellation(&self) -> &Cancellation {
+        &self.cancellation
+    }
+
+    /// Tells how far the run is; logged every ten seconds at the most.
+    pub fn progress(&self, report: &Report) {
+        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+        if told.elapsed() >= TELL_EVERY {
+            *told = Instant::now();
+            tracing::info!(
+                checked = report.checked,
+                changed = report.changed(),
+                failed = report.failed.len(),
+                "reconciling"
+            );
+        }
+    }
+}
+
+impl FromStates for ReconcilerContext {
+    const NEED: Need = Need {
+        kind: NeedKind::State,
+        id: TypeId::of::<Self>(),
+        rust_path: std::any::type_name::<Self>,
+    };
+
+    fn from_states(states: &States) -> Result<Self, InvokeError> {
+        // Whoever calls a reconciler without one never asks it to stop.
+        let never = || Self::new(CancellationSource::new().token());
+        Ok(states.get::<Self>().cloned().unwrap_or_else(never))
+    }
+}
+
+impl Reconciler {
+    /// The states that it takes and that are not among these, by their paths.
+    pub fn missing<'s>(&self, states: &'s States) -> impl Iterator<Item = &'static str> + use<'s> {
+        let supplied = TypeId::of::<ReconcilerContext>();
+        let needs = self.needs.iter();
+        let missing = needs.filter(move |need| need.id != supplied && !states.contains(need.id));
+        missing.map(|need| (need.rust_path)()).collect::<Vec<_>>().into_iter()
+    }
 }
 
 /// A reconciler that did not run, or failed as a whole.

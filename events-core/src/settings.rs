@@ -1,5 +1,7 @@
 //! What an application may set, with the defaults.
 
+use std::borrow::Cow;
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use serde::{Deserialize, Deserializer};
@@ -50,6 +52,20 @@ pub struct EventSettings {
     /// How long completed tasks are kept in the archive; `None` keeps none. Default `None`.
     #[serde(deserialize_with = "optional_duration")]
     pub retain_completed: Option<Duration>,
+    /// What is to be different for reconcilers from what their attributes say, by their names: the
+    /// whole, or the last segment where that is unambiguous. Default nothing.
+    pub reconcilers: BTreeMap<String, ReconcilerSettings>,
+}
+
+/// What is to be different for a reconciler from what its attribute says.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct ReconcilerSettings {
+    /// How often it runs. One that runs on demand only gets a cadence by it.
+    #[serde(deserialize_with = "optional_duration")]
+    pub every: Option<Duration>,
+    /// `true`: it runs on demand only.
+    pub on_demand_only: bool,
 }
 
 impl Default for EventSettings {
@@ -65,6 +81,7 @@ impl Default for EventSettings {
             lease: Duration::from_secs(15),
             unknown_task_delay: Duration::from_secs(30),
             retain_completed: None,
+            reconcilers: BTreeMap::new(),
         }
     }
 }
@@ -78,7 +95,7 @@ impl EventSettings {
 
     /// Refuses the first value that cannot work.
     pub(crate) fn check(&self) -> Result<(), InvalidSetting> {
-        let refuse = |key, remedy| Err(InvalidSetting { key, remedy });
+        let refuse = |key, remedy| Err(InvalidSetting::new(key, remedy));
         if !is_queue_name(&self.default_queue) {
             return refuse("default_queue", QUEUE_NAMES);
         }
@@ -109,16 +126,35 @@ impl EventSettings {
         if self.max_retry_backoff < self.retry_backoff {
             return refuse("max_retry_backoff", "make it at least `retry_backoff`");
         }
+        let hurried = |settings: &ReconcilerSettings| {
+            settings.every.is_some_and(|every| every < SHORTEST_CADENCE)
+        };
+        if let Some((name, _)) = self.reconcilers.iter().find(|(_, settings)| hurried(settings)) {
+            let key = format!("reconcilers.{name}.every");
+            return Err(InvalidSetting::new(key, "give at least 1s"));
+        }
         Ok(())
     }
 }
+
+/// Workers look about so often whether a reconciler is due.
+const SHORTEST_CADENCE: Duration = Duration::from_secs(1);
 
 /// A setting that cannot work; the text says what would.
 #[derive(Debug, Clone, thiserror::Error)]
 #[error("the event setting `{key}` cannot be used: {remedy}")]
 pub struct InvalidSetting {
-    key: &'static str,
-    remedy: &'static str,
+    key: Cow<'static, str>,
+    remedy: Cow<'static, str>,
+}
+
+impl InvalidSetting {
+    pub(crate) fn new(
+        key: impl Into<Cow<'static, str>>,
+        remedy: impl Into<Cow<'static, str>>,
+    ) -> Self {
+        Self { key: key.into(), remedy: remedy.into() }
+    }
 }
 
 pub(crate) const QUEUE_NAMES: &str =

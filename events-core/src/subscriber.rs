@@ -38,6 +38,8 @@ pub struct Subscriber {
     pub timeout: Option<Duration>,
     /// Smaller runs first; 0 unless the attribute says otherwise.
     pub priority: i16,
+    /// How long after the commit its tasks are due, if the attribute says so; else at once.
+    pub delay: Option<Duration>,
     /// The debounce, if the attribute asks for one.
     pub debounce: Option<Debounce>,
     /// The reconciler that repairs what this subscriber misses.
@@ -64,8 +66,16 @@ pub struct Backoff {
 pub struct Debounce {
     /// How long a key must be quiet.
     pub window: Duration,
-    /// The event's field that is the key.
+    /// How long the first event of a key waits at the most, however busy the key is.
+    pub longest: Duration,
+    /// The event's field that is the key: its name in the JSON object.
     pub by: &'static str,
+}
+
+impl Debounce {
+    /// A key that is never quiet is handled after so many windows, unless `debounce_max` says
+    /// otherwise.
+    pub const WINDOWS: u32 = 10;
 }
 
 impl Subscriber {

@@ -4,6 +4,8 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use uuid::Uuid;
+
 use crate::clock::Timestamp;
 use crate::event::{EventId, TaskId};
 
@@ -33,6 +35,36 @@ pub struct Task {
     pub published_at: Timestamp,
     /// Not before.
     pub due_at: Timestamp,
+    /// Set on its way to the queue only: while it waits, a newer task of its name and key takes its
+    /// place.
+    pub debounce: Option<Debounced>,
+}
+
+/// What a task that waits for quiet carries to the queue.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Debounced {
+    /// What must be quiet: see [`debounce_key`].
+    pub key: String,
+    /// However busy the key is, the task is due by then, unless an earlier one that waits already
+    /// says sooner.
+    pub not_after: Timestamp,
+}
+
+/// Longer keys are cut, with a digest of the whole: databases limit what an index holds.
+const LONGEST_KEY_BYTES: usize = 200;
+
+/// The key of an event that is debounced by `field`: the field's value as JSON.
+///
+/// A value of more than 200 bytes is cut, and made unique by its UUID of version 5 (RFC 9562).
+#[must_use]
+pub fn debounce_key(payload: &serde_json::Value, field: &str) -> String {
+    let mut key = payload.get(field).unwrap_or(&serde_json::Value::Null).to_string();
+    if key.len() > LONGEST_KEY_BYTES {
+        let digest = Uuid::new_v5(&Uuid::NAMESPACE_OID, key.as_bytes());
+        key.truncate(key.floor_char_boundary(LONGEST_KEY_BYTES));
+        key.push_str(&format!("…{}", digest.simple()));
+    }
+    key
 }
 
 /// The header of the W3C Trace Context.
@@ -86,5 +118,29 @@ impl Headers {
     /// Anything but a JSON object of texts.
     pub fn from_json(json: &str) -> Result<Self, serde_json::Error> {
         serde_json::from_str(json).map(Self)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::debounce_key;
+
+    #[test]
+    fn keys_differ_as_the_values_do() {
+        let payload = json!({"id": 7, "text": "7", "none": null, "long": "x".repeat(5000)});
+        let key = |field| debounce_key(&payload, field);
+        assert_eq!((&*key("id"), &*key("text"), &*key("none")), ("7", "\"7\"", "null"));
+        assert!(key("long").len() < 250, "{}", key("long").len());
+        let other = json!({"long": format!("{}y", "x".repeat(4999))});
+        assert_ne!(key("long"), debounce_key(&other, "long"));
+        assert_eq!(key("long"), debounce_key(&payload, "long"));
+    }
+
+    #[test]
+    fn long_keys_are_cut_between_characters() {
+        let payload = json!({"long": "🦀".repeat(1000)});
+        assert!(debounce_key(&payload, "long").starts_with("\"🦀"));
     }
 }

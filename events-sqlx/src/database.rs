@@ -18,6 +18,14 @@ pub trait EventDatabase: Database + sealed::Sealed {
     #[doc(hidden)]
     type Tables: Clone + Send + Sync + 'static;
 
+    /// Where a session's connection goes when it has ended.
+    #[doc(hidden)]
+    type Place: Send + Sync + 'static;
+
+    /// Gives back the connection of a session that has ended.
+    #[doc(hidden)]
+    fn give_back(place: &mut Self::Place, connection: PoolConnection<Self>);
+
     /// Opens a transaction that may write.
     #[doc(hidden)]
     const BEGIN: &'static str;
@@ -96,7 +104,9 @@ const RETURNED: Duration = Duration::from_secs(5);
 /// sqlx asks a connection whether it is still there before it takes it back, and would wait for
 /// the answer without end, with the connection's place in the pool taken.
 pub(crate) fn return_to_pool<Db: Database>(mut connection: PoolConnection<Db>) {
-    if let Ok(runtime) = Handle::try_current() {
-        runtime.spawn(timeout(RETURNED, connection.return_to_pool()));
+    match Handle::try_current() {
+        Ok(runtime) => drop(runtime.spawn(timeout(RETURNED, connection.return_to_pool()))),
+        // Outside a runtime nobody can ask it.
+        Err(_) => drop(connection.detach()),
     }
 }

@@ -40,6 +40,8 @@ use crate::signal::Signal;
 pub struct EventTransaction<Db: EventDatabase> {
     /// There until the transaction ends; the drop of what is left rolls back.
     connection: Option<PoolConnection<Db>>,
+    /// Where the connection goes when the transaction has ended.
+    place: Db::Place,
     /// The turn to write, given back when the transaction has ended.
     turn: Option<OwnedSemaphorePermit>,
     pending: PendingEvents,
@@ -58,6 +60,7 @@ impl<Db: EventDatabase> EventTransaction<Db> {
     /// Begins on this connection. `None` if it was of no use; another will do.
     pub(crate) async fn begin(
         connection: PoolConnection<Db>,
+        place: Db::Place,
         turn: Option<OwnedSemaphorePermit>,
         events: &Events,
         signal: &Arc<Signal>,
@@ -65,6 +68,7 @@ impl<Db: EventDatabase> EventTransaction<Db> {
     ) -> Result<Option<Self>, QueueError> {
         Ok(open(connection).await?.map(|connection| Self {
             connection: Some(connection),
+            place,
             turn,
             pending: PendingEvents::new(events),
             signal: signal.clone(),
@@ -114,7 +118,7 @@ impl<Db: EventDatabase> EventTransaction<Db> {
 
     fn end(&mut self) {
         if let Some(connection) = self.connection.take() {
-            return_to_pool(connection);
+            Db::give_back(&mut self.place, connection);
         }
         self.turn = None;
     }

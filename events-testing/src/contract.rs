@@ -37,6 +37,7 @@
 #![expect(clippy::missing_panics_doc, reason = "a promise that is broken panics")]
 
 pub mod claims;
+pub mod debounce;
 mod fixture;
 pub mod liveness;
 pub mod operations;
@@ -117,6 +118,19 @@ macro_rules! broker_contract {
             transactions: dropped_transaction_leaves_the_task_leased,
             transactions: transaction_of_a_lost_lease_does_not_begin,
             transactions: outcome_after_the_transaction_committed_is_refused,
+            debounce: delayed_task_is_due_after_its_delay,
+            debounce: task_waits_until_its_key_is_quiet,
+            debounce: newer_event_takes_the_place_of_the_one_that_waits,
+            debounce: newest_event_of_one_commit_counts,
+            debounce: keys_wait_each_for_itself,
+            debounce: busy_key_is_handled_after_the_longest_wait,
+            debounce: newer_event_waits_while_the_task_runs,
+            debounce: rolled_back_event_leaves_the_waiting_task_alone,
+            debounce: concurrent_publishers_of_one_key_leave_one_task_with_the_newest_event,
+            debounce: concurrent_commits_of_many_keys_disturb_nobody,
+            debounce: task_that_is_tried_again_gives_way_to_a_newer_one,
+            debounce: task_that_is_tried_again_is_kept_while_no_newer_one_is_due,
+            debounce: waiting_tasks_are_counted_and_their_queue_is_watched,
             operations: counts_tell_every_state,
             operations: dead_letter_can_be_retried,
             operations: dead_letter_can_be_discarded,

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use events_core::__private::{ReconcilerFunction, SubscriberFunction};
+use events_core::cadence::Cadence;
 use events_core::prelude::*;
 use events_core::subscriber::{Backoff, Debounce, Handler};
 
@@ -24,6 +25,7 @@ struct Changed {
     priority = -7,
     debounce = "30s",
     debounce_by = system_id,
+    debounce_max = "2m",
     reconciled_by = sweep,
     name = "events.changed",
     alias = "events.old",
@@ -34,10 +36,17 @@ async fn on_change(event: Changed) {
     let _ = (event.system_id, event.count);
 }
 
-#[subscribes_to(Changed, retry_backoff = "250ms", freshness_only)]
+#[subscribes_to(Changed, retry_backoff = "250ms", delay = "5m", freshness_only)]
 fn plain(_event: Changed) {}
 
-#[reconciles(every = "15m", name = "sweeps.all", crate = ::events_core)]
+#[reconciles(
+    every = "15m",
+    jitter = "30s",
+    run_on_start,
+    deadline = "5m",
+    name = "sweeps.all",
+    crate = ::events_core,
+)]
 async fn sweep(_scope: Scope) -> Result<Report, Failure> {
     Ok(Report::default())
 }
@@ -61,13 +70,17 @@ fn main() {
     assert_eq!(subscriber.retry_backoff, Some(backoff));
     assert_eq!(subscriber.timeout, Some(Duration::from_secs(90)));
     assert_eq!(subscriber.priority, -7);
-    let debounce = Debounce { window: Duration::from_secs(30), by: "id" };
+    let debounce = Debounce {
+        window: Duration::from_secs(30),
+        longest: Duration::from_secs(120),
+        by: "id",
+    };
     assert_eq!(subscriber.debounce, Some(debounce));
     assert_eq!(subscriber.reconciled_by, Some("sweeps.all"));
     assert!(!subscriber.freshness_only);
     assert!(subscriber.needs.is_empty());
     assert!(matches!(subscriber.handler, Handler::Async(_)));
-    assert!(subscriber.file.ends_with("every_key.rs") && subscriber.line == 18);
+    assert!(subscriber.file.ends_with("every_key.rs") && subscriber.line == 19);
 
     let plain = plain::SUBSCRIBER;
     let module = module_path!().replace("::", ".");
@@ -76,9 +89,16 @@ fn main() {
     assert_eq!((plain.queue, plain.max_retries, plain.timeout), (None, None, None));
     let backoff = Backoff { initial: Duration::from_millis(250), maximum: None };
     assert_eq!(plain.retry_backoff, Some(backoff));
+    assert_eq!(plain.delay, Some(Duration::from_secs(300)));
     assert!(plain.freshness_only && plain.reconciled_by.is_none() && plain.priority == 0);
     assert!(matches!(plain.handler, Handler::Blocking(_)));
 
-    assert_eq!(sweep::RECONCILER.every, Some(Duration::from_secs(900)));
+    let cadence = Cadence {
+        every: Duration::from_secs(900),
+        jitter: Duration::from_secs(30),
+        run_on_start: true,
+        deadline: Duration::from_secs(300),
+    };
+    assert_eq!(sweep::RECONCILER.cadence, Some(cadence));
     assert_eq!(sweep::RECONCILER.name, "sweeps.all");
 }

@@ -49,6 +49,7 @@ fn run(
         headers: Default::default(),
         published_at: events_core::Timestamp::from_micros(0),
         due_at: events_core::Timestamp::from_micros(0),
+        debounce: None,
     };
     let context = TaskContext::new(&task, 1, CancellationSource::new().token());
     let invocation = Invocation { payload, context: &context, states, transaction: None };

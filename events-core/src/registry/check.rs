@@ -96,22 +96,6 @@ pub enum Problem {
         /// The name.
         queue: &'static str,
     },
-    /// Debouncing does not run in this release.
-    #[error(
-        "{function} asks for `debounce`, which is not yet supported; remove the key, or let the handler see every event"
-    )]
-    DebounceUnsupported {
-        /// The function, with its place.
-        function: String,
-    },
-    /// Reconcilers do not run on a schedule in this release.
-    #[error(
-        "{function} asks for `every`, and running reconcilers on a schedule is not yet supported; write `#[reconciles]` and run it with `Events::reconcile`"
-    )]
-    ScheduleUnsupported {
-        /// The function, with its place.
-        function: String,
-    },
     /// Two reconcilers have one name.
     #[error("reconcilers {} share the name `{name}`", functions.join(" and "))]
     DuplicateReconciler {
@@ -221,9 +205,6 @@ fn subscribers(registry: &Registry, found: &mut Vec<Problem>) {
         if let Some(queue) = subscriber.queue.filter(|queue| !is_queue_name(queue)) {
             found.push(Problem::QueueName { function: function(), queue });
         }
-        if subscriber.debounce.is_some() {
-            found.push(Problem::DebounceUnsupported { function: function() });
-        }
         let transactions =
             subscriber.needs.iter().filter(|need| need.kind == NeedKind::Transaction).count();
         if transactions > 1 {
@@ -246,8 +227,4 @@ fn reconcilers(registry: &Registry, found: &mut Vec<Problem>) {
             .into_iter()
             .map(|(name, functions)| Problem::DuplicateReconciler { name, functions }),
     );
-    for reconciler in registry.reconcilers.iter().filter(|reconciler| reconciler.every.is_some()) {
-        let function = place(reconciler.function, reconciler.file, reconciler.line);
-        found.push(Problem::ScheduleUnsupported { function });
-    }
 }

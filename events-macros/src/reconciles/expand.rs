@@ -22,10 +22,17 @@ pub(super) fn expand(item: &TokenStream, reconciler: &Reconciler) -> TokenStream
         }
         None => quote!(#krate::__dotted!(#core::module_path!(), "::", #function)),
     };
-    let every = match reconciler.every {
-        Some(every) => {
-            let every = duration_tokens(krate, every);
-            quote!(#core::option::Option::Some(#every))
+    let cadence = match &reconciler.cadence {
+        Some(cadence) => {
+            let duration = |duration| duration_tokens(krate, duration);
+            let (every, jitter) = (duration(cadence.every), duration(cadence.jitter));
+            let (deadline, run_on_start) = (duration(cadence.deadline), cadence.run_on_start);
+            quote!(#core::option::Option::Some(#private::Cadence {
+                every: #every,
+                jitter: #jitter,
+                run_on_start: #run_on_start,
+                deadline: #deadline,
+            }))
         }
         None => quote!(#core::option::Option::None),
     };
@@ -46,7 +53,7 @@ pub(super) fn expand(item: &TokenStream, reconciler: &Reconciler) -> TokenStream
                     function: #core::concat!(#core::module_path!(), "::", #function),
                     file: #core::file!(),
                     line: #core::line!(),
-                    every: #every,
+                    cadence: #cadence,
                     needs: &[#(#needs),*],
                     handler: #handler,
                 };

@@ -7,6 +7,7 @@ use syn::{LitStr, Type, Visibility};
 
 use super::parse::Parsed;
 use crate::function::{Function, is_called};
+use crate::keys::Arguments;
 use crate::mistakes::Mistakes;
 
 const A_RECONCILER: &str = "a reconciler";
@@ -18,8 +19,16 @@ pub(super) struct Reconciler {
     /// The types of the arguments; the first is that of the scope.
     pub(super) takes: Vec<Type>,
     pub(super) returns: Type,
-    pub(super) every: Option<Duration>,
+    pub(super) cadence: Option<Cadence>,
     pub(super) name: Option<LitStr>,
+}
+
+/// When it runs by itself.
+pub(super) struct Cadence {
+    pub(super) every: Duration,
+    pub(super) jitter: Duration,
+    pub(super) run_on_start: bool,
+    pub(super) deadline: Duration,
 }
 
 impl Reconciler {
@@ -49,12 +58,39 @@ impl Reconciler {
             ident: function.signature.ident.clone(),
             takes,
             returns: returns(function, &mut found),
-            every: arguments.duration("every", &mut found),
+            cadence: cadence(arguments, &mut found),
             name: arguments.names("name", &mut found).pop(),
         };
         found.check()?;
         Ok(reconciler)
     }
+}
+
+fn cadence(arguments: &Arguments, found: &mut Mistakes) -> Option<Cadence> {
+    let every = arguments.duration("every", found);
+    let jitter = arguments.duration("jitter", found);
+    let deadline = arguments.duration("deadline", found);
+    let run_on_start = arguments.flag("run_on_start", found);
+    if arguments.key("every").is_none() {
+        for key in ["jitter", "run_on_start", "deadline"] {
+            if let Some(key) = arguments.key(key) {
+                let message = format!("`{key}` is about runs at a cadence; add `every = \"15m\"`");
+                found.at(key, message);
+            }
+        }
+    }
+    let every = every?;
+    for (key, longest) in [("jitter", jitter), ("deadline", deadline)] {
+        if let (Some(key), true) = (arguments.key(key), longest.is_some_and(|it| it > every)) {
+            found.at(key, format!("`{key}` is at most as long as `every`: runs must not overlap"));
+        }
+    }
+    Some(Cadence {
+        every,
+        jitter: jitter.unwrap_or_default(),
+        run_on_start,
+        deadline: deadline.unwrap_or(every),
+    })
 }
 
 fn returns(function: &Function, found: &mut Mistakes) -> Type {
@@ -84,14 +120,29 @@ mod tests {
     #[test]
     fn every_key_is_understood() {
         let reconciler = model(
-            quote!(every = "15m", name = "sweeps.all"),
+            quote!(every = "15m", jitter = "30s", run_on_start, deadline = "5m", name = "sweeps.all"),
             quote!(
                 async fn sweep(scope: Scope, pool: State<Pool>) -> Result<Report, Failure> {}
             ),
         )
         .unwrap_or_else(|errors| panic!("{errors:?}"));
-        assert_eq!(reconciler.every, Some(Duration::from_mins(15)));
+        let cadence = reconciler.cadence.expect("it is given");
+        assert_eq!(cadence.every, Duration::from_mins(15));
+        assert_eq!((cadence.jitter, cadence.run_on_start), (Duration::from_secs(30), true));
+        assert_eq!(cadence.deadline, Duration::from_mins(5));
         assert_eq!(reconciler.takes.len(), 2);
+    }
+
+    #[test]
+    fn what_belongs_to_a_cadence_is_refused_without_one_and_when_it_is_longer() {
+        let item = || {
+            quote!(
+                async fn sweep(scope: Scope) -> Result<Report, Failure> {}
+            )
+        };
+        let mistakes = |arguments| model(arguments, item()).err().expect("mistakes");
+        assert_eq!(mistakes(quote!(jitter = "1s", run_on_start, deadline = "1s")).len(), 3);
+        assert_eq!(mistakes(quote!(every = "1m", jitter = "2m", deadline = "2m")).len(), 2);
     }
 
     #[test]

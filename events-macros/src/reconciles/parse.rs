@@ -2,7 +2,8 @@
 //!
 //! ```text
 //! #[reconciles]
-//! #[reconciles(every = "15m", name = "sweep", crate = path)]
+//! #[reconciles(every = "15m", jitter = "30s", run_on_start, deadline = "5m")]
+//! #[reconciles(name = "sweep", crate = path)]
 //! async fn name(scope: Scope, argument: State<T>, …) -> Result<Report, E> { … }
 //! ```
 
@@ -12,8 +13,14 @@ use crate::function::Function;
 use crate::keys::{Arguments, CRATE, Key};
 use crate::mistakes::Mistakes;
 
-const KEYS: &[Key] =
-    &[Key::new("every", "every = \"15m\""), Key::new("name", "name = \"sweep_stewards\""), CRATE];
+const KEYS: &[Key] = &[
+    Key::new("every", "every = \"15m\""),
+    Key::new("jitter", "jitter = \"30s\""),
+    Key::new("run_on_start", "run_on_start"),
+    Key::new("deadline", "deadline = \"5m\""),
+    Key::new("name", "name = \"sweep_stewards\""),
+    CRATE,
+];
 
 pub(super) struct Parsed {
     pub(super) arguments: Arguments,

@@ -5,7 +5,7 @@ use quote::{quote, quote_spanned};
 use syn::ext::IdentExt;
 use syn::spanned::Spanned;
 
-use super::model::Subscriber;
+use super::model::{Debounce, Subscriber};
 use crate::spans::{at, generated};
 use crate::values::duration_tokens;
 
@@ -61,6 +61,7 @@ fn registration(subscriber: &Subscriber) -> TokenStream {
     );
     let timeout = option(&core, subscriber.timeout.map(duration));
     let priority = subscriber.priority;
+    let delay = option(&core, subscriber.delay.map(duration));
     let debounce = option(&core, debounce(subscriber));
     let reconciled_by = option(
         &core,
@@ -86,6 +87,7 @@ fn registration(subscriber: &Subscriber) -> TokenStream {
             retry_backoff: #retry_backoff,
             timeout: #timeout,
             priority: #priority,
+            delay: #delay,
             debounce: #debounce,
             reconciled_by: #reconciled_by,
             freshness_only: #freshness_only,
@@ -94,6 +96,9 @@ fn registration(subscriber: &Subscriber) -> TokenStream {
         }
     }
 }
+
+/// As `events_core::subscriber::Debounce::WINDOWS`.
+const WINDOWS: u32 = 10;
 
 fn option(core: &TokenStream, value: Option<impl quote::ToTokens>) -> TokenStream {
     match value {
@@ -112,13 +117,15 @@ fn event(subscriber: &Subscriber) -> TokenStream {
 /// The access to the field proves that it exists; its key may be another.
 fn debounce(subscriber: &Subscriber) -> Option<TokenStream> {
     let (krate, event) = (&subscriber.krate, &subscriber.event);
-    let (window, by) = subscriber.debounce.as_ref()?;
+    let Debounce { window, longest, by } = subscriber.debounce.as_ref()?;
     let private = quote!(#krate::__private);
-    let window = duration_tokens(krate, *window);
+    let longest = longest.unwrap_or(window.saturating_mul(WINDOWS));
+    let (window, longest) = (duration_tokens(krate, *window), duration_tokens(krate, longest));
     let rust_name = by.unraw().to_string();
     Some(quote! {
         #private::Debounce {
             window: #window,
+            longest: #longest,
             by: {
                 const _: fn(&#event) = |event| {
                     let _ = &event.#by;

@@ -32,9 +32,17 @@ pub(super) struct Subscriber {
     pub(super) retry_backoff: Option<(Duration, Option<Duration>)>,
     pub(super) timeout: Option<Duration>,
     pub(super) priority: i16,
-    pub(super) debounce: Option<(Duration, Ident)>,
+    pub(super) delay: Option<Duration>,
+    pub(super) debounce: Option<Debounce>,
     pub(super) reconciled_by: Option<Path>,
     pub(super) freshness_only: bool,
+}
+
+/// Which key must be quiet for how long, and how long it may be busy.
+pub(super) struct Debounce {
+    pub(super) window: Duration,
+    pub(super) longest: Option<Duration>,
+    pub(super) by: Ident,
 }
 
 impl Subscriber {
@@ -60,6 +68,7 @@ impl Subscriber {
             retry_backoff: retry_backoff(arguments, &mut found),
             timeout: arguments.duration("timeout", &mut found),
             priority: priority(arguments, &mut found),
+            delay: delay(arguments, &mut found),
             debounce: debounce(arguments, &mut found),
             reconciled_by: arguments.path("reconciled_by", &mut found),
             freshness_only: freshness_only(arguments, &mut found),
@@ -200,9 +209,32 @@ fn priority(arguments: &Arguments, found: &mut Mistakes) -> i16 {
     })
 }
 
-fn debounce(arguments: &Arguments, found: &mut Mistakes) -> Option<(Duration, Ident)> {
+fn delay(arguments: &Arguments, found: &mut Mistakes) -> Option<Duration> {
+    let delay = arguments.duration("delay", found);
+    if let (Some(key), Some(_)) = (arguments.key("delay"), arguments.key("debounce")) {
+        found.at(
+            key,
+            "`delay` waits once, `debounce` until its key is quiet, which is at least as long; keep one",
+        );
+    }
+    delay
+}
+
+fn debounce(arguments: &Arguments, found: &mut Mistakes) -> Option<Debounce> {
     let window = arguments.duration("debounce", found);
     let by = arguments.ident("debounce_by", found);
+    let longest = arguments.duration("debounce_max", found);
+    match (window, longest, arguments.key("debounce"), arguments.key("debounce_max")) {
+        (_, _, None, Some(key)) => found.at(
+            key,
+            "`debounce_max` is how long a busy key may wait; add the window: `debounce = \"30s\"`",
+        ),
+        (Some(window), Some(longest), _, Some(key)) if longest < window => found.at(
+            key,
+            "`debounce_max` is how long a busy key may wait; make it at least as long as `debounce`",
+        ),
+        _ => {}
+    }
     match (arguments.key("debounce"), arguments.key("debounce_by")) {
         (Some(key), None) => found.at(
             key,
@@ -213,7 +245,7 @@ fn debounce(arguments: &Arguments, found: &mut Mistakes) -> Option<(Duration, Id
         }
         _ => {}
     }
-    Some((window?, by?))
+    Some(Debounce { window: window?, longest, by: by? })
 }
 
 fn freshness_only(arguments: &Arguments, found: &mut Mistakes) -> bool {
@@ -257,6 +289,7 @@ mod tests {
                 priority = -1,
                 debounce = "2m",
                 debounce_by = id,
+                debounce_max = "1h",
                 reconciled_by = sweeps::all,
                 name = "events.changed",
                 alias = "events.old",
@@ -274,10 +307,27 @@ mod tests {
         );
         assert_eq!(subscriber.timeout, Some(Duration::from_secs(30)));
         assert_eq!(subscriber.priority, -1);
-        assert_eq!(subscriber.debounce.map(|(window, _)| window), Some(Duration::from_mins(2)));
+        let debounce = subscriber.debounce.expect("it is given");
+        assert_eq!(debounce.window, Duration::from_mins(2));
+        assert_eq!(debounce.longest, Some(Duration::from_hours(1)));
         assert_eq!(subscriber.aliases.len(), 2);
         assert_eq!(subscriber.takes.len(), 2);
         assert!(subscriber.is_async && !subscriber.freshness_only);
+    }
+
+    #[test]
+    fn delays_are_understood_and_waits_that_exclude_each_other_refused() {
+        let item = || quote!(async fn on(event: A) {});
+        let subscriber = model(quote!(A, delay = "5m"), item()).unwrap_or_else(|_| panic!());
+        assert_eq!(subscriber.delay, Some(Duration::from_mins(5)));
+        let mistakes = |arguments| model(arguments, item()).err().expect("mistakes");
+        let both = mistakes(quote!(A, delay = "5m", debounce = "1s", debounce_by = id));
+        assert!(both[0].contains("keep one"), "{both:?}");
+        let short =
+            mistakes(quote!(A, debounce = "5m", debounce_by = id, debounce_max = "1m"));
+        assert!(short[0].contains("at least as long"), "{short:?}");
+        let alone = mistakes(quote!(A, debounce_max = "1m"));
+        assert!(alone[0].contains("add the window"), "{alone:?}");
     }
 
     #[test]

@@ -9,7 +9,7 @@ use events_core::clock::Timestamp;
 use events_core::event::{TaskId, WorkerId};
 use events_core::health::{Health, RegisteredWorker};
 use events_core::lifecycle::Next;
-use events_core::task::{Name, Task};
+use events_core::task::{Debounced, Name, Task};
 
 /// Names one claim: the task, and which claim of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -41,6 +41,8 @@ pub(super) struct Store {
     next_sequence: u64,
     /// Waiting tasks, by priority and queue, then due time and age.
     lanes: BTreeMap<(i16, Name), BTreeSet<(Timestamp, u64)>>,
+    /// Those that wait until their key is quiet, by name and key.
+    debounced: BTreeMap<(Name, String), Task>,
     dead: BTreeMap<(Timestamp, TaskId), DeadLetter>,
     workers: HashMap<WorkerId, Heartbeats>,
 }
@@ -74,8 +76,49 @@ impl Heartbeats {
 impl Store {
     pub(super) fn insert(&mut self, tasks: Vec<Task>) {
         for task in tasks {
+            match task.debounce.clone() {
+                Some(debounced) => self.debounce(task, debounced),
+                None => self.insert_one(task, Vec::new()),
+            }
+        }
+    }
+
+    /// The newer event takes the place of the one that waits, and is due no later than that had to
+    /// be.
+    fn debounce(&mut self, mut task: Task, Debounced { key, not_after }: Debounced) {
+        let waiting = self.debounced.get(&(task.name.clone(), key.clone()));
+        let waiting = waiting.and_then(|waiting| waiting.debounce.as_ref());
+        let not_after = waiting.map_or(not_after, |waiting| waiting.not_after);
+        task.due_at = task.due_at.min(not_after);
+        task.debounce = Some(Debounced { key: key.clone(), not_after });
+        self.debounced.insert((task.name.clone(), key), task);
+    }
+
+    /// Offers those whose key is quiet. An older one of the same key that waits to be tried again
+    /// goes: the newer does its work.
+    fn release_debounced(&mut self, now: Timestamp) {
+        let due = self.debounced.extract_if(.., |_, task| task.due_at <= now);
+        let mut due: Vec<_> = due.map(|(_, task)| task).collect();
+        due.sort_by_key(|task| task.due_at);
+        for mut task in due {
+            let key = |task: &Task| task.debounce.as_ref().map(|debounced| debounced.key.clone());
+            let wanted = (&task.name, key(&task));
+            let same = |(_, stored): &(&u64, &Stored)| {
+                stored.holder.is_none() && (&stored.task.name, key(&stored.task)) == wanted
+            };
+            let older: Vec<_> = self.tasks.iter().filter(same).map(|(seq, _)| *seq).collect();
+            for sequence in older {
+                self.withdraw(sequence);
+            }
+            task.due_at = now;
             self.insert_one(task, Vec::new());
         }
+    }
+
+    /// Takes out a task that waits.
+    fn withdraw(&mut self, sequence: u64) {
+        let Some(Stored { task, .. }) = self.tasks.remove(&sequence) else { return };
+        self.leave_lane(&task, task.due_at, sequence);
     }
 
     fn insert_one(&mut self, task: Task, errors: Vec<AttemptError>) {
@@ -134,6 +177,7 @@ impl Store {
         limit: usize,
         now: Timestamp,
     ) -> Vec<Lease<MemoryReceipt>> {
+        self.release_debounced(now);
         let mut due: Vec<_> = self
             .lanes
             .iter()
@@ -159,18 +203,22 @@ impl Store {
         stored.attempt += 1;
         stored.fence += 1;
         stored.holder = Some(Holder { worker, in_transaction: false });
-        let lane = (stored.task.priority, stored.task.queue.clone());
         let lease = Lease {
             receipt: MemoryReceipt { sequence, fence: stored.fence },
             attempt: stored.attempt,
-            task: stored.task.clone(),
+            task: Task { debounce: None, ..stored.task.clone() },
         };
+        self.leave_lane(&lease.task, due_at, sequence);
+        lease
+    }
+
+    fn leave_lane(&mut self, task: &Task, due_at: Timestamp, sequence: u64) {
+        let lane = (task.priority, task.queue.clone());
         let tasks = self.lanes.get_mut(&lane).expect("waiting tasks have a lane");
         tasks.remove(&(due_at, sequence));
         if tasks.is_empty() {
             self.lanes.remove(&lane);
         }
-        lease
     }
 
     pub(super) fn next_due(&self, queues: &Queues) -> Option<Timestamp> {
@@ -178,6 +226,7 @@ impl Store {
             .iter()
             .filter(|((_, queue), _)| queues.contains(queue))
             .filter_map(|(_, lane)| lane.first().map(|(due_at, _)| *due_at))
+            .chain(self.debounced.values().map(|task| task.due_at))
             .min()
     }
 
@@ -297,6 +346,10 @@ impl Store {
                 *first = (*due_at).min(*first);
             }
         }
+        for task in self.debounced.values().filter(|task| task.due_at <= now) {
+            let first = oldest.entry(&task.queue).or_insert(task.due_at);
+            *first = task.due_at.min(*first);
+        }
         let workers: Vec<_> = self
             .workers
             .iter()
@@ -315,9 +368,10 @@ impl Store {
         let waiting: u64 = self.lanes.values().map(|lane| lane.len() as u64).sum();
         let available: u64 =
             self.lanes.values().map(|lane| lane.range(..=(now, u64::MAX)).count() as u64).sum();
+        let quiet = self.debounced.values().filter(|task| task.due_at <= now).count() as u64;
         Counts {
-            available,
-            scheduled: waiting - available,
+            available: available + quiet,
+            scheduled: waiting - available + self.debounced.len() as u64 - quiet,
             running: self.tasks.len() as u64 - waiting,
             dead: self.dead.len() as u64,
         }
@@ -355,6 +409,7 @@ impl Store {
             headers: letter.headers,
             published_at: letter.published_at,
             due_at: now,
+            debounce: None,
         };
         self.insert_one(task, letter.attempts);
     }

@@ -13,12 +13,16 @@ use super::row;
 use crate::error::QueueError;
 
 pub(super) const COUNTS: &str = "
-SELECT waiting.available, waiting.scheduled,
+SELECT waiting.available + debounced.available AS available,
+    waiting.scheduled + debounced.scheduled AS scheduled,
     (SELECT count(*) FROM {schema}.tasks WHERE leased_by IS NOT NULL) AS running,
     (SELECT count(*) FROM {schema}.dead_letters) AS dead
 FROM (SELECT count(*) FILTER (WHERE due_at <= $1) AS available,
         count(*) FILTER (WHERE due_at > $1) AS scheduled
-    FROM {schema}.tasks WHERE leased_by IS NULL) AS waiting";
+    FROM {schema}.tasks WHERE leased_by IS NULL) AS waiting,
+    (SELECT count(*) FILTER (WHERE due_at <= $1) AS available,
+        count(*) FILTER (WHERE due_at > $1) AS scheduled
+    FROM {schema}.debounced) AS debounced";
 
 /// Letters of one settled batch died in one moment, so the moment alone does not end a page.
 pub(super) const DEAD_LETTERS: &str = "

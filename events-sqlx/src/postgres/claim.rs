@@ -9,6 +9,7 @@ use events_core::broker::{Claimed, Lease};
 use events_core::{Queues, Timestamp, WorkerId};
 use futures_util::TryStreamExt;
 
+use super::debounce;
 use super::lanes::{self, Start};
 use super::own::Own;
 use super::queue::Inner;
@@ -243,8 +244,9 @@ async fn look_around(
     limit: usize,
     claimed: &mut Claimed<PostgresReceipt>,
 ) -> Result<(), QueueError> {
-    // Once to find tasks, once more to tell when the next will be due.
-    for _ in 0..2 {
+    // Once to find tasks, once more to tell when the next will be due; and once if some waited for
+    // quiet and are due now.
+    for _ in 0..3 {
         let known = inner.lanes.of_queues(queues);
         let scan = match inner.lanes.look_is_due(inner.events.now()) {
             true => lanes::scan(inner, worker).await?,
@@ -254,8 +256,13 @@ async fn look_around(
             return Err(QueueError::UnknownWorker { worker });
         }
         let now = inner.events.now();
+        if scan.debounced_due.is_some_and(|due| due <= now) {
+            debounce::release(inner, now).await?;
+            continue;
+        }
         let served = || scan.heads.iter().filter(|head| queues.contains(&head.lane.queue));
-        claimed.next_due = served().map(|head| head.due_at).min();
+        let debounced = scan.debounced_due;
+        claimed.next_due = served().map(|head| head.due_at).chain(debounced).min();
         let due = served().filter(|head| head.due_at <= now);
         let due: Vec<_> =
             due.map(|head| Start { lane: head.lane.clone(), due_at: head.due_at }).collect();

@@ -23,6 +23,10 @@ SELECT count(*) FROM {schema}.tasks AS task
 WHERE leased_by IS NOT NULL
     AND NOT EXISTS (SELECT 1 FROM {schema}.workers AS worker WHERE worker.id = task.leased_by)";
 
+/// Those that wait until their key is quiet, and are due: while workers run, hardly any.
+pub(super) const DEBOUNCED: &str = "
+SELECT queue, min(due_at) AS due_at FROM {schema}.debounced WHERE due_at <= $1 GROUP BY queue";
+
 pub(super) const STORAGE: &str = "
 SELECT n_live_tup, n_dead_tup FROM pg_stat_all_tables WHERE relid = '{schema}.tasks'::regclass";
 
@@ -62,8 +66,18 @@ pub(super) async fn health(inner: Arc<Inner>) -> Result<Health, QueueError> {
         .await
         .map_err(failed)?;
     let storage = storage(&inner, &mut connection).await?;
+    let debounced = sqlx::query(inner.sql().debounced_waiting.clone())
+        .bind(now.as_micros())
+        .fetch_all(&mut *connection)
+        .await
+        .map_err(failed)?;
     connection.finish();
-    let due = oldest_due(&inner, now).await?;
+    let mut due = oldest_due(&inner, now).await?;
+    for found in &debounced {
+        let due_at = row::timestamp(found, "due_at")?;
+        let first = due.entry(row::get(found, "queue")?).or_insert(due_at);
+        *first = due_at.min(*first);
+    }
     Ok(Health {
         held_by_transactions: held.try_into().unwrap_or(0),
         storage: Some(storage),

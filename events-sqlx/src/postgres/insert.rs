@@ -9,13 +9,16 @@
 use std::fmt::Write;
 
 use events_core::Task;
+use sqlx::pool::PoolConnection;
 use sqlx::{AssertSqlSafe, Database, Executor, PgConnection, Postgres};
 use sqlx_core::transaction::TransactionManager;
 
+use super::debounce::MERGE;
 use super::literal::{push_array, push_text};
 use super::tables::Tables;
-use crate::database::{EventDatabase, check_depth};
+use crate::database::{EventDatabase, check_depth, return_to_pool};
 use crate::error::QueueError;
+use crate::shelf::Place;
 
 pub(super) const INSERT: &str = "INSERT INTO {schema}.tasks
     (task_id, event_id, event, name, queue, priority, due_at, published_at, payload, headers) ";
@@ -30,6 +33,15 @@ const ROWS: usize = 4;
 
 impl EventDatabase for Postgres {
     type Tables = Tables;
+    /// None for a pool that the application has made.
+    type Place = Option<Place<Self>>;
+
+    fn give_back(place: &mut Self::Place, connection: PoolConnection<Self>) {
+        match place.take() {
+            Some(place) => place.put(connection),
+            None => return_to_pool(connection),
+        }
+    }
 
     const BEGIN: &'static str = "BEGIN";
 
@@ -87,8 +99,24 @@ pub(super) async fn check_joined(connection: &mut PgConnection) -> Result<(), Qu
     }
 }
 
-/// One statement for all tasks.
+/// One statement for all tasks, and one for those that wait until their key is quiet.
 fn insert(tables: &Tables, tasks: &[Task]) -> Option<String> {
+    if tasks.iter().all(|task| task.debounce.is_none()) {
+        return insert_due(tables, tasks);
+    }
+    let (mut debounced, due): (Vec<_>, Vec<_>) =
+        tasks.iter().cloned().partition(|task| task.debounce.is_some());
+    debounced.sort_by_cached_key(|task| {
+        (task.name.clone(), task.debounce.as_ref().map(|debounced| debounced.key.clone()))
+    });
+    let mut sql = insert_due(tables, &due).map_or_else(String::new, |sql| sql + "; ");
+    sql.push_str(tables.statements().insert_debounced.as_str());
+    push_rows(&mut sql, &debounced);
+    sql.push_str(MERGE);
+    Some(sql)
+}
+
+fn insert_due(tables: &Tables, tasks: &[Task]) -> Option<String> {
     if tasks.is_empty() {
         return None;
     }
@@ -117,6 +145,11 @@ fn push_rows(sql: &mut String, tasks: &[Task]) {
         match headers(task) {
             Some(headers) => push_text(sql, &headers),
             None => sql.push_str("NULL"),
+        }
+        if let Some(debounced) = &task.debounce {
+            sql.push(',');
+            push_text(sql, &debounced.key);
+            write!(sql, ",{}", debounced.not_after.as_micros()).expect(STRING);
         }
     }
     sql.push(')');

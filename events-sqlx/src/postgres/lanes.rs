@@ -15,6 +15,7 @@ use std::time::{Duration, Instant};
 use events_core::{Events, Queues, Timestamp, WorkerId};
 use sqlx::postgres::PgRow;
 
+use super::debounce::{self, next_debounced};
 use super::own::Own;
 use super::queue::Inner;
 use super::row::{self, uuid};
@@ -149,11 +150,13 @@ pub(super) struct Scan {
     /// Whether the worker is registered.
     pub(super) registered: bool,
     pub(super) heads: Vec<Head>,
+    /// When the first task will be due that waits until its key is quiet.
+    pub(super) debounced_due: Option<Timestamp>,
 }
 
 /// Jumps from the head of one lane to the head of the next: as many steps as there are lanes.
-pub(super) const SCAN: &str = "
-WITH RECURSIVE head AS (
+pub(super) const SCAN: &str = concat!(
+    "WITH RECURSIVE head AS (
     (SELECT queue, priority, due_at FROM {schema}.tasks WHERE leased_by IS NULL
         ORDER BY queue, priority, due_at, seq LIMIT 1)
     UNION ALL
@@ -162,15 +165,18 @@ WITH RECURSIVE head AS (
         WHERE leased_by IS NULL AND (queue, priority) > (head.queue, head.priority)
         ORDER BY queue, priority, due_at, seq LIMIT 1) AS next
 )
-SELECT registered, head.queue, head.priority, head.due_at
-FROM (SELECT EXISTS (SELECT 1 FROM {schema}.workers WHERE id = $1) AS registered) AS me
-    LEFT JOIN head ON true";
+SELECT registered, debounced_due, head.queue, head.priority, head.due_at
+FROM (SELECT EXISTS (SELECT 1 FROM {schema}.workers WHERE id = $1) AS registered, ",
+    next_debounced!(),
+    ") AS me LEFT JOIN head ON true"
+);
 
 /// The heads of given lanes, from where to start in each.
-pub(super) const NEXT: &str = "
-SELECT registered, head.queue, head.priority, head.due_at
-FROM (SELECT EXISTS (SELECT 1 FROM {schema}.workers WHERE id = $1) AS registered) AS me
-    LEFT JOIN (
+pub(super) const NEXT: &str = concat!(
+    "SELECT registered, debounced_due, head.queue, head.priority, head.due_at
+FROM (SELECT EXISTS (SELECT 1 FROM {schema}.workers WHERE id = $1) AS registered, ",
+    next_debounced!(),
+    ") AS me LEFT JOIN (
         SELECT lane.queue, lane.priority, next.due_at
         FROM unnest($2::text[], $3::int2[], $4::int8[]) AS lane (queue, priority, start)
             CROSS JOIN LATERAL (
@@ -178,7 +184,8 @@ FROM (SELECT EXISTS (SELECT 1 FROM {schema}.workers WHERE id = $1) AS registered
                 WHERE leased_by IS NULL AND queue = lane.queue AND priority = lane.priority
                     AND due_at >= lane.start
                 ORDER BY due_at, seq LIMIT 1) AS next
-    ) AS head ON true";
+    ) AS head ON true"
+);
 
 /// Looks which lanes have waiting tasks, from the beginning.
 pub(super) async fn scan(inner: &Inner, worker: WorkerId) -> Result<Scan, QueueError> {
@@ -230,9 +237,10 @@ pub(super) fn columns(lanes: &[Start]) -> (Vec<String>, Vec<i16>, Vec<i64>) {
 }
 
 fn read(rows: &[PgRow]) -> Result<Scan, QueueError> {
-    let mut scan = Scan { registered: false, heads: Vec::new() };
+    let mut scan = Scan { registered: false, heads: Vec::new(), debounced_due: None };
     for found in rows {
         scan.registered = row::get(found, "registered")?;
+        scan.debounced_due = debounce::next_due(found)?;
         scan.heads.extend(head(found)?);
     }
     Ok(scan)

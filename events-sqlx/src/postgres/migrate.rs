@@ -13,6 +13,7 @@ use crate::error::{QueueError, remedy};
 const MIGRATIONS: &[&str] = &[
     include_str!("../../migrations/postgres/0001_queue.sql"),
     include_str!("../../migrations/postgres/0002_silence.sql"),
+    include_str!("../../migrations/postgres/0003_debounce.sql"),
 ];
 
 const SCHEMA: &str = "CREATE SCHEMA IF NOT EXISTS {schema}";

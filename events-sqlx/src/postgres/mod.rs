@@ -3,6 +3,7 @@
 mod admin;
 mod broker;
 mod claim;
+mod debounce;
 mod health;
 mod heartbeat;
 mod insert;

@@ -2,15 +2,17 @@
 
 use std::fmt;
 use std::str::FromStr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use events_core::Events;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
-use sqlx::{ConnectOptions, Connection, PgPool};
+use sqlx::{ConnectOptions, Connection, PgPool, Postgres};
 
 use super::queue::{Parts, PostgresQueue};
 use super::tables::Tables;
 use crate::error::QueueError;
+use crate::shelf::Shelf;
 
 /// Options to open a [`PostgresQueue`] with.
 ///
@@ -182,7 +184,8 @@ impl PostgresQueueOptions {
                 })
             })
             .connect_lazy_with(options);
-        self.with_pool(pool, events).await
+        let shelf = Some(Shelf::of(&pool));
+        self.open(pool, shelf, events).await
     }
 
     /// A queue in the database of a pool that the application owns; migrates the events tables.
@@ -205,6 +208,15 @@ impl PostgresQueueOptions {
         pool: PgPool,
         events: &Events,
     ) -> Result<PostgresQueue, QueueError> {
+        self.open(pool, None, events).await
+    }
+
+    async fn open(
+        &self,
+        pool: PgPool,
+        shelf: Option<Arc<Shelf<Postgres>>>,
+        events: &Events,
+    ) -> Result<PostgresQueue, QueueError> {
         let tables = Tables::of(&self.schema)?;
         let options = (*pool.connect_options()).clone();
         let listen = match &self.listen_url {
@@ -214,6 +226,7 @@ impl PostgresQueueOptions {
         let own = self.own(options.disable_statement_logging());
         let parts = Parts {
             pool,
+            shelf,
             own,
             listen,
             tables,

@@ -89,7 +89,12 @@ impl Plans<'_> {
         assert!(plan.contains("using tasks_waiting"), "{}: {plan}", self.state);
         assert!(!plan.contains("Sort"), "{}: {plan}", self.state);
 
+        let plan = self.sought(&sql.release_debounced).await;
+        assert!(plan.contains("using debounced_due"), "{}: {plan}", self.state);
+        assert!(plan.contains("using tasks_debounced"), "{}: {plan}", self.state);
+
         let plan = self.sought(&sql.scan).await;
+        assert!(plan.contains("using debounced_due"), "{}: {plan}", self.state);
         assert_eq!(plan.matches("using tasks_waiting").count(), 2, "{}: {plan}", self.state);
         assert!(!plan.contains("Sort"), "{}: {plan}", self.state);
     }
@@ -153,5 +158,5 @@ async fn no_statement_of_a_worker_reads_a_backlog_or_what_one_has_left() {
         plans.check(&queue).await;
         seen += plans.seen;
     }
-    assert!(seen >= 72, "{seen}");
+    assert!(seen >= 76, "{seen}");
 }

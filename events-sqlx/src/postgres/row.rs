@@ -100,6 +100,7 @@ fn decode(row: &PgRow, known: &Registry) -> Result<Lease<PostgresReceipt>, BoxEr
             priority: row.try_get(8)?,
             due_at: timestamp(9)?,
             published_at: timestamp(10)?,
+            debounce: None,
             payload: row.try_get::<&str, _>(11)?.into(),
             headers: match row.try_get::<Option<&str>, _>(12)? {
                 None => Headers::new(),

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use sqlx::{AssertSqlSafe, SqlSafeStr, SqlStr};
 
-use super::{admin, claim, health, heartbeat, insert, lanes, rescue, settle};
+use super::{admin, claim, debounce, health, heartbeat, insert, lanes, rescue, settle};
 use crate::error::QueueError;
 
 /// The queue's tables: their schema, and the statements on them. Clones share them.
@@ -38,12 +38,14 @@ statements! {
     complete_one: settle::COMPLETE_ONE,
     counts: admin::COUNTS,
     dead_letters: admin::DEAD_LETTERS,
+    debounced_waiting: health::DEBOUNCED,
     deregister: heartbeat::DEREGISTER,
     discard: admin::DISCARD_DEAD_LETTER,
     forget_worker: rescue::FORGET_WORKER,
     gone: rescue::GONE,
     held: health::HELD,
     insert: insert::INSERT,
+    insert_debounced: debounce::INSERT,
     next: lanes::NEXT,
     offer_again: rescue::OFFER_AGAIN,
     orphans: rescue::ORPHANS,
@@ -52,6 +54,7 @@ statements! {
     registered: health::REGISTERED,
     release: settle::RELEASE,
     release_claims: claim::RELEASE_CLAIMS,
+    release_debounced: debounce::RELEASE,
     retry: settle::RETRY,
     retry_dead_letter: admin::RETRY_DEAD_LETTER,
     scan: lanes::SCAN,

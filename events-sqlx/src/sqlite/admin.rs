@@ -16,13 +16,17 @@ use crate::error::QueueError;
 
 /// Reads narrow indexes, never the tasks.
 pub(super) const COUNTS: &str = "
-SELECT waiting.available, waiting.scheduled,
+SELECT waiting.available + debounced.available AS available,
+    waiting.scheduled + debounced.scheduled AS scheduled,
     (SELECT count(*) FROM events_tasks INDEXED BY events_tasks_running
         WHERE leased_by IS NOT NULL) AS running,
     (SELECT count(*) FROM events_dead_letters) AS dead
 FROM (SELECT count(*) FILTER (WHERE due_at <= ?1) AS available,
         count(*) FILTER (WHERE due_at > ?1) AS scheduled
-    FROM events_tasks INDEXED BY events_tasks_waiting WHERE leased_by IS NULL) AS waiting";
+    FROM events_tasks INDEXED BY events_tasks_waiting WHERE leased_by IS NULL) AS waiting,
+    (SELECT count(*) FILTER (WHERE due_at <= ?1) AS available,
+        count(*) FILTER (WHERE due_at > ?1) AS scheduled
+    FROM events_debounced INDEXED BY events_debounced_due) AS debounced";
 
 /// Letters of one settled batch died in one moment, so the moment alone does not end a page.
 const DEAD_LETTERS: &str = "
@@ -85,6 +89,10 @@ async fn counts(inner: &Inner) -> Result<Counts, QueueError> {
     })
 }
 
+/// Those that wait until their key is quiet, and are due: while workers run, hardly any.
+const DEBOUNCED: &str = "
+SELECT queue, min(due_at) AS due_at FROM events_debounced WHERE due_at <= ?1 GROUP BY queue";
+
 /// One row per worker.
 const WORKERS: &str = "SELECT id, heartbeat_at, lease, queues FROM events_workers";
 
@@ -93,6 +101,11 @@ pub(super) async fn health(inner: &Inner) -> Result<Health, QueueError> {
     let mut connection = inner.own.acquire().await.map_err(failed)?;
     let now = inner.events.now();
     let found = sqlx::query(WORKERS).fetch_all(&mut *connection).await.map_err(failed)?;
+    let debounced = sqlx::query(DEBOUNCED)
+        .bind(now.as_micros())
+        .fetch_all(&mut *connection)
+        .await
+        .map_err(failed)?;
     drop(connection);
     let workers: Vec<_> = found.iter().map(registered).collect::<Result<_, _>>()?;
     let scan = lanes::scan(&inner.own, WorkerId::generate()).await?;
@@ -100,6 +113,11 @@ pub(super) async fn health(inner: &Inner) -> Result<Health, QueueError> {
     for head in scan.heads.into_iter().filter(|head| head.due_at <= now) {
         let first = due.entry(head.lane.queue).or_insert(head.due_at);
         *first = head.due_at.min(*first);
+    }
+    for found in &debounced {
+        let due_at = row::timestamp(found, "due_at")?;
+        let first = due.entry(row::get(found, "queue")?).or_insert(due_at);
+        *first = due_at.min(*first);
     }
     Ok(Health::of(due, &workers, now))
 }

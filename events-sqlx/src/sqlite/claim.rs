@@ -6,6 +6,7 @@ use std::time::Duration;
 use events_core::broker::{Claimed, Lease};
 use events_core::{Queues, Timestamp, WorkerId};
 
+use super::debounce;
 use super::lanes::{self, Lane, Scan};
 use super::queue::Inner;
 use super::row::{self, SqliteReceipt};
@@ -145,8 +146,9 @@ async fn fill(
     claimed: &mut Claimed<SqliteReceipt>,
 ) -> Result<(), QueueError> {
     let mut from = if eager { inner.lanes.of_queues(queues) } else { Vec::new() };
-    // Once with what is known, once with what was found, and a last look.
-    for _ in 0..3 {
+    // Once with what is known, once with what was found, and a last look; and once if some waited
+    // for quiet and are due now.
+    for _ in 0..4 {
         if !from.is_empty() {
             let free = limit - claimed.tasks.len();
             claim_from(inner, worker, &from, free, &mut claimed.tasks).await?;
@@ -160,8 +162,14 @@ async fn fill(
         }
         inner.lanes.learn(&scan.heads);
         let now = inner.events.now();
+        if scan.debounced_due.is_some_and(|due| due <= now) {
+            debounce::release(inner, now).await?;
+            from.clear();
+            continue;
+        }
         let served = || scan.heads.iter().filter(|head| queues.contains(&head.lane.queue));
-        claimed.next_due = served().map(|head| head.due_at).min();
+        let debounced = scan.debounced_due;
+        claimed.next_due = served().map(|head| head.due_at).chain(debounced).min();
         from = served().filter(|head| head.due_at <= now).map(|head| head.lane.clone()).collect();
         if from.is_empty() || limit == 0 {
             break;

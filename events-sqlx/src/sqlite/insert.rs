@@ -8,11 +8,13 @@
 
 use events_core::Task;
 use events_core::task::Headers;
+use sqlx::pool::PoolConnection;
 use sqlx::sqlite::SqliteArguments;
 use sqlx::{AssertSqlSafe, Database, Sqlite, SqliteConnection};
 use sqlx_core::transaction::TransactionManager;
 
-use crate::database::{EventDatabase, check_depth};
+use super::debounce::merge;
+use crate::database::{EventDatabase, check_depth, return_to_pool};
 use crate::error::QueueError;
 
 macro_rules! release {
@@ -42,27 +44,36 @@ macro_rules! insert_many {
     };
 }
 
-/// The statements that end a session, for none, one and many tasks.
+/// The statements that end a session, for none, one and many tasks, and for many of which some
+/// wait until their key is quiet.
 struct Seal {
     none: &'static str,
     one: &'static str,
     many: &'static str,
+    debounced: &'static str,
 }
 
 const SESSION: Seal = Seal {
     none: release!("events_session"),
     one: release!("events_session", insert_one!()),
     many: release!("events_session", insert_many!()),
+    debounced: release!("events_session", concat!(insert_many!(), "; ", merge!("?2"))),
 };
 
 const JOINED: Seal = Seal {
     none: release!("events_joined"),
     one: release!("events_joined", insert_one!()),
     many: release!("events_joined", insert_many!()),
+    debounced: release!("events_joined", concat!(insert_many!(), "; ", merge!("?2"))),
 };
 
 impl EventDatabase for Sqlite {
     type Tables = ();
+    type Place = ();
+
+    fn give_back((): &mut (), connection: PoolConnection<Self>) {
+        return_to_pool(connection);
+    }
 
     /// With a savepoint that proves later that it is still the same transaction.
     const BEGIN: &'static str = "BEGIN IMMEDIATE; SAVEPOINT events_session";
@@ -103,6 +114,9 @@ async fn seal(
 ) -> Result<(), sqlx::Error> {
     let query = match tasks {
         [] => sqlx::query(seal.none),
+        tasks if tasks.iter().any(|task| task.debounce.is_some()) => sqlx::query(seal.debounced)
+            .bind(json(tasks.iter().filter(|task| task.debounce.is_none())))
+            .bind(json(tasks.iter().filter(|task| task.debounce.is_some()))),
         [task] => one(seal.one, task),
         tasks => sqlx::query(seal.many).bind(json(tasks)),
     };
@@ -130,8 +144,9 @@ fn headers(headers: &Headers) -> Option<String> {
 
 /// All tasks as one parameter: the statement is the same for every number of them, and no limit
 /// on parameters applies.
-fn json(tasks: &[Task]) -> String {
-    let rows = tasks.iter().map(|task| {
+fn json<'t>(tasks: impl IntoIterator<Item = &'t Task>) -> String {
+    let rows = tasks.into_iter().map(|task| {
+        let debounced = task.debounce.as_ref();
         serde_json::json!([
             task.id.to_string(),
             task.event_id.to_string(),
@@ -143,6 +158,8 @@ fn json(tasks: &[Task]) -> String {
             task.published_at.as_micros(),
             &*task.payload,
             headers(&task.headers),
+            debounced.map(|debounced| &debounced.key),
+            debounced.map(|debounced| debounced.not_after.as_micros()),
         ])
     });
     rows.collect::<serde_json::Value>().to_string()

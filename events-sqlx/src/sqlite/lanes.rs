@@ -10,6 +10,7 @@ use events_core::{Events, Queues, Timestamp, WorkerId};
 use sqlx::SqlitePool;
 use sqlx::sqlite::SqliteRow;
 
+use super::debounce::next_debounced;
 use super::row;
 use crate::error::QueueError;
 
@@ -67,6 +68,8 @@ pub(super) struct Scan {
     /// Whether the worker is registered.
     pub(super) registered: bool,
     pub(super) heads: Vec<Head>,
+    /// When the first task will be due that waits until its key is quiet.
+    pub(super) debounced_due: Option<Timestamp>,
 }
 
 /// Jumps from the head of one lane to the head of the next: as many steps as there are lanes.
@@ -75,8 +78,8 @@ pub(super) struct Scan {
 /// it must be given the lane's very end, or it reads the whole lane. And without the `+`, which
 /// takes their types from the columns, it would compare the priorities as numbers of any kind and
 /// could not use the index for them.
-pub(super) const SCAN: &str = "
-WITH RECURSIVE head (seq) AS (
+pub(super) const SCAN: &str = concat!(
+    "WITH RECURSIVE head (seq) AS (
     SELECT (SELECT seq FROM events_tasks INDEXED BY events_tasks_waiting
         WHERE leased_by IS NULL ORDER BY queue, priority, due_at, seq LIMIT 1)
     UNION ALL
@@ -87,9 +90,11 @@ WITH RECURSIVE head (seq) AS (
         ORDER BY next.queue, next.priority, next.due_at, next.seq LIMIT 1)
     FROM head CROSS JOIN events_tasks AS task ON task.seq = head.seq
 )
-SELECT EXISTS (SELECT 1 FROM events_workers WHERE id = ?1) AS registered,
-    task.queue, task.priority, task.due_at
-FROM head LEFT JOIN events_tasks AS task ON task.seq = head.seq";
+SELECT EXISTS (SELECT 1 FROM events_workers WHERE id = ?1) AS registered, ",
+    next_debounced!(),
+    ", task.queue, task.priority, task.due_at
+FROM head LEFT JOIN events_tasks AS task ON task.seq = head.seq"
+);
 
 /// Looks which lanes have waiting tasks. Takes no lock.
 pub(super) async fn scan(own: &SqlitePool, worker: WorkerId) -> Result<Scan, QueueError> {
@@ -99,9 +104,11 @@ pub(super) async fn scan(own: &SqlitePool, worker: WorkerId) -> Result<Scan, Que
         .fetch_all(own)
         .await
         .map_err(|error| QueueError::database("look for waiting tasks", error))?;
-    let mut scan = Scan { registered: false, heads: Vec::new() };
+    let mut scan = Scan { registered: false, heads: Vec::new(), debounced_due: None };
     for found in &rows {
         scan.registered = row::get(found, "registered")?;
+        let debounced: Option<i64> = row::get(found, "debounced_due")?;
+        scan.debounced_due = debounced.map(Timestamp::from_micros);
         match head(found) {
             Ok(head) => scan.heads.extend(head),
             // The other lanes must not suffer from it.

@@ -6,7 +6,10 @@ use sqlx::{Connection, SqlSafeStr, SqliteConnection, SqlitePool};
 use crate::error::{QueueError, remedy};
 
 /// Append-only: the version is the position, from 1.
-const MIGRATIONS: &[&str] = &[include_str!("../../migrations/sqlite/0001_queue.sql")];
+const MIGRATIONS: &[&str] = &[
+    include_str!("../../migrations/sqlite/0001_queue.sql"),
+    include_str!("../../migrations/sqlite/0002_debounce.sql"),
+];
 
 const TABLE: &str = "CREATE TABLE IF NOT EXISTS events_migrations (
     version INTEGER PRIMARY KEY, applied_at INTEGER NOT NULL) STRICT";

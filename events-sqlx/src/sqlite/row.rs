@@ -94,6 +94,7 @@ pub(super) fn lease(row: &SqliteRow) -> Result<Lease<SqliteReceipt>, QueueError>
             priority,
             due_at: Timestamp::from_micros(due_at),
             published_at: Timestamp::from_micros(published_at),
+            debounce: None,
             payload: payload.into(),
             headers: match headers {
                 None => Headers::new(),

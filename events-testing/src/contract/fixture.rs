@@ -12,7 +12,7 @@ use events_core::lifecycle::Next;
 use events_core::registry::Registry;
 use events_core::session::Session;
 use events_core::settings::EventSettings;
-use events_core::subscriber::{Handler, Subscriber};
+use events_core::subscriber::{Debounce, Handler, Subscriber};
 use events_core::{Events, unchecked};
 
 use super::Harness;
@@ -41,6 +41,26 @@ pub(super) struct Urgent {
     pub(super) number: u32,
 }
 
+/// One subscriber, debounced by the key: ten seconds of quiet, a minute at the most.
+#[derive(events_core::Event)]
+#[event(name = "contract.Debounced")]
+pub(super) struct Keyed {
+    pub(super) key: String,
+    pub(super) number: u32,
+}
+
+pub(super) const QUIET: Duration = Duration::from_secs(10);
+pub(super) const LONGEST: Duration = Duration::from_mins(1);
+
+/// One subscriber, five minutes later.
+#[derive(events_core::Event)]
+#[event(name = "contract.Delayed")]
+pub(super) struct Delayed {
+    pub(super) number: u32,
+}
+
+pub(super) const DELAY: Duration = Duration::from_mins(5);
+
 /// Nobody listens.
 #[derive(events_core::Event)]
 #[event(name = "contract.Unheard")]
@@ -64,6 +84,7 @@ const fn subscriber<E: Event + 'static>(task: &'static str) -> Subscriber {
         retry_backoff: None,
         timeout: None,
         priority: 0,
+        delay: None,
         debounce: None,
         reconciled_by: None,
         freshness_only: true,
@@ -77,6 +98,13 @@ static DOUBLE_A: Subscriber = subscriber::<Double>("contract.double.a");
 static DOUBLE_B: Subscriber =
     Subscriber { queue: Some("other"), ..subscriber::<Double>("contract.double.b") };
 static URGENT: Subscriber = Subscriber { priority: -1, ..subscriber::<Urgent>("contract.urgent") };
+
+static KEYED: Subscriber = Subscriber {
+    debounce: Some(Debounce { window: QUIET, longest: LONGEST, by: "key" }),
+    ..subscriber::<Keyed>("contract.keyed")
+};
+static DELAYED: Subscriber =
+    Subscriber { delay: Some(DELAY), ..subscriber::<Delayed>("contract.delayed") };
 
 /// A broker under test, with its clock.
 pub(super) struct World<H: Harness> {
@@ -92,6 +120,8 @@ impl<H: Harness> World<H> {
             .subscriber_ref(&DOUBLE_A)
             .subscriber_ref(&DOUBLE_B)
             .subscriber_ref(&URGENT)
+            .subscriber_ref(&KEYED)
+            .subscriber_ref(&DELAYED)
             .build()
             .expect("the fixture is wired rightly");
         let clock = ManualClock::new();
@@ -114,6 +144,10 @@ impl<H: Harness> World<H> {
         let id = put(&mut session, event);
         self.harness.commit(session).await.expect("the session commits");
         id
+    }
+
+    pub(super) async fn publish_keyed(&self, key: &str, number: u32) -> EventId {
+        self.publish(Keyed { key: key.into(), number }).await
     }
 
     pub(super) async fn publish_numbers(&self, numbers: std::ops::Range<u32>) {
@@ -187,7 +221,7 @@ pub(super) fn put<E: Event>(session: &mut impl Session, event: E) -> EventId {
     unchecked::publish_after_commit(session, event).expect("the event encodes")
 }
 
-/// The number that a task of [`Single`] or [`Urgent`] carries.
+/// The number that a task carries.
 pub(super) fn number<R>(lease: &Lease<R>) -> u32 {
     let event: Single = events_core::event::decode(&lease.task.payload).expect("it is a number");
     event.number

@@ -1,0 +1,227 @@
+//! When reconcilers run by themselves, and what all processes together remember of it.
+
+use std::future::Future;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::broker::BrokerError;
+use crate::clock::Timestamp;
+use crate::event::WorkerId;
+use crate::reconciler::Report;
+
+/// When a reconciler runs by itself: once per cluster, however many workers there are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Cadence {
+    /// From one start to the next. Runs that were missed, because no worker ran, are not made up
+    /// for: the next comes at once, and the one after it an interval later.
+    pub every: Duration,
+    /// Each run comes up to this much later, at random.
+    pub jitter: Duration,
+    /// A worker that starts runs it at once, unless a run began within the last minute.
+    pub run_on_start: bool,
+    /// A run that takes longer is stopped and has failed.
+    pub deadline: Duration,
+}
+
+/// Runs that began within this time before a worker's start do for `run_on_start`: workers that
+/// start together run it once.
+const JUST_NOW: Duration = Duration::from_mins(1);
+
+impl Cadence {
+    /// When the run after that of `start` is due; `chance` is from 0 to 1.
+    #[must_use]
+    pub fn next(&self, start: Timestamp, chance: f64) -> Timestamp {
+        start + self.every + self.jitter.mul_f64(chance.clamp(0.0, 1.0))
+    }
+
+    /// When the next run is due, as a worker sees it that started at `worker_started`.
+    ///
+    /// What was written down counts, unless the cadence has become shorter since.
+    #[must_use]
+    pub fn due(&self, state: &ReconcilerState, worker_started: Timestamp) -> Timestamp {
+        let written = match state.started_at {
+            Some(start) => state.next_at.min(self.next(start, 1.0)),
+            None => state.next_at,
+        };
+        let on_start = self.run_on_start
+            && state.started_at.is_none_or(|start| start < worker_started.before(JUST_NOW));
+        if on_start { written.min(worker_started) } else { written }
+    }
+}
+
+/// What is remembered of a reconciler, by all processes together.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ReconcilerState {
+    /// Its name.
+    pub name: String,
+    /// When its last run started; `None` if it never ran.
+    pub started_at: Option<Timestamp>,
+    /// The worker that ran it.
+    pub started_by: Option<WorkerId>,
+    /// When the next is due.
+    pub next_at: Timestamp,
+    /// When the last run ended that came to its end.
+    pub ended_at: Option<Timestamp>,
+    /// And how.
+    pub result: Option<RunResult>,
+}
+
+impl ReconcilerState {
+    /// Whether a run has started and not ended; its process may have died meanwhile.
+    #[must_use]
+    pub fn is_running(&self) -> bool {
+        self.started_at.is_some_and(|start| self.ended_at.is_none_or(|end| end < start))
+    }
+}
+
+/// How a run ended.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RunResult {
+    /// Items looked at.
+    pub checked: u64,
+    /// Items or rows that were added or removed.
+    pub changed: u64,
+    /// Items that could not be reconciled.
+    pub failed: u64,
+    /// Why the run as a whole failed, if it did.
+    pub error: Option<String>,
+}
+
+impl RunResult {
+    /// What a report comes to.
+    #[must_use]
+    pub fn of(report: &Report) -> Self {
+        Self {
+            checked: report.checked,
+            changed: report.changed(),
+            failed: report.failed.len() as u64,
+            error: None,
+        }
+    }
+
+    /// A run that failed as a whole.
+    pub fn failed(error: impl Into<String>) -> Self {
+        Self { error: Some(error.into()), ..Self::default() }
+    }
+}
+
+/// The start of a run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RunStart {
+    /// The reconciler's name.
+    pub name: &'static str,
+    /// The start of the run before it, as the starter knows it.
+    pub after: Option<Timestamp>,
+    /// Now.
+    pub started_at: Timestamp,
+    /// Who runs it.
+    pub started_by: WorkerId,
+    /// When the next run is due.
+    pub next_at: Timestamp,
+}
+
+/// Remembers when reconcilers ran, for all processes that share a queue.
+///
+/// The promises are a part of the contract suite of `events-testing`.
+pub trait ReconcilerRuns: Send + Sync {
+    /// Everything that is remembered, sorted by name.
+    ///
+    /// # Errors
+    /// What remembers could not be reached.
+    fn reconcilers(&self)
+    -> impl Future<Output = Result<Vec<ReconcilerState>, BrokerError>> + Send;
+
+    /// Remembers when a reconciler is due that was never heard of; one that is known stays as it
+    /// is.
+    ///
+    /// # Errors
+    /// What remembers could not be reached.
+    fn announce_reconciler(
+        &self,
+        name: &'static str,
+        next_at: Timestamp,
+    ) -> impl Future<Output = Result<(), BrokerError>> + Send;
+
+    /// Stamps the start of a run, if the last run that is remembered is still the one of
+    /// [`RunStart::after`]: of several processes that try, one succeeds. Whether it did.
+    ///
+    /// The stamp comes before the run, so that a run which fails, or whose process dies, has used
+    /// up its interval, and never two run at once.
+    ///
+    /// # Errors
+    /// What remembers could not be reached. The stamp may have been written: then the interval is
+    /// used up without a run.
+    fn begin_run(
+        &self,
+        start: &RunStart,
+    ) -> impl Future<Output = Result<bool, BrokerError>> + Send;
+
+    /// Remembers how the run that started then ended; nothing if another has started since.
+    ///
+    /// # Errors
+    /// What remembers could not be reached.
+    fn end_run(
+        &self,
+        name: &'static str,
+        started_at: Timestamp,
+        ended_at: Timestamp,
+        result: &RunResult,
+    ) -> impl Future<Output = Result<(), BrokerError>> + Send;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MINUTE: Duration = Duration::from_mins(1);
+
+    fn cadence() -> Cadence {
+        Cadence { every: 15 * MINUTE, jitter: MINUTE, run_on_start: false, deadline: MINUTE }
+    }
+
+    fn at(minutes: i64) -> Timestamp {
+        Timestamp::from_micros(minutes * 60_000_000)
+    }
+
+    fn state(started_at: Option<i64>, next_at: i64) -> ReconcilerState {
+        ReconcilerState {
+            name: "sweep".into(),
+            started_at: started_at.map(at),
+            started_by: None,
+            next_at: at(next_at),
+            ended_at: None,
+            result: None,
+        }
+    }
+
+    #[test]
+    fn the_next_run_is_an_interval_later_and_up_to_the_jitter_more() {
+        assert_eq!(cadence().next(at(100), 0.0), at(115));
+        assert_eq!(cadence().next(at(100), 1.0), at(116));
+    }
+
+    #[test]
+    fn what_was_written_down_counts_unless_the_cadence_became_shorter() {
+        assert_eq!(cadence().due(&state(Some(100), 115), at(0)), at(115));
+        assert_eq!(cadence().due(&state(Some(100), 1_000), at(0)), at(116));
+        assert_eq!(cadence().due(&state(None, 7), at(0)), at(7));
+    }
+
+    #[test]
+    fn workers_that_start_together_run_it_once_on_start() {
+        let on_start = Cadence { run_on_start: true, ..cadence() };
+        assert_eq!(on_start.due(&state(None, 15), at(3)), at(3), "it never ran");
+        assert_eq!(on_start.due(&state(Some(100), 115), at(103)), at(103));
+        assert_eq!(on_start.due(&state(Some(100), 115), at(101)), at(115), "it ran just now");
+        assert_eq!(on_start.due(&state(Some(104), 119), at(103)), at(119), "another ran it");
+        assert_eq!(cadence().due(&state(Some(100), 115), at(103)), at(115), "nobody asks for it");
+    }
+
+    #[test]
+    fn a_run_that_started_and_has_not_ended_is_running() {
+        let ended = |end| ReconcilerState { ended_at: end, ..state(Some(5), 20) };
+        assert!(ended(None).is_running() && ended(Some(at(4))).is_running());
+        assert!(!ended(Some(at(6))).is_running() && !state(None, 20).is_running());
+    }
+}
