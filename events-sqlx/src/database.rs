@@ -18,11 +18,22 @@ pub trait EventDatabase: Database + sealed::Sealed {
     #[doc(hidden)]
     type Tables: Clone + Send + Sync + 'static;
 
+    /// Where a session's connection goes when it has ended.
+    #[doc(hidden)]
+    type Place: Send + Sync + 'static;
+
+    /// Gives back the connection of a session that has ended.
+    #[doc(hidden)]
+    fn give_back(place: &mut Self::Place, connection: PoolConnection<Self>);
+
     /// Opens a transaction that may write.
     #[doc(hidden)]
-    const BEGIN: &'static str;
+    fn begin(
+        connection: &mut Self::Connection,
+        place: &Self::Place,
+    ) -> impl Future<Output = Result<(), sqlx::Error>> + Send;
 
-    /// Proves that the transaction of [`BEGIN`](Self::BEGIN) is still open, writes the tasks into
+    /// Proves that the transaction of [`begin`](Self::begin) is still open, writes the tasks into
     /// it and commits it.
     #[doc(hidden)]
     fn commit(
@@ -96,7 +107,16 @@ const RETURNED: Duration = Duration::from_secs(5);
 /// sqlx asks a connection whether it is still there before it takes it back, and would wait for
 /// the answer without end, with the connection's place in the pool taken.
 pub(crate) fn return_to_pool<Db: Database>(mut connection: PoolConnection<Db>) {
-    if let Ok(runtime) = Handle::try_current() {
-        runtime.spawn(timeout(RETURNED, connection.return_to_pool()));
+    match Handle::try_current() {
+        Ok(runtime) => drop(runtime.spawn(timeout(RETURNED, connection.return_to_pool()))),
+        // Outside a runtime nobody can ask it.
+        Err(_) => drop(connection.detach()),
     }
+}
+
+/// The same for one that may be in a transaction: the rollback is sent with the question whether it
+/// is still there.
+pub(crate) fn roll_back_and_return<Db: Database>(mut connection: PoolConnection<Db>) {
+    Db::TransactionManager::start_rollback(&mut connection);
+    return_to_pool(connection);
 }

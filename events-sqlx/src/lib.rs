@@ -40,6 +40,8 @@ mod joined;
 #[cfg(feature = "postgres")]
 mod postgres;
 mod savepoint;
+#[cfg(feature = "postgres")]
+mod shelf;
 mod sightings;
 mod signal;
 #[cfg(feature = "sqlite")]

@@ -2,15 +2,17 @@
 
 use std::fmt;
 use std::str::FromStr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use events_core::Events;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
-use sqlx::{ConnectOptions, Connection, PgPool};
+use sqlx::{ConnectOptions, Connection, PgPool, Postgres};
 
 use super::queue::{Parts, PostgresQueue};
 use super::tables::Tables;
 use crate::error::QueueError;
+use crate::shelf::Shelf;
 
 /// Options to open a [`PostgresQueue`] with.
 ///
@@ -169,7 +171,18 @@ impl PostgresQueueOptions {
             true => parse(url)?,
             false => parse(url)?.options(KEEPALIVES),
         };
+        let tables = Tables::of(&self.schema)?.prepared(!self.transaction_pooling);
+        let prepare = tables.are_prepared().then(|| tables.statements().prepare_insert.clone());
         let pool = PgPoolOptions::new()
+            .after_connect(move |connection, _| {
+                let prepare = prepare.clone();
+                Box::pin(async move {
+                    if let Some(prepare) = prepare {
+                        sqlx::raw_sql(prepare).execute(connection).await?;
+                    }
+                    Ok(())
+                })
+            })
             .max_connections(self.max_connections)
             .acquire_timeout(self.acquire_timeout)
             .test_before_acquire(false)
@@ -182,7 +195,8 @@ impl PostgresQueueOptions {
                 })
             })
             .connect_lazy_with(options);
-        self.with_pool(pool, events).await
+        let shelf = Some(Shelf::of(&pool));
+        self.open(pool, shelf, tables, events).await
     }
 
     /// A queue in the database of a pool that the application owns; migrates the events tables.
@@ -205,7 +219,16 @@ impl PostgresQueueOptions {
         pool: PgPool,
         events: &Events,
     ) -> Result<PostgresQueue, QueueError> {
-        let tables = Tables::of(&self.schema)?;
+        self.open(pool, None, Tables::of(&self.schema)?, events).await
+    }
+
+    async fn open(
+        &self,
+        pool: PgPool,
+        shelf: Option<Arc<Shelf<Postgres>>>,
+        tables: Tables,
+        events: &Events,
+    ) -> Result<PostgresQueue, QueueError> {
         let options = (*pool.connect_options()).clone();
         let listen = match &self.listen_url {
             Some(url) => Some(parse(url)?),
@@ -214,6 +237,7 @@ impl PostgresQueueOptions {
         let own = self.own(options.disable_statement_logging());
         let parts = Parts {
             pool,
+            shelf,
             own,
             listen,
             tables,

@@ -21,6 +21,7 @@ use super::postponed::Postponed;
 use super::tables::{Statements, Tables};
 use crate::error::QueueError;
 use crate::joined::JoinedSession;
+use crate::shelf::Shelf;
 use crate::sightings::Sightings;
 use crate::signal::Signal;
 use crate::transaction::EventTransaction;
@@ -65,6 +66,8 @@ pub(super) struct Inner {
     pub(super) events: Events,
     /// The application's connections, on which sessions run.
     pub(super) pool: PgPool,
+    /// Those between two sessions, if the pool is the queue's making.
+    pub(super) shelf: Option<Arc<Shelf<Postgres>>>,
     /// The queue's own.
     pub(super) own: PgPool,
     pub(super) tables: Tables,
@@ -92,6 +95,7 @@ impl Clone for PostgresQueue {
 /// What a queue is made of.
 pub(super) struct Parts {
     pub(super) pool: PgPool,
+    pub(super) shelf: Option<Arc<Shelf<Postgres>>>,
     pub(super) own: PgPool,
     pub(super) listen: Option<PgConnectOptions>,
     pub(super) tables: Tables,
@@ -133,7 +137,7 @@ impl PostgresQueue {
     }
 
     pub(super) async fn start(parts: Parts, events: &Events) -> Result<Self, QueueError> {
-        let Parts { pool, own, listen, tables, patience, migrate } = parts;
+        let Parts { pool, shelf, own, listen, tables, patience, migrate } = parts;
         match migrate {
             true => migrate::migrate(&own, tables.statements(), events.now()).await?,
             false => migrate::check(&own, tables.statements()).await?,
@@ -143,6 +147,7 @@ impl PostgresQueue {
                 lanes: Lanes::of(events),
                 events: events.clone(),
                 pool,
+                shelf,
                 own,
                 messenger: Messenger::new(tables.channel(), listen),
                 tables,
@@ -170,12 +175,19 @@ impl PostgresQueue {
     /// No connection of the pool was free within its acquire timeout, or the database could not be
     /// reached.
     pub async fn begin(&self) -> Result<EventTransaction<Postgres>, QueueError> {
-        let Inner { pool, own, events, signal, tables, messenger, .. } = &*self.inner;
+        let Inner { pool, shelf, own, events, signal, tables, messenger, .. } = &*self.inner;
         messenger.ensure_announcing(own, signal);
         // As many as may have been cut off while they were idle, and one that is new.
         for _ in 0..=pool.options().get_max_connections() {
-            let connection = pool.acquire().await.map_err(failed)?;
-            let begun = EventTransaction::begin(connection, None, events, signal, tables).await?;
+            let (connection, place) = match shelf {
+                None => (pool.acquire().await.map_err(failed)?, None),
+                Some(shelf) => {
+                    let (connection, place) = shelf.acquire().await.map_err(failed)?;
+                    (connection, Some(place))
+                }
+            };
+            let begun =
+                EventTransaction::begin(connection, place, None, events, signal, tables).await?;
             if let Some(transaction) = begun {
                 return Ok(transaction);
             }

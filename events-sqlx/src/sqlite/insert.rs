@@ -8,11 +8,12 @@
 
 use events_core::Task;
 use events_core::task::Headers;
+use sqlx::pool::PoolConnection;
 use sqlx::sqlite::SqliteArguments;
-use sqlx::{AssertSqlSafe, Database, Sqlite, SqliteConnection};
+use sqlx::{AssertSqlSafe, Database, SqlSafeStr, Sqlite, SqliteConnection};
 use sqlx_core::transaction::TransactionManager;
 
-use crate::database::{EventDatabase, check_depth};
+use crate::database::{EventDatabase, check_depth, return_to_pool};
 use crate::error::QueueError;
 
 macro_rules! release {
@@ -63,9 +64,17 @@ const JOINED: Seal = Seal {
 
 impl EventDatabase for Sqlite {
     type Tables = ();
+    type Place = ();
+
+    fn give_back((): &mut (), connection: PoolConnection<Self>) {
+        return_to_pool(connection);
+    }
 
     /// With a savepoint that proves later that it is still the same transaction.
-    const BEGIN: &'static str = "BEGIN IMMEDIATE; SAVEPOINT events_session";
+    async fn begin(connection: &mut SqliteConnection, (): &()) -> Result<(), sqlx::Error> {
+        let begin = "BEGIN IMMEDIATE; SAVEPOINT events_session".into_sql_str();
+        <Self as Database>::TransactionManager::begin(connection, Some(begin)).await
+    }
 
     async fn commit(
         connection: &mut SqliteConnection,

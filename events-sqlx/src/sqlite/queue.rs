@@ -172,7 +172,7 @@ impl SqliteQueue {
         loop {
             let (connection, turn) = gate.session(pool).await?;
             let begun =
-                EventTransaction::begin(connection, Some(turn), events, signal, &()).await?;
+                EventTransaction::begin(connection, (), Some(turn), events, signal, &()).await?;
             if let Some(transaction) = begun {
                 return Ok(transaction);
             }
