@@ -28,9 +28,12 @@ pub trait EventDatabase: Database + sealed::Sealed {
 
     /// Opens a transaction that may write.
     #[doc(hidden)]
-    const BEGIN: &'static str;
+    fn begin(
+        connection: &mut Self::Connection,
+        place: &Self::Place,
+    ) -> impl Future<Output = Result<(), sqlx::Error>> + Send;
 
-    /// Proves that the transaction of [`BEGIN`](Self::BEGIN) is still open, writes the tasks into
+    /// Proves that the transaction of [`begin`](Self::begin) is still open, writes the tasks into
     /// it and commits it.
     #[doc(hidden)]
     fn commit(
@@ -109,4 +112,11 @@ pub(crate) fn return_to_pool<Db: Database>(mut connection: PoolConnection<Db>) {
         // Outside a runtime nobody can ask it.
         Err(_) => drop(connection.detach()),
     }
+}
+
+/// The same for one that may be in a transaction: the rollback is sent with the question whether it
+/// is still there.
+pub(crate) fn roll_back_and_return<Db: Database>(mut connection: PoolConnection<Db>) {
+    Db::TransactionManager::start_rollback(&mut connection);
+    return_to_pool(connection);
 }

@@ -2,8 +2,8 @@
 //!
 //! A pool of sqlx takes a connection back in a task of its own, and asks it first whether it is
 //! still there. A program that publishes all the time pays a round trip for that with each session.
-//! So a connection is put aside for a moment, and the next session begins on it; when none comes,
-//! it goes back to its pool.
+//! So a connection is put aside for a moment, in the empty transaction that a commit leaves behind,
+//! and the next session begins on it; when none comes, it is rolled back and goes back to its pool.
 //!
 //! Only for pools that the queue has made itself: whoever made the pool may rely on what it does
 //! to connections that come back, such as resetting a role.
@@ -18,7 +18,7 @@ use tokio::runtime::Handle;
 use tokio::task::JoinHandle;
 use tokio::time::sleep;
 
-use crate::database::return_to_pool;
+use crate::database::{depth, roll_back_and_return};
 
 /// A connection that nobody has taken for so long goes back.
 const MOMENT: Duration = Duration::from_millis(5);
@@ -52,10 +52,12 @@ struct Put<Db: Database> {
 
 /// A session's claim to the shelf: where its connection goes when it has ended.
 #[derive(Debug)]
-pub(crate) struct Place<Db: Database> {
+pub struct Place<Db: Database> {
     shelf: Arc<Shelf<Db>>,
     /// Since when the connection is out of its pool.
     out_since: Instant,
+    /// Whether a commit has left it in an empty transaction.
+    in_transaction: bool,
 }
 
 impl<Db: Database> Shelf<Db> {
@@ -84,12 +86,14 @@ impl<Db: Database> Shelf<Db> {
             return Ok(found);
         }
         let connection = self.pool.acquire().await?;
-        Ok((connection, Place { shelf: self.clone(), out_since: Instant::now() }))
+        let shelf = self.clone();
+        Ok((connection, Place { shelf, out_since: Instant::now(), in_transaction: false }))
     }
 
     fn take(self: &Arc<Self>) -> Option<(PoolConnection<Db>, Place<Db>)> {
         let Put { connection, out_since, .. } = self.aside().connections.pop()?;
-        Some((connection, Place { shelf: self.clone(), out_since }))
+        let in_transaction = depth::<Db>(&connection) > 0;
+        Some((connection, Place { shelf: self.clone(), out_since, in_transaction }))
     }
 
     /// Whether others get a connection of the pool without this one.
@@ -112,14 +116,19 @@ impl<Db: Database> Shelf<Db> {
 }
 
 impl<Db: Database> Place<Db> {
+    /// Whether the connection is in an empty transaction, which the one before has left.
+    pub(crate) fn is_in_transaction(&self) -> bool {
+        self.in_transaction
+    }
+
     /// Puts the connection of a session that has ended aside, or gives it back.
     pub(crate) fn put(self, connection: PoolConnection<Db>) {
-        let Self { shelf, out_since } = self;
-        let Ok(runtime) = Handle::try_current() else { return return_to_pool(connection) };
+        let Self { shelf, out_since, .. } = self;
+        let Ok(runtime) = Handle::try_current() else { return roll_back_and_return(connection) };
         let mut aside = shelf.aside();
         if out_since.elapsed() > LONGEST || !shelf.is_spare() {
             drop(aside);
-            return return_to_pool(connection);
+            return roll_back_and_return(connection);
         }
         aside.connections.push(Put { connection, out_since, at: Instant::now() });
         // It may have ended with the runtime that it was started on.
@@ -134,14 +143,14 @@ async fn clear<Db: Database>(shelf: Weak<Shelf<Db>>) {
         sleep(MOMENT).await;
         let Some(shelf) = shelf.upgrade() else { return };
         let Some(old) = shelf.clear() else { return };
-        old.into_iter().for_each(return_to_pool);
+        old.into_iter().for_each(roll_back_and_return);
     }
 }
 
 impl<Db: Database> Drop for Shelf<Db> {
     fn drop(&mut self) {
         let aside = self.aside.get_mut().unwrap_or_else(PoisonError::into_inner);
-        aside.connections.drain(..).for_each(|put| return_to_pool(put.connection));
+        aside.connections.drain(..).for_each(|put| roll_back_and_return(put.connection));
     }
 }
 

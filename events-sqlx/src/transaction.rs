@@ -8,7 +8,6 @@ use std::time::Duration;
 use events_core::events::log_dispatched;
 use events_core::session::PendingEvents;
 use events_core::{Events, Session};
-use sqlx::SqlSafeStr;
 use sqlx::pool::PoolConnection;
 use sqlx_core::transaction::TransactionManager;
 use tokio::runtime::Handle;
@@ -66,7 +65,7 @@ impl<Db: EventDatabase> EventTransaction<Db> {
         signal: &Arc<Signal>,
         tables: &Db::Tables,
     ) -> Result<Option<Self>, QueueError> {
-        Ok(open(connection).await?.map(|connection| Self {
+        Ok(open(connection, &place).await?.map(|connection| Self {
             connection: Some(connection),
             place,
             turn,
@@ -169,14 +168,11 @@ impl<Db: EventDatabase> Drop for Beginning<Db> {
 /// Begins. Cancelling it leaves no transaction open. `None` if the connection was of no use.
 async fn open<Db: EventDatabase>(
     connection: PoolConnection<Db>,
+    place: &Db::Place,
 ) -> Result<Option<PoolConnection<Db>>, QueueError> {
     const STEP: &str = "begin a transaction";
     let mut beginning = Beginning(Some(connection));
-    let begun = Db::TransactionManager::begin(
-        beginning.0.as_deref_mut().expect("not taken yet"),
-        Some(Db::BEGIN.into_sql_str()),
-    )
-    .await;
+    let begun = Db::begin(beginning.0.as_deref_mut().expect("not taken yet"), place).await;
     let mut connection = beginning.0.take().expect("not taken yet");
     match begun {
         Ok(()) => Ok(Some(connection)),

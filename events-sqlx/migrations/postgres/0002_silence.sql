@@ -1,3 +1,3 @@
 -- When the worker beat, by the server's clock: `heartbeat_at` is by its own, and silences are compared
--- between workers.
-ALTER TABLE {schema}.workers ADD COLUMN heard_at timestamptz NOT NULL DEFAULT clock_timestamp();
+-- between workers. NULL for workers of a release that does not write it.
+ALTER TABLE {schema}.workers ADD COLUMN heard_at timestamptz;

@@ -16,19 +16,21 @@ use super::{claim, postponed};
 use crate::error::QueueError;
 use crate::sightings::WorkerRow;
 
-/// What is read of a worker: the silence, in microseconds, is measured by the server.
+/// What is read of a worker: the silence, in microseconds, is measured by the server. One of a
+/// release that does not write `heard_at` is never silent by it.
 macro_rules! worker_columns {
     () => {
-        "id, heartbeat_at, beats, lease,
-            (extract(epoch FROM clock_timestamp() - heard_at) * 1000000)::int8 AS silence"
+        "id, heartbeat_at, beats, lease, coalesce(
+            (extract(epoch FROM clock_timestamp() - heard_at) * 1000000)::int8, 0) AS silence"
     };
 }
 
 /// A registration is a heartbeat: who looks around already then may judge the sooner.
 pub(super) const REGISTER: &str = concat!(
     "WITH beat AS (
-        INSERT INTO {schema}.workers AS worker (id, started_at, heartbeat_at, beats, lease, queues)
-        VALUES ($1, $2, $2, 1, $3, $4)
+        INSERT INTO {schema}.workers AS worker
+            (id, started_at, heartbeat_at, beats, lease, queues, heard_at)
+        VALUES ($1, $2, $2, 1, $3, $4, clock_timestamp())
         ON CONFLICT (id) DO UPDATE SET heartbeat_at = excluded.heartbeat_at,
             beats = worker.beats + 1, lease = excluded.lease, queues = excluded.queues,
             heard_at = excluded.heard_at

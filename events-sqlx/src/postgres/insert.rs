@@ -16,12 +16,31 @@ use sqlx_core::transaction::TransactionManager;
 use super::debounce::MERGE;
 use super::literal::{push_array, push_text};
 use super::tables::Tables;
-use crate::database::{EventDatabase, check_depth, return_to_pool};
+use crate::database::{EventDatabase, check_depth, roll_back_and_return};
 use crate::error::QueueError;
 use crate::shelf::Place;
 
-pub(super) const INSERT: &str = "INSERT INTO {schema}.tasks
-    (task_id, event_id, event, name, queue, priority, due_at, published_at, payload, headers) ";
+macro_rules! insert {
+    ($rows:literal) => {
+        concat!(
+            "INSERT INTO {schema}.tasks (task_id, event_id, event, name, queue, priority, due_at,
+                published_at, payload, headers) ",
+            $rows
+        )
+    };
+}
+
+pub(super) const INSERT: &str = insert!("");
+
+/// A commit with one task is the usual one. To analyse and to plan its statement is a third of what
+/// it costs the server, so that is done once for each connection.
+pub(super) const PREPARE: &str = concat!(
+    "PREPARE {schema}_insert (uuid, uuid, text, text, text, int2, int8, int8, text, text) AS ",
+    insert!("VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)")
+);
+
+/// The values follow.
+pub(super) const EXECUTE: &str = "EXECUTE {schema}_insert (";
 
 /// Refused in a transaction that an error has aborted, and nothing otherwise.
 const CHECK: &str = "SELECT 1";
@@ -39,11 +58,19 @@ impl EventDatabase for Postgres {
     fn give_back(place: &mut Self::Place, connection: PoolConnection<Self>) {
         match place.take() {
             Some(place) => place.put(connection),
-            None => return_to_pool(connection),
+            None => roll_back_and_return(connection),
         }
     }
 
-    const BEGIN: &'static str = "BEGIN";
+    async fn begin(connection: &mut PgConnection, place: &Self::Place) -> Result<(), sqlx::Error> {
+        match place {
+            // sqlx counts the transaction already. One message, and one answer to wait for.
+            Some(place) if place.is_in_transaction() => {
+                connection.execute(sqlx::raw_sql("ROLLBACK; BEGIN")).await.map(drop)
+            }
+            _ => <Self as Database>::TransactionManager::begin(connection, None).await,
+        }
+    }
 
     async fn commit(
         connection: &mut PgConnection,
@@ -55,10 +82,7 @@ impl EventDatabase for Postgres {
         sql.push_str(COMMIT);
         let step = if tasks.is_empty() { "commit" } else { "write the tasks and commit" };
         let sent = connection.execute(sqlx::raw_sql(AssertSqlSafe(sql))).await;
-        sent.map_err(|error| Self::commit_error(step, error))?;
-        // Sent with whatever comes next on this connection.
-        <Self as Database>::TransactionManager::start_rollback(connection);
-        Ok(())
+        sent.map(drop).map_err(|error| Self::commit_error(step, error))
     }
 
     async fn seal_joined(
@@ -121,6 +145,12 @@ fn insert_due(tables: &Tables, tasks: &[Task]) -> Option<String> {
         return None;
     }
     let mut sql = String::with_capacity(256 + tasks.len() * 256);
+    if let ([task], true) = (tasks, tables.are_prepared()) {
+        sql.push_str(tables.statements().execute_insert.as_str());
+        push_row(&mut sql, task);
+        sql.push(')');
+        return Some(sql);
+    }
     sql.push_str(tables.statements().insert.as_str());
     if tasks.len() <= ROWS {
         push_rows(&mut sql, tasks);
@@ -133,19 +163,7 @@ fn insert_due(tables: &Tables, tasks: &[Task]) -> Option<String> {
 fn push_rows(sql: &mut String, tasks: &[Task]) {
     for (index, task) in tasks.iter().enumerate() {
         sql.push_str(if index == 0 { "VALUES (" } else { "), (" });
-        write!(sql, "'{}','{}',", task.id, task.event_id).expect(STRING);
-        for name in [&task.event, &task.name, &task.queue] {
-            push_text(sql, name);
-            sql.push(',');
-        }
-        let (due_at, published_at) = (task.due_at.as_micros(), task.published_at.as_micros());
-        write!(sql, "{},{due_at},{published_at},", task.priority).expect(STRING);
-        push_text(sql, &task.payload);
-        sql.push(',');
-        match headers(task) {
-            Some(headers) => push_text(sql, &headers),
-            None => sql.push_str("NULL"),
-        }
+        push_row(sql, task);
         if let Some(debounced) = &task.debounce {
             sql.push(',');
             push_text(sql, &debounced.key);
@@ -153,6 +171,22 @@ fn push_rows(sql: &mut String, tasks: &[Task]) {
         }
     }
     sql.push(')');
+}
+
+fn push_row(sql: &mut String, task: &Task) {
+    write!(sql, "'{}','{}',", task.id, task.event_id).expect(STRING);
+    for name in [&task.event, &task.name, &task.queue] {
+        push_text(sql, name);
+        sql.push(',');
+    }
+    let (due_at, published_at) = (task.due_at.as_micros(), task.published_at.as_micros());
+    write!(sql, "{},{due_at},{published_at},", task.priority).expect(STRING);
+    push_text(sql, &task.payload);
+    sql.push(',');
+    match headers(task) {
+        Some(headers) => push_text(sql, &headers),
+        None => sql.push_str("NULL"),
+    }
 }
 
 const STRING: &str = "writing to a string cannot fail";

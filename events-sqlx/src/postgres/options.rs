@@ -171,7 +171,18 @@ impl PostgresQueueOptions {
             true => parse(url)?,
             false => parse(url)?.options(KEEPALIVES),
         };
+        let tables = Tables::of(&self.schema)?.prepared(!self.transaction_pooling);
+        let prepare = tables.are_prepared().then(|| tables.statements().prepare_insert.clone());
         let pool = PgPoolOptions::new()
+            .after_connect(move |connection, _| {
+                let prepare = prepare.clone();
+                Box::pin(async move {
+                    if let Some(prepare) = prepare {
+                        sqlx::raw_sql(prepare).execute(connection).await?;
+                    }
+                    Ok(())
+                })
+            })
             .max_connections(self.max_connections)
             .acquire_timeout(self.acquire_timeout)
             .test_before_acquire(false)
@@ -185,7 +196,7 @@ impl PostgresQueueOptions {
             })
             .connect_lazy_with(options);
         let shelf = Some(Shelf::of(&pool));
-        self.open(pool, shelf, events).await
+        self.open(pool, shelf, tables, events).await
     }
 
     /// A queue in the database of a pool that the application owns; migrates the events tables.
@@ -208,16 +219,16 @@ impl PostgresQueueOptions {
         pool: PgPool,
         events: &Events,
     ) -> Result<PostgresQueue, QueueError> {
-        self.open(pool, None, events).await
+        self.open(pool, None, Tables::of(&self.schema)?, events).await
     }
 
     async fn open(
         &self,
         pool: PgPool,
         shelf: Option<Arc<Shelf<Postgres>>>,
+        tables: Tables,
         events: &Events,
     ) -> Result<PostgresQueue, QueueError> {
-        let tables = Tables::of(&self.schema)?;
         let options = (*pool.connect_options()).clone();
         let listen = match &self.listen_url {
             Some(url) => Some(parse(url)?),

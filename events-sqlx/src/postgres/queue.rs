@@ -209,7 +209,8 @@ impl PostgresQueue {
         messenger.ensure_announcing(own, signal);
         insert::check_joined(connection).await?;
         let pending = PendingEvents::new(events);
-        Ok(JoinedSession::new(connection, tables.clone(), pending, Some(signal.clone())))
+        let tables = tables.clone().prepared(false); // the connection may be anybody's
+        Ok(JoinedSession::new(connection, tables, pending, Some(signal.clone())))
     }
 
     /// Runs `operation` to its end even if the caller goes away, so that what it wrote is never

@@ -32,7 +32,7 @@ pub(crate) fn remedy(code: &str) -> Option<&'static str> {
         "25006" => "the server is read-only, a standby perhaps; give the URL of the primary",
         "40001" | "40P01" => "it collided with another transaction; run the unit of work again",
         "26000" | "42P05" => {
-            "a prepared statement was mixed up, as by pgbouncer in transaction mode; set its `max_prepared_statements` above 0 (from 1.21 on), or use its session mode"
+            "a prepared statement was mixed up or forgotten; through pgbouncer in transaction mode open the queue with `transaction_pooling(true)` and set its `max_prepared_statements` above 0 (from 1.21 on); without one, look for `DISCARD ALL` and `DEALLOCATE ALL`"
         }
         _ => return None,
     })

@@ -9,7 +9,11 @@ use crate::error::QueueError;
 
 /// The queue's tables: their schema, and the statements on them. Clones share them.
 #[derive(Debug, Clone)]
-pub struct Tables(Arc<Statements>);
+pub struct Tables {
+    statements: Arc<Statements>,
+    /// Whether [`insert::PREPARE`] was run on every connection that sessions run on.
+    prepared: bool,
+}
 
 macro_rules! statements {
     ($($name:ident: $sql:expr),* $(,)?) => {
@@ -44,11 +48,13 @@ statements! {
     forget_worker: rescue::FORGET_WORKER,
     gone: rescue::GONE,
     held: health::HELD,
+    execute_insert: insert::EXECUTE,
     insert: insert::INSERT,
     insert_debounced: debounce::INSERT,
     next: lanes::NEXT,
     offer_again: rescue::OFFER_AGAIN,
     orphans: rescue::ORPHANS,
+    prepare_insert: insert::PREPARE,
     prune: admin::PRUNE,
     register: heartbeat::REGISTER,
     registered: health::REGISTERED,
@@ -66,6 +72,7 @@ statements! {
 
 /// The statement, for this schema. Its name was checked to be a plain identifier.
 pub(super) fn in_schema(sql: &str, schema: &str) -> AssertSqlSafe<String> {
+    let sql = sql.replace("{schema}_insert", &format!("\"{schema}_insert\""));
     AssertSqlSafe(sql.replace("{schema}", &format!("\"{schema}\"")))
 }
 
@@ -84,16 +91,24 @@ impl Tables {
         if schema.starts_with("pg_") {
             return Err(QueueError::SchemaName { schema: schema.to_owned() });
         }
-        Ok(Self(Arc::new(Statements::of(schema))))
+        Ok(Self { statements: Arc::new(Statements::of(schema)), prepared: false })
+    }
+
+    pub(super) fn prepared(self, prepared: bool) -> Self {
+        Self { prepared, ..self }
+    }
+
+    pub(super) fn are_prepared(&self) -> bool {
+        self.prepared
     }
 
     pub(super) fn statements(&self) -> &Statements {
-        &self.0
+        &self.statements
     }
 
     /// The channel on which workers are told to look.
     pub(super) fn channel(&self) -> String {
-        format!("{}_wake", self.0.schema)
+        format!("{}_wake", self.statements.schema)
     }
 }
 

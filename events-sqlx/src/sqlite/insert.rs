@@ -10,7 +10,7 @@ use events_core::Task;
 use events_core::task::Headers;
 use sqlx::pool::PoolConnection;
 use sqlx::sqlite::SqliteArguments;
-use sqlx::{AssertSqlSafe, Database, Sqlite, SqliteConnection};
+use sqlx::{AssertSqlSafe, Database, SqlSafeStr, Sqlite, SqliteConnection};
 use sqlx_core::transaction::TransactionManager;
 
 use super::debounce::merge;
@@ -76,7 +76,10 @@ impl EventDatabase for Sqlite {
     }
 
     /// With a savepoint that proves later that it is still the same transaction.
-    const BEGIN: &'static str = "BEGIN IMMEDIATE; SAVEPOINT events_session";
+    async fn begin(connection: &mut SqliteConnection, (): &()) -> Result<(), sqlx::Error> {
+        let begin = "BEGIN IMMEDIATE; SAVEPOINT events_session".into_sql_str();
+        <Self as Database>::TransactionManager::begin(connection, Some(begin)).await
+    }
 
     async fn commit(
         connection: &mut SqliteConnection,

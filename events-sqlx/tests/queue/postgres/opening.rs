@@ -34,7 +34,9 @@ async fn many_may_open_a_new_database_at_once() {
         publish(&queue.unwrap().unwrap()).await.unwrap();
     }
     assert_eq!(psql(&database, "SELECT count(*) FROM events.tasks"), "12");
-    assert_eq!(psql(&database, "SELECT version FROM events.migrations"), "1");
+    // Each release's once.
+    let once = "SELECT count(*) = max(version) FROM events.migrations";
+    assert_eq!(psql(&database, once), "t");
 }
 
 #[tokio::test]
