@@ -68,6 +68,10 @@ pub struct CatalogSubscriber {
     pub max_retries: u32,
     /// How long the handler may run, in milliseconds.
     pub timeout_ms: u128,
+    /// How long after the commit its tasks are due, in milliseconds, if it waits.
+    pub delay_ms: Option<u128>,
+    /// The field that must be quiet, and for how long, if it is debounced.
+    pub debounce: Option<CatalogDebounce>,
     /// Whether it runs in the transaction in which its task completes.
     pub transactional: bool,
     /// The reconciler behind it.
@@ -76,11 +80,24 @@ pub struct CatalogSubscriber {
     pub location: String,
 }
 
+/// The debounce of a subscriber.
+#[derive(Debug, Clone, Serialize)]
+pub struct CatalogDebounce {
+    /// The field of the event.
+    pub by: &'static str,
+    /// How long it must be quiet, in milliseconds.
+    pub window_ms: u128,
+    /// How long a busy one waits at the most, in milliseconds.
+    pub longest_ms: u128,
+}
+
 /// A reconciler.
 #[derive(Debug, Clone, Serialize)]
 pub struct CatalogReconciler {
     /// Its name.
     pub name: &'static str,
+    /// How often its attribute says that it runs, in milliseconds; `None` on demand only.
+    pub every_ms: Option<u128>,
     /// `file:line`.
     pub location: String,
 }
@@ -117,6 +134,12 @@ impl Catalog {
                 priority: subscriber.priority,
                 max_retries: subscriber.retry_policy(settings).max_retries,
                 timeout_ms: subscriber.timeout(settings).as_millis(),
+                delay_ms: subscriber.delay.map(|delay| delay.as_millis()),
+                debounce: subscriber.debounce.map(|debounce| CatalogDebounce {
+                    by: debounce.by,
+                    window_ms: debounce.window.as_millis(),
+                    longest_ms: debounce.longest.as_millis(),
+                }),
                 transactional: subscriber.is_transactional(),
                 reconciled_by: subscriber.reconciled_by,
                 location: subscriber.location(),
@@ -128,6 +151,7 @@ impl Catalog {
         }
         let reconcilers = registry.reconcilers().iter().map(|reconciler| CatalogReconciler {
             name: reconciler.name,
+            every_ms: reconciler.cadence.map(|cadence| cadence.every.as_millis()),
             location: format!("{}:{}", reconciler.file, reconciler.line),
         });
         let findings = coverage::findings(registry).into_iter().map(|finding| CatalogFinding {

@@ -55,6 +55,11 @@ pub struct MissingNeeds {
 }
 
 impl MissingNeeds {
+    /// `Err` if something is missing.
+    pub(crate) fn check(missing: Vec<String>) -> Result<(), Self> {
+        if missing.is_empty() { Ok(()) } else { Err(Self { missing }) }
+    }
+
     /// One sentence for each missing thing, with its remedy.
     #[must_use]
     pub fn missing(&self) -> &[String] {
@@ -95,13 +100,18 @@ impl<B: Broker> Executor<B> {
             .iter()
             .flat_map(|subscriber| missing_needs::<B>(subscriber, &states))
             .collect();
-        if missing.is_empty() { Ok(Self { broker, states }) } else { Err(MissingNeeds { missing }) }
+        MissingNeeds::check(missing)?;
+        Ok(Self { broker, states })
     }
 
     /// The broker.
     #[must_use]
     pub fn broker(&self) -> &B {
         &self.broker
+    }
+
+    pub(crate) fn states(&self) -> &Arc<States> {
+        &self.states
     }
 
     /// Executes a leased task. The caller records the settlement with [`Broker::settle`].

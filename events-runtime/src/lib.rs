@@ -15,6 +15,7 @@ mod checkup;
 mod execute;
 mod liveness;
 mod memory;
+mod schedule;
 mod settle;
 mod statistics;
 mod worker;

@@ -9,6 +9,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use events_core::broker::{Admin, Broker};
+use events_core::cadence::Cadence;
+use events_core::context::CancellationSource;
+use events_core::reconciler::Reconciler;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
@@ -18,6 +21,7 @@ use running::Running;
 
 use crate::execute::Executor;
 use crate::liveness::{Liveness, Standing};
+use crate::schedule::Schedule;
 use crate::settle;
 use crate::statistics::Statistics;
 
@@ -38,6 +42,8 @@ pub struct Worker<B: Broker> {
     concurrency: usize,
     prefetch: Option<usize>,
     shutdown_grace: Duration,
+    /// Those that run by themselves.
+    reconcilers: Vec<(&'static Reconciler, Cadence)>,
     statistics: Arc<Statistics>,
 }
 
@@ -51,14 +57,16 @@ impl<B: Broker> Worker<B> {
     /// Executes tasks until nothing waits, not even for later, and nothing runs; then stops. For
     /// tests, and for programs that work off a queue and end.
     ///
-    /// Retries and snoozes are waited for. Other programs may publish meanwhile.
+    /// Retries, delays and snoozes are waited for. Other programs may publish meanwhile. No reconciler
+    /// is run.
     ///
     /// # Errors
     /// The queue could not be reached at the start, or not be asked what is left.
-    pub async fn run_until_drained(self) -> Result<(), WorkerError>
+    pub async fn run_until_drained(mut self) -> Result<(), WorkerError>
     where
         B: Admin,
     {
+        self.reconcilers.clear();
         let broker = self.executor.broker().clone();
         let mut asked = Ok(());
         let drained = async {
@@ -108,13 +116,26 @@ impl<B: Broker> Worker<B> {
             statistics: self.statistics.clone(),
         };
         let heart = background.spawn(liveness.run());
+        let schedule_stops = CancellationSource::new();
+        let states = self.executor.states().clone();
+        let schedule = Schedule::new(broker.clone(), states, self.reconcilers.clone());
+        let mut schedules = JoinSet::new();
+        schedules.spawn(schedule.run(schedule_stops.token()));
         let mut running = Running::new(&self, standing.subscribe(), outcomes);
         // Neither of the two ends by itself, but for a panic, and the worker is nothing without.
         tokio::select! {
             () = running.serve(shutdown) => {}
             Some(_) = background.join_next() => return Err(WorkerError::Died),
         }
-        let idle = running.stop(self.shutdown_grace).await;
+        schedule_stops.cancel();
+        let reconciled = timeout(self.shutdown_grace, schedules.join_next());
+        let (idle, reconciled) = tokio::join!(running.stop(self.shutdown_grace), reconciled);
+        if reconciled.is_err() {
+            tracing::warn!(
+                "a reconciler is stopped in the middle of its run; the next run or an on-demand run recovers"
+            );
+        }
+        drop(schedules);
         drop(running); // closes the channel of outcomes
         let flushed = timeout(LAST_WORDS, async {
             heart.abort();

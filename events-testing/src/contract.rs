@@ -36,6 +36,7 @@
 //! ```
 #![expect(clippy::missing_panics_doc, reason = "a promise that is broken panics")]
 
+pub mod cadence;
 pub mod claims;
 pub mod debounce;
 mod fixture;
@@ -131,6 +132,10 @@ macro_rules! broker_contract {
             debounce: task_that_is_tried_again_gives_way_to_a_newer_one,
             debounce: task_that_is_tried_again_is_kept_while_no_newer_one_is_due,
             debounce: waiting_tasks_are_counted_and_their_queue_is_watched,
+            cadence: of_many_that_begin_a_run_one_does,
+            cadence: run_begins_only_after_the_one_that_is_known,
+            cadence: reconciler_is_announced_once,
+            cadence: end_of_a_run_is_remembered_unless_another_began,
             operations: counts_tell_every_state,
             operations: dead_letter_can_be_retried,
             operations: dead_letter_can_be_discarded,

@@ -15,7 +15,8 @@ use std::collections::{HashSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use events_core::Events;
+use events_core::cadence::{ReconcilerRuns, ReconcilerState, RunResult, RunStart};
+use events_core::{Events, Timestamp};
 use events_core::broker::{
     Admin, Broker, BrokerError, Claimed, Counts, DeadLetter, Heartbeat, Queues, Rescued, Settlement,
 };
@@ -121,6 +122,34 @@ impl<B: Broker> FaultyBroker<B> {
     /// The broker within.
     pub fn inner(&self) -> &B {
         &self.inner
+    }
+}
+
+impl<B: Broker> ReconcilerRuns for FaultyBroker<B> {
+    async fn reconcilers(&self) -> Result<Vec<ReconcilerState>, BrokerError> {
+        self.inner.reconcilers().await
+    }
+
+    async fn announce_reconciler(
+        &self,
+        name: &'static str,
+        next_at: Timestamp,
+    ) -> Result<(), BrokerError> {
+        self.inner.announce_reconciler(name, next_at).await
+    }
+
+    async fn begin_run(&self, start: &RunStart) -> Result<bool, BrokerError> {
+        self.inner.begin_run(start).await
+    }
+
+    async fn end_run(
+        &self,
+        name: &'static str,
+        started_at: Timestamp,
+        ended_at: Timestamp,
+        result: &RunResult,
+    ) -> Result<(), BrokerError> {
+        self.inner.end_run(name, started_at, ended_at, result).await
     }
 }
 

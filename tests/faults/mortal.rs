@@ -3,13 +3,42 @@
 use std::time::Duration;
 
 use events_core::broker::{Broker, BrokerError, Claimed, Heartbeat, Queues, Rescued, Settlement};
+use events_core::cadence::{ReconcilerRuns, ReconcilerState, RunResult, RunStart};
 use events_core::health::Health;
-use events_core::{Events, WorkerId};
+use events_core::{Events, Timestamp, WorkerId};
 
 use crate::points::point;
 
 #[derive(Debug, Clone)]
 pub struct Mortal<B>(pub B);
+
+impl<B: Broker> ReconcilerRuns for Mortal<B> {
+    async fn reconcilers(&self) -> Result<Vec<ReconcilerState>, BrokerError> {
+        self.0.reconcilers().await
+    }
+
+    async fn announce_reconciler(
+        &self,
+        name: &'static str,
+        next_at: Timestamp,
+    ) -> Result<(), BrokerError> {
+        self.0.announce_reconciler(name, next_at).await
+    }
+
+    async fn begin_run(&self, start: &RunStart) -> Result<bool, BrokerError> {
+        self.0.begin_run(start).await
+    }
+
+    async fn end_run(
+        &self,
+        name: &'static str,
+        started_at: Timestamp,
+        ended_at: Timestamp,
+        result: &RunResult,
+    ) -> Result<(), BrokerError> {
+        self.0.end_run(name, started_at, ended_at, result).await
+    }
+}
 
 impl<B: Broker> Broker for Mortal<B> {
     type Receipt = B::Receipt;

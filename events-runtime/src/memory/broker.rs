@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use events_core::Events;
+use events_core::cadence::{ReconcilerRuns, ReconcilerState, RunResult, RunStart};
+use events_core::{Events, Timestamp};
 use events_core::broker::{
     Admin, Broker, BrokerError, Claimed, Counts, DeadLetter, Heartbeat, Queues, Rescued, Settlement,
 };
@@ -13,6 +14,36 @@ use events_core::lifecycle::rescue_delay;
 use super::MemoryQueue;
 use super::session::MemorySession;
 use super::store::MemoryReceipt;
+
+impl ReconcilerRuns for MemoryQueue {
+    async fn reconcilers(&self) -> Result<Vec<ReconcilerState>, BrokerError> {
+        Ok(self.store().reconcilers())
+    }
+
+    async fn announce_reconciler(
+        &self,
+        name: &'static str,
+        next_at: Timestamp,
+    ) -> Result<(), BrokerError> {
+        self.store().announce_reconciler(name, next_at);
+        Ok(())
+    }
+
+    async fn begin_run(&self, start: &RunStart) -> Result<bool, BrokerError> {
+        Ok(self.store().begin_run(start))
+    }
+
+    async fn end_run(
+        &self,
+        name: &'static str,
+        started_at: Timestamp,
+        ended_at: Timestamp,
+        result: &RunResult,
+    ) -> Result<(), BrokerError> {
+        self.store().end_run(name, started_at, ended_at, result);
+        Ok(())
+    }
+}
 
 // No method awaits while it holds the store, so each is done at once or, never polled, not at all.
 impl Broker for MemoryQueue {

@@ -5,6 +5,7 @@ use std::ops::Bound;
 use std::time::Duration;
 
 use events_core::broker::{AttemptError, Counts, DeadLetter, Lease, Queues, Rescued};
+use events_core::cadence::{ReconcilerState, RunResult, RunStart};
 use events_core::clock::Timestamp;
 use events_core::event::{TaskId, WorkerId};
 use events_core::health::{Health, RegisteredWorker};
@@ -44,6 +45,7 @@ pub(super) struct Store {
     /// Those that wait until their key is quiet, by name and key.
     debounced: BTreeMap<(Name, String), Task>,
     dead: BTreeMap<(Timestamp, TaskId), DeadLetter>,
+    reconcilers: BTreeMap<&'static str, ReconcilerState>,
     workers: HashMap<WorkerId, Heartbeats>,
 }
 
@@ -336,6 +338,47 @@ impl Store {
                 Rescued { task_id, name, attempt, worker }
             })
             .collect()
+    }
+
+    pub(super) fn reconcilers(&self) -> Vec<ReconcilerState> {
+        self.reconcilers.values().cloned().collect()
+    }
+
+    pub(super) fn announce_reconciler(&mut self, name: &'static str, next_at: Timestamp) {
+        self.reconcilers.entry(name).or_insert_with(|| ReconcilerState {
+            name: name.to_owned(),
+            started_at: None,
+            started_by: None,
+            next_at,
+            ended_at: None,
+            result: None,
+        });
+    }
+
+    pub(super) fn begin_run(&mut self, start: &RunStart) -> bool {
+        self.announce_reconciler(start.name, start.next_at);
+        let state = self.reconcilers.get_mut(start.name).expect("it is known now");
+        if state.started_at != start.after {
+            return false;
+        }
+        state.started_at = Some(start.started_at);
+        state.started_by = Some(start.started_by);
+        state.next_at = start.next_at;
+        true
+    }
+
+    pub(super) fn end_run(
+        &mut self,
+        name: &'static str,
+        started_at: Timestamp,
+        ended_at: Timestamp,
+        result: &RunResult,
+    ) {
+        let state = self.reconcilers.get_mut(name);
+        if let Some(state) = state.filter(|state| state.started_at == Some(started_at)) {
+            state.ended_at = Some(ended_at);
+            state.result = Some(result.clone());
+        }
     }
 
     pub(super) fn health(&self, lease: Duration, now: Timestamp) -> Health {

@@ -4,11 +4,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use events_core::broker::{Broker, BrokerError};
+use events_core::cadence::Cadence;
 use events_core::extract::{StateValue, States};
+use events_core::reconciler::Reconciler;
 use events_core::{Events, Queues};
 
 use super::Worker;
 use crate::execute::{Executor, MissingNeeds};
+use crate::schedule;
 use crate::statistics::Statistics;
 
 impl<B: Broker> Worker<B> {
@@ -37,6 +40,7 @@ impl<B: Broker> Worker<B> {
             concurrency: 16,
             prefetch: None,
             shutdown_grace: Duration::from_secs(30),
+            reconcilers: true,
         }
     }
 }
@@ -52,6 +56,7 @@ pub struct WorkerBuilder<B: Broker> {
     concurrency: usize,
     prefetch: Option<usize>,
     shutdown_grace: Duration,
+    reconcilers: bool,
 }
 
 impl<B: Broker> WorkerBuilder<B> {
@@ -88,10 +93,17 @@ impl<B: Broker> WorkerBuilder<B> {
         self
     }
 
-    /// Checks that every handler of these queues can be called.
+    /// Whether this worker runs reconcilers that have a cadence; yes, unless set. However many workers
+    /// do, each run is one's; at least one should.
+    pub fn reconcilers(mut self, run: bool) -> Self {
+        self.reconcilers = run;
+        self
+    }
+
+    /// Checks that every handler of these queues can be called, and every reconciler that it runs.
     ///
     /// # Errors
-    /// A handler takes something that nobody provided, a queue of the list belongs to no
+    /// A handler or reconciler takes something that nobody provided, a queue of the list belongs to no
     /// subscriber, or the concurrency is zero.
     pub fn build(self) -> Result<Worker<B>, WorkerError> {
         if self.concurrency == 0 {
@@ -114,6 +126,11 @@ impl<B: Broker> WorkerBuilder<B> {
         }) {
             return Err(WorkerError::UnknownQueue { queue: unknown.clone() });
         }
+        let reconcilers = match self.reconcilers {
+            true => schedule::scheduled(&self.events),
+            false => Vec::new(),
+        };
+        MissingNeeds::check(missing(&reconcilers, &self.states))?;
         let states = Arc::new(self.states);
         let executor = Executor::for_subscribers(self.broker, states, &subscribers)?;
         Ok(Worker {
@@ -122,9 +139,23 @@ impl<B: Broker> WorkerBuilder<B> {
             concurrency: self.concurrency,
             prefetch: self.prefetch,
             shutdown_grace: self.shutdown_grace,
+            reconcilers,
             statistics: Arc::new(Statistics::default()),
         })
     }
+}
+
+/// What reconcilers take that nobody provided.
+fn missing(reconcilers: &[(&'static Reconciler, Cadence)], states: &States) -> Vec<String> {
+    let of = |reconciler: &'static Reconciler| {
+        reconciler.missing(states).map(move |state| {
+            format!(
+                "reconciler `{}` ({}:{}) takes State<{state}>, which nobody gave; call `.state(…)` with a `{state}` on the worker's builder, or `.reconcilers(false)` if another worker runs them",
+                reconciler.function, reconciler.file, reconciler.line
+            )
+        })
+    };
+    reconcilers.iter().flat_map(|(reconciler, _)| of(reconciler)).collect()
 }
 
 /// Why a worker cannot start.

@@ -14,6 +14,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("../../migrations/postgres/0001_queue.sql"),
     include_str!("../../migrations/postgres/0002_silence.sql"),
     include_str!("../../migrations/postgres/0003_debounce.sql"),
+    include_str!("../../migrations/postgres/0004_reconcilers.sql"),
 ];
 
 const SCHEMA: &str = "CREATE SCHEMA IF NOT EXISTS {schema}";

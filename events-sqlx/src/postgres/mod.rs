@@ -18,6 +18,7 @@ mod plans;
 mod postponed;
 mod queue;
 mod remedy;
+mod reconcilers;
 mod rescue;
 mod row;
 mod settle;

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use sqlx::{AssertSqlSafe, SqlSafeStr, SqlStr};
 
-use super::{admin, claim, debounce, health, heartbeat, insert, lanes, rescue, settle};
+use super::{admin, claim, debounce, health, heartbeat, insert, lanes, reconcilers, rescue, settle};
 use crate::error::QueueError;
 
 /// The queue's tables: their schema, and the statements on them. Clones share them.
@@ -33,7 +33,9 @@ macro_rules! statements {
 }
 
 statements! {
+    announce_reconciler: reconcilers::ANNOUNCE,
     beat: heartbeat::BEAT,
+    begin_run: reconcilers::BEGIN_RUN,
     bury: settle::BURY,
     claim_from_many: claim::CLAIM_FROM_MANY,
     claim_from_one: claim::CLAIM_FROM_ONE,
@@ -48,6 +50,7 @@ statements! {
     forget_worker: rescue::FORGET_WORKER,
     gone: rescue::GONE,
     held: health::HELD,
+    end_run: reconcilers::END_RUN,
     execute_insert: insert::EXECUTE,
     insert: insert::INSERT,
     insert_debounced: debounce::INSERT,
@@ -56,6 +59,7 @@ statements! {
     orphans: rescue::ORPHANS,
     prepare_insert: insert::PREPARE,
     prune: admin::PRUNE,
+    reconcilers: reconcilers::RECONCILERS,
     register: heartbeat::REGISTER,
     registered: health::REGISTERED,
     release: settle::RELEASE,

@@ -9,6 +9,7 @@ use crate::error::{QueueError, remedy};
 const MIGRATIONS: &[&str] = &[
     include_str!("../../migrations/sqlite/0001_queue.sql"),
     include_str!("../../migrations/sqlite/0002_debounce.sql"),
+    include_str!("../../migrations/sqlite/0003_reconcilers.sql"),
 ];
 
 const TABLE: &str = "CREATE TABLE IF NOT EXISTS events_migrations (

@@ -14,6 +14,7 @@ mod options;
 mod plans;
 mod poll;
 mod queue;
+mod reconcilers;
 mod rescue;
 mod row;
 mod settle;
