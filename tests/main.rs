@@ -10,6 +10,7 @@
 //! | `crashes`     | real processes, really killed and stopped                              |
 //! | `faults`      | many processes on PostgreSQL under a schedule of faults                |
 //! | `round_trips` | every allowed type survives JSON                                       |
+//! | `schedule`    | reconcilers at their cadence, delays, debounce, with workers            |
 //! | `wiring`      | registry errors, coverage green and red                                |
 //! | `imports`     | which crate may import which                                           |
 #![allow(unreachable_pub, reason = "a test program exports nothing")]
@@ -30,6 +31,7 @@ mod logs;
 mod model;
 mod ping;
 mod round_trips;
+mod schedule;
 mod wiring;
 mod workers;
 mod world;
