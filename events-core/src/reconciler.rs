@@ -164,11 +164,12 @@ impl FromStates for ReconcilerContext {
 
 impl Reconciler {
     /// The states that it takes and that are not among these, by their paths.
-    pub fn missing<'s>(&self, states: &'s States) -> impl Iterator<Item = &'static str> + use<'s> {
+    #[must_use]
+    pub fn missing(&self, states: &States) -> Vec<&'static str> {
         let supplied = TypeId::of::<ReconcilerContext>();
         let needs = self.needs.iter();
-        let missing = needs.filter(move |need| need.id != supplied && !states.contains(need.id));
-        missing.map(|need| (need.rust_path)()).collect::<Vec<_>>().into_iter()
+        let missing = needs.filter(|need| need.id != supplied && !states.contains(need.id));
+        missing.map(|need| (need.rust_path)()).collect()
     }
 }
 

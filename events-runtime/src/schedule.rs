@@ -26,7 +26,6 @@ const LOOK_EVERY: Duration = Duration::from_secs(30);
 const LOOK_AGAIN: Duration = Duration::from_secs(5);
 
 /// The reconcilers of a program that run by themselves, as one worker sees them.
-#[derive(Debug)]
 pub(crate) struct Schedule<B: Broker> {
     broker: B,
     states: Arc<States>,

@@ -148,7 +148,7 @@ impl<B: Broker> WorkerBuilder<B> {
 /// What reconcilers take that nobody provided.
 fn missing(reconcilers: &[(&'static Reconciler, Cadence)], states: &States) -> Vec<String> {
     let of = |reconciler: &'static Reconciler| {
-        reconciler.missing(states).map(move |state| {
+        reconciler.missing(states).into_iter().map(move |state| {
             format!(
                 "reconciler `{}` ({}:{}) takes State<{state}>, which nobody gave; call `.state(…)` with a `{state}` on the worker's builder, or `.reconcilers(false)` if another worker runs them",
                 reconciler.function, reconciler.file, reconciler.line

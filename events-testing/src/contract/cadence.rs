@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use events_core::broker::{Broker, BrokerError};
+use events_core::broker::BrokerError;
 use events_core::cadence::{ReconcilerRuns, ReconcilerState, RunResult, RunStart};
 use events_core::{Timestamp, WorkerId};
 use futures_util::future::join_all;
