@@ -106,7 +106,8 @@ impl<B: Broker> Liveness<B> {
         };
         let failure = match answer {
             Ok(Ok(Heartbeat::Alive)) => {
-                *last_beat = Instant::now();
+                // Others count from when it was written, which may be long before the answer.
+                *last_beat = asked;
                 self.regain();
                 return asked.elapsed() <= self.lease() / 3;
             }

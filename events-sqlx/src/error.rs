@@ -221,7 +221,7 @@ pub(crate) fn is_disconnected(error: &sqlx::Error) -> bool {
         sqlx::Error::Database(error) => error.code().is_some_and(|code| {
             code.len() == 5
                 && (code.starts_with("08")
-                    || ["57P01", "57P02", "57P03", "57P05"].contains(&&*code))
+                    || ["57P01", "57P02", "57P03", "57P05", "25P03", "25P04"].contains(&&*code))
         }),
         _ => false,
     }

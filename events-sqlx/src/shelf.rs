@@ -15,7 +15,6 @@ use std::time::{Duration, Instant};
 use sqlx::pool::PoolConnection;
 use sqlx::{Database, Pool};
 use tokio::runtime::Handle;
-use tokio::task::JoinHandle;
 use tokio::time::sleep;
 
 use crate::database::{depth, roll_back_and_return};
@@ -23,8 +22,12 @@ use crate::database::{depth, roll_back_and_return};
 /// A connection that nobody has taken for so long goes back.
 const MOMENT: Duration = Duration::from_millis(5);
 
-/// After so long it goes back in any case: the pool looks after its age.
+/// After so long it goes back in any case: the pool looks after its age. And one that has lain for
+/// so long, because the program stood still, is not begun on: the server may have ended it.
 const LONGEST: Duration = Duration::from_secs(1);
+
+/// Whoever should bring them back has not done it for so long: its runtime is not driven any more.
+const FORGOTTEN: Duration = Duration::from_millis(50);
 
 /// The connections put aside. Clones of a queue share it.
 #[derive(Debug)]
@@ -39,8 +42,8 @@ pub(crate) struct Shelf<Db: Database> {
 struct Aside<Db: Database> {
     /// The last one put aside is the first one taken; so the first ones are the oldest.
     connections: Vec<Put<Db>>,
-    /// Brings back those that nobody takes, while there are any.
-    clearing: Option<JoinHandle<()>>,
+    /// Whether somebody brings back those that nobody takes.
+    clearing: bool,
 }
 
 #[derive(Debug)]
@@ -64,7 +67,7 @@ impl<Db: Database> Shelf<Db> {
     pub(crate) fn of(pool: &Pool<Db>) -> Arc<Self> {
         Arc::new(Self {
             pool: pool.clone(),
-            aside: Mutex::new(Aside { connections: Vec::new(), clearing: None }),
+            aside: Mutex::new(Aside { connections: Vec::new(), clearing: false }),
             waiting: AtomicUsize::new(0),
         })
     }
@@ -91,7 +94,11 @@ impl<Db: Database> Shelf<Db> {
     }
 
     fn take(self: &Arc<Self>) -> Option<(PoolConnection<Db>, Place<Db>)> {
-        let Put { connection, out_since, .. } = self.aside().connections.pop()?;
+        let Put { connection, out_since, at } = self.aside().connections.pop()?;
+        if at.elapsed() > LONGEST {
+            roll_back_and_return(connection);
+            return None; // those below are older
+        }
         let in_transaction = depth::<Db>(&connection) > 0;
         Some((connection, Place { shelf: self.clone(), out_since, in_transaction }))
     }
@@ -103,15 +110,18 @@ impl<Db: Database> Shelf<Db> {
         room && !pool.is_closed() && self.waiting.load(Ordering::SeqCst) == 0
     }
 
-    /// Takes out those that nobody has taken for a moment. `None` when there are none left.
-    fn clear(&self) -> Option<Vec<PoolConnection<Db>>> {
+    /// Gives back those that nobody has taken for so long. Whether any are left.
+    fn clear(&self, older_than: Duration) -> bool {
         let mut aside = self.aside();
-        if aside.connections.is_empty() {
-            aside.clearing = None;
-            return None;
+        let old = aside.connections.iter().take_while(|put| put.at.elapsed() >= older_than).count();
+        let old: Vec<_> = aside.connections.drain(..old).collect();
+        let left = !aside.connections.is_empty();
+        if !left {
+            aside.clearing = false;
         }
-        let old = aside.connections.iter().take_while(|put| put.at.elapsed() >= MOMENT).count();
-        Some(aside.connections.drain(..old).map(|put| put.connection).collect())
+        drop(aside);
+        old.into_iter().for_each(|put| roll_back_and_return(put.connection));
+        left
     }
 }
 
@@ -130,20 +140,35 @@ impl<Db: Database> Place<Db> {
             drop(aside);
             return roll_back_and_return(connection);
         }
+        let forgotten = aside.connections.first().is_some_and(|put| put.at.elapsed() > FORGOTTEN);
         aside.connections.push(Put { connection, out_since, at: Instant::now() });
-        // It may have ended with the runtime that it was started on.
-        if aside.clearing.as_ref().is_none_or(JoinHandle::is_finished) {
-            aside.clearing = Some(runtime.spawn(clear(Arc::downgrade(&shelf))));
+        let nobody = !std::mem::replace(&mut aside.clearing, true);
+        drop(aside); // a runtime that ends drops the task in here
+        if nobody || forgotten {
+            runtime.spawn(Clearing(Arc::downgrade(&shelf)).run());
         }
     }
 }
 
-async fn clear<Db: Database>(shelf: Weak<Shelf<Db>>) {
-    loop {
-        sleep(MOMENT).await;
-        let Some(shelf) = shelf.upgrade() else { return };
-        let Some(old) = shelf.clear() else { return };
-        old.into_iter().for_each(roll_back_and_return);
+/// Brings back what nobody takes, and everything when its runtime ends.
+struct Clearing<Db: Database>(Weak<Shelf<Db>>);
+
+impl<Db: Database> Clearing<Db> {
+    async fn run(self) {
+        loop {
+            sleep(MOMENT).await;
+            if !self.0.upgrade().is_some_and(|shelf| shelf.clear(MOMENT)) {
+                return; // none is left, so that the drop takes none
+            }
+        }
+    }
+}
+
+impl<Db: Database> Drop for Clearing<Db> {
+    fn drop(&mut self) {
+        if let Some(shelf) = self.0.upgrade() {
+            shelf.clear(Duration::ZERO);
+        }
     }
 }
 

@@ -50,7 +50,7 @@ SELECT held.age, held.holder FROM (
     SELECT age(xmin), NULL,
         format('the replication slot %s (%s)', slot_name,
             CASE WHEN active THEN 'in use' ELSE 'not in use: drop it if nobody needs it' END)
-    FROM pg_replication_slots WHERE xmin IS NOT NULL
+    FROM pg_replication_slots WHERE xmin IS NOT NULL AND wal_status IS DISTINCT FROM 'lost'
 ) AS held ORDER BY held.xids DESC, held.age DESC NULLS LAST LIMIT 1";
 
 pub(super) async fn health(inner: Arc<Inner>) -> Result<Health, QueueError> {

@@ -6,6 +6,7 @@
 //! the statement before it is refused, whereas a plain `COMMIT` there rolls back and reports
 //! success. What the chaining opens, the rollback behind it closes.
 
+use std::collections::HashMap;
 use std::fmt::Write;
 
 use events_core::Task;
@@ -14,7 +15,7 @@ use sqlx::{AssertSqlSafe, Database, Executor, PgConnection, Postgres};
 use sqlx_core::transaction::TransactionManager;
 
 use super::debounce::MERGE;
-use super::literal::{push_array, push_text};
+use super::literal::{SEPARATOR, push_array, push_split, push_text};
 use super::tables::Tables;
 use crate::database::{EventDatabase, check_depth, roll_back_and_return};
 use crate::error::QueueError;
@@ -33,9 +34,11 @@ macro_rules! insert {
 pub(super) const INSERT: &str = insert!("");
 
 /// A commit with one task is the usual one. To analyse and to plan its statement is a third of what
-/// it costs the server, so that is done once for each connection.
+/// it costs the server, so that is done once for each connection. Somebody who holds the table, to
+/// rewrite it, say, must not keep connections from opening: the client would give up, and the server
+/// wait on.
 pub(super) const PREPARE: &str = concat!(
-    "PREPARE {schema}_insert (uuid, uuid, text, text, text, int2, int8, int8, text, text) AS ",
+    "SET LOCAL lock_timeout = '1s'; PREPARE {schema}_insert (uuid, uuid, text, text, text, int2, int8, int8, text, text) AS ",
     insert!("VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)")
 );
 
@@ -183,7 +186,7 @@ fn push_row(sql: &mut String, task: &Task) {
     write!(sql, "{},{due_at},{published_at},", task.priority).expect(STRING);
     push_text(sql, &task.payload);
     sql.push(',');
-    match headers(task) {
+    match headers_of(task) {
         Some(headers) => push_text(sql, &headers),
         None => sql.push_str("NULL"),
     }
@@ -191,27 +194,91 @@ fn push_row(sql: &mut String, task: &Task) {
 
 const STRING: &str = "writing to a string cannot fail";
 
+/// What all tasks have in common, and mostly that is a lot, is written once; the rest as an array
+/// for each column.
 fn push_columns(sql: &mut String, tasks: &[Task]) {
+    let (kinds, kind_of) = kinds(tasks);
+    let due_at = tasks[0].due_at;
+    let due_at = tasks.iter().all(|task| task.due_at == due_at).then_some(due_at);
+    let with_headers = tasks.iter().any(|task| !task.headers.is_empty());
+    sql.push_str("SELECT task_id, event_id, ");
+    push_of_kind(sql, &kinds, |sql, kind| push_text(sql, &kind.event));
+    push_of_kind(sql, &kinds, |sql, kind| push_text(sql, &kind.name));
+    push_of_kind(sql, &kinds, |sql, kind| push_text(sql, &kind.queue));
+    push_of_kind(sql, &kinds, |sql, kind| {
+        write!(sql, "'{}'::int2", kind.priority).expect(STRING);
+    });
+    match due_at {
+        Some(due_at) => write!(sql, "{}, ", due_at.as_micros()).expect(STRING),
+        None => sql.push_str("due_at, "),
+    }
     // An empty text for NULL, which a server may be set to read as a text of four letters.
-    sql.push_str("SELECT a, b, c, d, e, f, g, h, i, nullif(j, '') FROM unnest(");
+    let headers = if with_headers { "nullif(headers, '')" } else { "NULL" };
+    write!(sql, "published_at, payload, {headers} FROM unnest(").expect(STRING);
+    let mut columns = String::from("task_id, event_id, published_at, payload");
     push_values(sql, "uuid", tasks, |task, sql| write!(sql, "{}", task.id));
     push_values(sql, "uuid", tasks, |task, sql| write!(sql, "{}", task.event_id));
-    push_texts(sql, tasks.iter().map(|task| &*task.event));
-    push_texts(sql, tasks.iter().map(|task| &*task.name));
-    push_texts(sql, tasks.iter().map(|task| &*task.queue));
-    push_values(sql, "int2", tasks, |task, sql| write!(sql, "{}", task.priority));
-    push_values(sql, "int8", tasks, |task, sql| write!(sql, "{}", task.due_at.as_micros()));
     push_values(sql, "int8", tasks, |task, sql| write!(sql, "{}", task.published_at.as_micros()));
-    push_texts(sql, tasks.iter().map(|task| &*task.payload));
-    let headers: Vec<_> = tasks.iter().map(headers).collect();
-    push_texts(sql, headers.iter().map(|headers| headers.as_deref().unwrap_or_default()));
+    push_payloads(sql, tasks);
+    if due_at.is_none() {
+        columns.push_str(", due_at");
+        push_values(sql, "int8", tasks, |task, sql| write!(sql, "{}", task.due_at.as_micros()));
+    }
+    if kinds.len() > 1 {
+        columns.push_str(", kind");
+        let mut kind_of = kind_of.iter();
+        push_values(sql, "int4", tasks, |_, sql| {
+            write!(sql, "{}", kind_of.next().expect("one for each task"))
+        });
+    }
+    if with_headers {
+        columns.push_str(", headers");
+        let headers: Vec<_> = tasks.iter().map(headers_of).collect();
+        push_array(sql, headers.iter().map(|headers| headers.as_deref().unwrap_or_default()));
+        sql.push_str("::text[],");
+    }
     sql.pop(); // the last comma
-    sql.push_str(") AS task (a, b, c, d, e, f, g, h, i, j)");
+    write!(sql, ") AS task ({columns})").expect(STRING);
 }
 
-fn push_texts<'t>(sql: &mut String, texts: impl Iterator<Item = &'t str>) {
-    push_array(sql, texts);
-    sql.push_str("::text[],");
+/// The tasks that differ in event, name, queue or priority, one of each, and which each task is,
+/// counted from one.
+fn kinds(tasks: &[Task]) -> (Vec<&Task>, Vec<usize>) {
+    let mut kinds: Vec<&Task> = Vec::new();
+    let mut known = HashMap::new();
+    let kind_of = tasks.iter().map(|task| {
+        *known.entry((&task.name, &task.event, &task.queue, task.priority)).or_insert_with(|| {
+            kinds.push(task);
+            kinds.len()
+        })
+    });
+    let kind_of = kind_of.collect();
+    (kinds, kind_of)
+}
+
+/// What depends on the kind: itself if there is one, or the place of `kind` in an array.
+fn push_of_kind(sql: &mut String, kinds: &[&Task], push: impl Fn(&mut String, &Task)) {
+    if let [kind] = kinds {
+        push(sql, kind);
+    } else {
+        for (index, kind) in kinds.iter().enumerate() {
+            sql.push_str(if index == 0 { "(ARRAY[" } else { "," });
+            push(sql, kind);
+        }
+        sql.push_str("])[kind]");
+    }
+    sql.push_str(", ");
+}
+
+fn push_payloads(sql: &mut String, tasks: &[Task]) {
+    let payloads = || tasks.iter().map(|task| &*task.payload);
+    if payloads().any(|payload| payload.contains(SEPARATOR)) {
+        push_array(sql, payloads());
+        sql.push_str("::text[],");
+    } else {
+        push_split(sql, payloads());
+        sql.push(',');
+    }
 }
 
 /// A column of values that need no escapes.
@@ -219,7 +286,7 @@ fn push_values(
     sql: &mut String,
     of: &str,
     tasks: &[Task],
-    push: impl Fn(&Task, &mut String) -> std::fmt::Result,
+    mut push: impl FnMut(&Task, &mut String) -> std::fmt::Result,
 ) {
     for (index, task) in tasks.iter().enumerate() {
         sql.push_str(if index == 0 { "'{" } else { "," });
@@ -228,6 +295,6 @@ fn push_values(
     write!(sql, "}}'::{of}[],").expect(STRING);
 }
 
-fn headers(task: &Task) -> Option<String> {
+fn headers_of(task: &Task) -> Option<String> {
     (!task.headers.is_empty()).then(|| task.headers.to_json())
 }

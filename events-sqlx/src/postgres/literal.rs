@@ -8,17 +8,41 @@
 /// Appends `text` as a literal.
 pub(super) fn push_text(sql: &mut String, text: &str) {
     sql.push_str("E'");
-    for character in text.chars() {
-        match character {
-            '\'' => sql.push_str("''"),
-            '\\' => sql.push_str("\\\\"),
+    push_escaped(sql, text);
+    sql.push('\'');
+}
+
+/// Appends texts as an array, `string_to_array(…)`: an expression that the server reads much faster
+/// than an array literal, for texts that do not contain the separator.
+pub(super) fn push_split<'t>(sql: &mut String, texts: impl Iterator<Item = &'t str>) {
+    sql.push_str("string_to_array(E'");
+    for (index, text) in texts.enumerate() {
+        if index > 0 {
+            sql.push(SEPARATOR);
+        }
+        push_escaped(sql, text);
+    }
+    sql.push_str("', E'\\x1e')");
+}
+
+/// The record separator of ASCII. JSON escapes it.
+pub(super) const SEPARATOR: char = '\u{1e}';
+
+fn push_escaped(sql: &mut String, text: &str) {
+    let mut rest = text;
+    while let Some(at) = rest.find(['\'', '\\', '\0']) {
+        let (plain, special) = rest.split_at(at);
+        sql.push_str(plain);
+        sql.push_str(match special.as_bytes()[0] {
+            b'\'' => "''",
+            b'\\' => "\\\\",
             // No text of PostgreSQL can hold it; in names, the only texts that are not JSON, it is
             // nobody's intent.
-            '\0' => sql.push('\u{fffd}'),
-            other => sql.push(other),
-        }
+            _ => "\u{fffd}",
+        });
+        rest = &special[1..];
     }
-    sql.push('\'');
+    sql.push_str(rest);
 }
 
 /// Appends an array literal of texts; the cast to its type is the caller's.
@@ -85,6 +109,11 @@ mod tests {
             let array: Vec<String> =
                 sqlx::query_scalar(sqlx::AssertSqlSafe(sql)).fetch_one(&pool).await.unwrap();
             assert_eq!(array, texts);
+            let mut sql = String::from("SELECT ");
+            push_split(&mut sql, texts.iter().map(String::as_str));
+            let split: Vec<String> =
+                sqlx::query_scalar(sqlx::AssertSqlSafe(sql)).fetch_one(&pool).await.unwrap();
+            assert_eq!(split, texts);
             for text in &texts {
                 let mut sql = String::from("SELECT ");
                 push_text(&mut sql, text);

@@ -195,7 +195,8 @@ impl PostgresQueueOptions {
                 })
             })
             .connect_lazy_with(options);
-        let shelf = Some(Shelf::of(&pool));
+        // Behind a pooler a connection that is put aside keeps one of the server's from others.
+        let shelf = (!self.transaction_pooling).then(|| Shelf::of(&pool));
         self.open(pool, shelf, tables, events).await
     }
 

@@ -9,7 +9,7 @@ use super::wire::Wire;
 use crate::program::{Changed, Pinged};
 
 /// Everything that means something to a literal, an array, JSON or the wire.
-const TEXTS: [&str; 11] = [
+const TEXTS: [&str; 12] = [
     "'; DROP TABLE effects; --",
     "\\",
     "\\'",
@@ -21,6 +21,7 @@ const TEXTS: [&str; 11] = [
     "$1 $$ ? :a E'\\x41'",
     "\n\r\t\u{8}\u{7f}",
     "größer 🦀 \u{2028} \u{feff}",
+    "a\u{1e}b",
 ];
 
 #[tokio::test]
