@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use events_core::broker::Broker;
-use events_core::cadence::{ReconcilerRuns, ReconcilerState};
+use events_core::cadence::ReconcilerState;
 use events_core::extract::States;
 use events_core::prelude::*;
 use events_core::registry::Registry;
@@ -36,7 +36,11 @@ async fn often(_scope: Scope, State(runs): State<Runs>) -> Result<Report, Failur
 #[reconciles(every = "1h", run_on_start)]
 async fn fails(_scope: Scope, State(runs): State<Runs>) -> Result<Report, Failure> {
     runs.push(Instant::now());
-    if runs.all().len() == 1 { Err(Failure::retry("the catalogue is away")) } else { Ok(Report::default()) }
+    if runs.all().len() == 1 {
+        Err(Failure::retry("the catalogue is away"))
+    } else {
+        Ok(Report::default())
+    }
 }
 
 #[reconciles(every = "1h", run_on_start)]

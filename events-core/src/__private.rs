@@ -12,12 +12,12 @@ use pin_project_lite::pin_project;
 
 use serde_json::Value as Json;
 
+pub use crate::cadence::Cadence;
 pub use crate::event::{
     DecodeError, EncodeError, Encoder, Event, EventType, Field, JsonKind, Object,
 };
 pub use crate::extract::{Extract, FromStates, Invocation, States};
 pub use crate::payload::{Codec, EventField, NeverNull};
-pub use crate::cadence::Cadence;
 pub use crate::publisher::{Declared, Publisher};
 pub use crate::reconciler::{
     Reconciler, ReconcilerFunction, ReconcilerFuture, ReconcilerResult, Report, Scope,

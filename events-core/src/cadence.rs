@@ -152,10 +152,8 @@ pub trait ReconcilerRuns: Send + Sync {
     /// # Errors
     /// What remembers could not be reached. The stamp may have been written: then the interval is
     /// used up without a run.
-    fn begin_run(
-        &self,
-        start: &RunStart,
-    ) -> impl Future<Output = Result<bool, BrokerError>> + Send;
+    fn begin_run(&self, start: &RunStart)
+    -> impl Future<Output = Result<bool, BrokerError>> + Send;
 
     /// Remembers how the run that started then ended; nothing if another has started since.
     ///

@@ -297,16 +297,16 @@ impl EventsBuilder {
 }
 
 /// A setting for a reconciler that is not there would do nothing.
-fn check_reconcilers(
-    settings: &EventSettings,
-    registry: &Registry,
-) -> Result<(), InvalidSetting> {
+fn check_reconcilers(settings: &EventSettings, registry: &Registry) -> Result<(), InvalidSetting> {
     let unknown = settings.reconcilers.keys().find(|name| registry.reconciler(name).is_none());
     let Some(unknown) = unknown else { return Ok(()) };
     let known: Vec<_> = registry.reconcilers().iter().map(|reconciler| reconciler.name).collect();
     let remedy = match known.is_empty() {
         true => "this program has no reconcilers; is their crate linked?".to_owned(),
-        false => format!("no reconciler has this name, or several in short; there are {}", known.join(", ")),
+        false => format!(
+            "no reconciler has this name, or several in short; there are {}",
+            known.join(", ")
+        ),
     };
     Err(InvalidSetting::new(format!("reconcilers.{unknown}"), remedy))
 }

@@ -166,7 +166,9 @@ mod tests {
     #[test]
     fn who_is_silent_while_others_are_heard_is_missed() {
         assert!(first_is_missed(&[13, 8, 3]));
-        assert!(first_is_missed(&[100, 95, 90, 85, 80, 75, 70, 65, 60, 55, 50, 45, 40, 35, 30, 25, 20, 15, 10, 5, 0]));
+        assert!(first_is_missed(&[
+            100, 95, 90, 85, 80, 75, 70, 65, 60, 55, 50, 45, 40, 35, 30, 25, 20, 15, 10, 5, 0
+        ]));
     }
 
     #[test]

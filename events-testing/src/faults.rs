@@ -15,16 +15,16 @@ use std::collections::{HashSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use events_core::cadence::{ReconcilerRuns, ReconcilerState, RunResult, RunStart};
-use events_core::{Events, Timestamp};
 use events_core::broker::{
     Admin, Broker, BrokerError, Claimed, Counts, DeadLetter, Heartbeat, Queues, Rescued, Settlement,
 };
+use events_core::cadence::{ReconcilerRuns, ReconcilerState, RunResult, RunStart};
 use events_core::event::{TaskId, WorkerId};
 use events_core::health::Health;
 use events_core::lifecycle::Next;
 use events_core::task::Task;
 use events_core::transport::{Transport, TransportError};
+use events_core::{Events, Timestamp};
 
 /// One thing that goes wrong, once.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

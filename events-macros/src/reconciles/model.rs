@@ -120,7 +120,13 @@ mod tests {
     #[test]
     fn every_key_is_understood() {
         let reconciler = model(
-            quote!(every = "15m", jitter = "30s", run_on_start, deadline = "5m", name = "sweeps.all"),
+            quote!(
+                every = "15m",
+                jitter = "30s",
+                run_on_start,
+                deadline = "5m",
+                name = "sweeps.all"
+            ),
             quote!(
                 async fn sweep(scope: Scope, pool: State<Pool>) -> Result<Report, Failure> {}
             ),

@@ -317,14 +317,17 @@ mod tests {
 
     #[test]
     fn delays_are_understood_and_waits_that_exclude_each_other_refused() {
-        let item = || quote!(async fn on(event: A) {});
+        let item = || {
+            quote!(
+                async fn on(event: A) {}
+            )
+        };
         let subscriber = model(quote!(A, delay = "5m"), item()).unwrap_or_else(|_| panic!());
         assert_eq!(subscriber.delay, Some(Duration::from_mins(5)));
         let mistakes = |arguments| model(arguments, item()).err().expect("mistakes");
         let both = mistakes(quote!(A, delay = "5m", debounce = "1s", debounce_by = id));
         assert!(both[0].contains("keep one"), "{both:?}");
-        let short =
-            mistakes(quote!(A, debounce = "5m", debounce_by = id, debounce_max = "1m"));
+        let short = mistakes(quote!(A, debounce = "5m", debounce_by = id, debounce_max = "1m"));
         assert!(short[0].contains("at least as long"), "{short:?}");
         let alone = mistakes(quote!(A, debounce_max = "1m"));
         assert!(alone[0].contains("add the window"), "{alone:?}");

@@ -2,14 +2,14 @@
 
 use std::time::Duration;
 
-use events_core::cadence::{ReconcilerRuns, ReconcilerState, RunResult, RunStart};
-use events_core::{Events, Timestamp};
 use events_core::broker::{
     Admin, Broker, BrokerError, Claimed, Counts, DeadLetter, Heartbeat, Queues, Rescued, Settlement,
 };
+use events_core::cadence::{ReconcilerRuns, ReconcilerState, RunResult, RunStart};
 use events_core::event::{TaskId, WorkerId};
 use events_core::health::Health;
 use events_core::lifecycle::rescue_delay;
+use events_core::{Events, Timestamp};
 
 use super::MemoryQueue;
 use super::session::MemorySession;

@@ -91,10 +91,8 @@ fn statement(sql: &SqlStr, name: &'static str) -> Statement {
 async fn run(inner: &Inner, query: Statement) -> Result<u64, QueueError> {
     const STEP: &str = "write when a reconciler ran";
     let mut connection = Own::acquire(&inner.own, STEP).await?;
-    let done = query
-        .execute(&mut *connection)
-        .await
-        .map_err(|error| QueueError::database(STEP, error))?;
+    let done =
+        query.execute(&mut *connection).await.map_err(|error| QueueError::database(STEP, error))?;
     connection.finish();
     Ok(done.rows_affected())
 }

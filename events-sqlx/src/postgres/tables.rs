@@ -4,7 +4,9 @@ use std::sync::Arc;
 
 use sqlx::{AssertSqlSafe, SqlSafeStr, SqlStr};
 
-use super::{admin, claim, debounce, health, heartbeat, insert, lanes, reconcilers, rescue, settle};
+use super::{
+    admin, claim, debounce, health, heartbeat, insert, lanes, reconcilers, rescue, settle,
+};
 use crate::error::QueueError;
 
 /// The queue's tables: their schema, and the statements on them. Clones share them.

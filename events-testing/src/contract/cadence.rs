@@ -32,7 +32,8 @@ pub async fn of_many_that_begin_a_run_one_does<H: Harness>() {
     for _ in 0..10 {
         let starts: Vec<_> = (0..8).map(|_| start(&world, after)).collect();
         let begun = join_all(starts.iter().map(|start| world.broker().begin_run(start))).await;
-        let begun: Vec<bool> = begun.into_iter().collect::<Result<_, BrokerError>>().expect("stamps");
+        let begun: Vec<bool> =
+            begun.into_iter().collect::<Result<_, BrokerError>>().expect("stamps");
         assert_eq!(begun.iter().filter(|begun| **begun).count(), 1);
         let winner = begun.iter().position(|begun| *begun).expect("one began");
         let state = state(&world).await;
@@ -89,12 +90,14 @@ pub async fn end_of_a_run_is_remembered_unless_another_began<H: Harness>() {
     let ended = state(&world).await;
     assert_eq!((ended.ended_at, &ended.result), (Some(ended_at), &Some(result.clone())));
     assert!(!ended.is_running());
+    world.clock.advance(MINUTE);
     let second = start(&world, Some(first.started_at));
     assert!(world.broker().begin_run(&second).await.expect("stamps"));
     let running = state(&world).await;
     assert_eq!(running.result, Some(result.clone()), "that of the last run that ended");
     assert!(running.is_running());
-    let late = world.broker().end_run(NAME, first.started_at, ended_at + MINUTE, &RunResult::failed("late"));
+    let failed = RunResult::failed("late");
+    let late = world.broker().end_run(NAME, first.started_at, ended_at + MINUTE, &failed);
     late.await.expect("is refused without an error");
     assert_eq!(state(&world).await, running);
 }

@@ -7,9 +7,7 @@ use events_core::lifecycle::Next;
 use futures_util::future::join_all;
 
 use super::Harness;
-use super::fixture::{
-    DELAY, Delayed, Keyed, LONGEST, QUIET, World, number, numbers, put, retry,
-};
+use super::fixture::{DELAY, Delayed, Keyed, LONGEST, QUIET, World, number, numbers, put, retry};
 
 const SECOND: Duration = Duration::from_secs(1);
 

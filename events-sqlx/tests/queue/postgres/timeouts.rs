@@ -89,8 +89,7 @@ async fn connections_whose_other_end_is_gone_are_replaced() {
 async fn a_session_s_connection_whose_other_end_is_gone_gives_its_place_to_another() {
     let fixture = Fixture::new().await;
     let wire = Wire::to(&fixture.database).await;
-    let queue =
-        impatient().max_connections(1).connect(&wire.url(), &fixture.events).await.unwrap();
+    let queue = impatient().max_connections(1).connect(&wire.url(), &fixture.events).await.unwrap();
     let session = queue.begin().await.unwrap();
     wire.hold_after(1).await;
     session.commit().await.unwrap();
