@@ -118,7 +118,7 @@ async fn runs_once_for_all<B: Broker>(queue: B, another: B) {
         assert!(apart > Duration::from_millis(30), "two runs were {apart:?} apart");
     }
     let state = state_of(&queue).await.unwrap();
-    assert!(state.name.ends_with(".often"));
+    assert_eq!(state.name, concat!(module_path!(), "::often").replace("::", "."));
     assert!(!state.is_running() && state.started_by.is_some());
     let result = state.result.unwrap();
     assert_eq!((result.checked, result.changed, result.failed, result.error), (3, 2, 1, None));

@@ -61,8 +61,8 @@ pub fn debounce_key(payload: &serde_json::Value, field: &str) -> String {
     let mut key = payload.get(field).unwrap_or(&serde_json::Value::Null).to_string();
     if key.len() > LONGEST_KEY_BYTES {
         let digest = Uuid::new_v5(&Uuid::NAMESPACE_OID, key.as_bytes());
-        key.truncate(key.floor_char_boundary(LONGEST_KEY_BYTES));
-        key.push_str(&format!("…{}", digest.simple()));
+        let cut = &key[..key.floor_char_boundary(LONGEST_KEY_BYTES)];
+        key = format!("{cut}…{}", digest.simple());
     }
     key
 }

@@ -40,12 +40,12 @@ mod joined;
 #[cfg(feature = "postgres")]
 mod postgres;
 mod savepoint;
-#[cfg(feature = "postgres")]
-mod shelf;
 mod sightings;
 mod signal;
 #[cfg(feature = "sqlite")]
 mod sqlite;
+#[cfg(feature = "postgres")]
+mod standby;
 mod transaction;
 
 #[cfg(feature = "postgres")]

@@ -57,7 +57,7 @@ fn is_missed(row: &WorkerRow, rows: &[WorkerRow], lease: Duration) -> bool {
     heard.sort_unstable();
     let (mut later, mut longest) = (Duration::ZERO, Duration::ZERO);
     for earlier in heard.into_iter().chain([row.silence]) {
-        longest = longest.max(earlier - later);
+        longest = longest.max(earlier.saturating_sub(later));
         later = earlier;
     }
     longest < lease / 2

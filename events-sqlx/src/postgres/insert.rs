@@ -19,7 +19,7 @@ use super::literal::{SEPARATOR, push_array, push_split, push_text};
 use super::tables::Tables;
 use crate::database::{EventDatabase, check_depth, roll_back_and_return};
 use crate::error::QueueError;
-use crate::shelf::Place;
+use crate::standby::Place;
 
 macro_rules! insert {
     ($rows:literal) => {

@@ -12,7 +12,7 @@ use sqlx::{ConnectOptions, Connection, PgPool, Postgres};
 use super::queue::{Parts, PostgresQueue};
 use super::tables::Tables;
 use crate::error::QueueError;
-use crate::shelf::Shelf;
+use crate::standby::Standby;
 
 /// Options to open a [`PostgresQueue`] with.
 ///
@@ -196,8 +196,8 @@ impl PostgresQueueOptions {
             })
             .connect_lazy_with(options);
         // Behind a pooler a connection that is put aside keeps one of the server's from others.
-        let shelf = (!self.transaction_pooling).then(|| Shelf::of(&pool));
-        self.open(pool, shelf, tables, events).await
+        let standby = (!self.transaction_pooling).then(|| Standby::of(&pool));
+        self.open(pool, standby, tables, events).await
     }
 
     /// A queue in the database of a pool that the application owns; migrates the events tables.
@@ -226,7 +226,7 @@ impl PostgresQueueOptions {
     async fn open(
         &self,
         pool: PgPool,
-        shelf: Option<Arc<Shelf<Postgres>>>,
+        standby: Option<Arc<Standby<Postgres>>>,
         tables: Tables,
         events: &Events,
     ) -> Result<PostgresQueue, QueueError> {
@@ -238,7 +238,7 @@ impl PostgresQueueOptions {
         let own = self.own(options.disable_statement_logging());
         let parts = Parts {
             pool,
-            shelf,
+            standby,
             own,
             listen,
             tables,

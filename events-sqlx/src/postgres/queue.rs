@@ -21,9 +21,9 @@ use super::postponed::Postponed;
 use super::tables::{Statements, Tables};
 use crate::error::QueueError;
 use crate::joined::JoinedSession;
-use crate::shelf::Shelf;
 use crate::sightings::Sightings;
 use crate::signal::Signal;
+use crate::standby::Standby;
 use crate::transaction::EventTransaction;
 
 /// The durable queue in a PostgreSQL database (13 or later), and the sessions that publish to it.
@@ -67,7 +67,7 @@ pub(super) struct Inner {
     /// The application's connections, on which sessions run.
     pub(super) pool: PgPool,
     /// Those between two sessions, if the pool is the queue's making.
-    pub(super) shelf: Option<Arc<Shelf<Postgres>>>,
+    pub(super) standby: Option<Arc<Standby<Postgres>>>,
     /// The queue's own.
     pub(super) own: PgPool,
     pub(super) tables: Tables,
@@ -95,7 +95,7 @@ impl Clone for PostgresQueue {
 /// What a queue is made of.
 pub(super) struct Parts {
     pub(super) pool: PgPool,
-    pub(super) shelf: Option<Arc<Shelf<Postgres>>>,
+    pub(super) standby: Option<Arc<Standby<Postgres>>>,
     pub(super) own: PgPool,
     pub(super) listen: Option<PgConnectOptions>,
     pub(super) tables: Tables,
@@ -137,7 +137,7 @@ impl PostgresQueue {
     }
 
     pub(super) async fn start(parts: Parts, events: &Events) -> Result<Self, QueueError> {
-        let Parts { pool, shelf, own, listen, tables, patience, migrate } = parts;
+        let Parts { pool, standby, own, listen, tables, patience, migrate } = parts;
         match migrate {
             true => migrate::migrate(&own, tables.statements(), events.now()).await?,
             false => migrate::check(&own, tables.statements()).await?,
@@ -147,7 +147,7 @@ impl PostgresQueue {
                 lanes: Lanes::of(events),
                 events: events.clone(),
                 pool,
-                shelf,
+                standby,
                 own,
                 messenger: Messenger::new(tables.channel(), listen),
                 tables,
@@ -175,14 +175,14 @@ impl PostgresQueue {
     /// No connection of the pool was free within its acquire timeout, or the database could not be
     /// reached.
     pub async fn begin(&self) -> Result<EventTransaction<Postgres>, QueueError> {
-        let Inner { pool, shelf, own, events, signal, tables, messenger, .. } = &*self.inner;
+        let Inner { pool, standby, own, events, signal, tables, messenger, .. } = &*self.inner;
         messenger.ensure_announcing(own, signal);
         // As many as may have been cut off while they were idle, and one that is new.
         for _ in 0..=pool.options().get_max_connections() {
-            let (connection, place) = match shelf {
+            let (connection, place) = match standby {
                 None => (pool.acquire().await.map_err(failed)?, None),
-                Some(shelf) => {
-                    let (connection, place) = shelf.acquire().await.map_err(failed)?;
+                Some(standby) => {
+                    let (connection, place) = standby.acquire().await.map_err(failed)?;
                     (connection, Some(place))
                 }
             };

@@ -109,7 +109,7 @@ async fn read(inner: Arc<Inner>) -> Result<Vec<ReconcilerState>, QueueError> {
 }
 
 fn state(found: &PgRow) -> Result<ReconcilerState, QueueError> {
-    let time = |column| Ok::<_, QueueError>(row::get::<Option<i64>>(found, column)?);
+    let time = |column| row::get::<Option<i64>>(found, column);
     let worker: Option<Uuid> = row::get(found, "started_by")?;
     let result: Option<&str> = row::get(found, "result")?;
     Ok(ReconcilerState {

@@ -11,6 +11,9 @@ use super::fixture::{DELAY, Delayed, Keyed, LONGEST, QUIET, World, number, numbe
 
 const SECOND: Duration = Duration::from_secs(1);
 
+/// Quiet for a second less than is asked for.
+const NEARLY: Duration = Duration::from_secs(QUIET.as_secs() - 1);
+
 /// Not before, and then as any other.
 pub async fn delayed_task_is_due_after_its_delay<H: Harness>() {
     let world = World::<H>::start().await;
@@ -45,9 +48,9 @@ pub async fn newer_event_takes_the_place_of_the_one_that_waits<H: Harness>() {
     let world = World::<H>::start().await;
     let worker = world.worker().await;
     world.publish_keyed("a", 1).await;
-    world.clock.advance(QUIET - SECOND);
+    world.clock.advance(NEARLY);
     let newer = world.publish_keyed("a", 2).await;
-    world.clock.advance(QUIET - SECOND);
+    world.clock.advance(NEARLY);
     assert!(world.claim(worker, 10).await.is_empty(), "it is not quiet for long enough");
     world.clock.advance(SECOND);
     let lease = world.claim_one(worker).await;
@@ -81,7 +84,7 @@ pub async fn keys_wait_each_for_itself<H: Harness>() {
     for (key, number) in keys.iter().zip(0..) {
         world.publish_keyed(key, number).await;
     }
-    world.clock.advance(QUIET - SECOND);
+    world.clock.advance(NEARLY);
     world.publish_keyed("a", 100).await;
     world.publish_keyed(&format!("{long}y"), 101).await;
     world.clock.advance(SECOND);
@@ -113,7 +116,7 @@ pub async fn busy_key_is_handled_after_the_longest_wait<H: Harness>() {
     assert_eq!(number(&lease), last, "with the newest event");
     // What comes then waits anew.
     world.publish_keyed("a", 1000).await;
-    world.clock.advance(QUIET - SECOND);
+    world.clock.advance(NEARLY);
     assert!(world.claim(worker, 10).await.is_empty());
     world.clock.advance(SECOND);
     assert_eq!(number(&world.claim_one(worker).await), 1000);
@@ -143,7 +146,7 @@ pub async fn rolled_back_event_leaves_the_waiting_task_alone<H: Harness>() {
     let mut session = world.harness.begin().await;
     put(&mut session, Keyed { key: "a".into(), number: 2 });
     world.harness.rollback(session).await;
-    world.clock.advance(QUIET - SECOND);
+    world.clock.advance(NEARLY);
     assert_eq!(number(&world.claim_one(worker).await), 1);
 }
 

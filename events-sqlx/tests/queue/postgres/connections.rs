@@ -124,9 +124,9 @@ fn connections_go_back_when_the_runtime_of_their_session_ends() {
 
 #[tokio::test]
 async fn what_one_session_sets_for_its_transaction_the_next_does_not_have() {
-    let fixture = Fixture::new().await;
     const SET: &str = "SET TRANSACTION ISOLATION LEVEL SERIALIZABLE, READ ONLY, DEFERRABLE;
         SET LOCAL statement_timeout = '17s'";
+    let fixture = Fixture::new().await;
     let mut session = fixture.queue.begin().await.unwrap();
     let first = backend(&mut session).await;
     session.commit().await.unwrap();
@@ -172,6 +172,8 @@ async fn a_pool_of_the_application_s_own_sees_its_connections_between_two_sessio
 /// Somebody rewrites the table, for instance. Those who only read their own tables must not wait.
 #[tokio::test]
 async fn a_lock_on_the_tasks_lets_no_new_connection_wait_for_ever() {
+    const WAITING: &str = "SELECT count(*) FROM pg_locks
+        WHERE relation = 'events.tasks'::regclass AND NOT granted";
     let fixture = Fixture::new().await;
     let mut locking = fixture.outside.begin().await.unwrap();
     sqlx::raw_sql("LOCK TABLE events.tasks").execute(&mut *locking).await.unwrap();
@@ -179,8 +181,6 @@ async fn a_lock_on_the_tasks_lets_no_new_connection_wait_for_ever() {
     let queue = fixture.reopened(options).await;
     let refused = soon(queue.begin()).await;
     assert!(refused.is_err());
-    const WAITING: &str = "SELECT count(*) FROM pg_locks
-        WHERE relation = 'events.tasks'::regclass AND NOT granted";
     until("nobody waits", async || fixture.count(WAITING).await == 0).await;
     locking.rollback().await.unwrap();
     queue.begin().await.unwrap().commit().await.unwrap();

@@ -31,7 +31,7 @@ const FORGOTTEN: Duration = Duration::from_millis(50);
 
 /// The connections put aside. Clones of a queue share it.
 #[derive(Debug)]
-pub(crate) struct Shelf<Db: Database> {
+pub(crate) struct Standby<Db: Database> {
     pool: Pool<Db>,
     aside: Mutex<Aside<Db>>,
     /// Sessions that wait for a connection of the pool.
@@ -53,17 +53,17 @@ struct Put<Db: Database> {
     at: Instant,
 }
 
-/// A session's claim to the shelf: where its connection goes when it has ended.
+/// Where the connection of a session goes when it has ended: on standby.
 #[derive(Debug)]
 pub struct Place<Db: Database> {
-    shelf: Arc<Shelf<Db>>,
+    standby: Arc<Standby<Db>>,
     /// Since when the connection is out of its pool.
     out_since: Instant,
     /// Whether a commit has left it in an empty transaction.
     in_transaction: bool,
 }
 
-impl<Db: Database> Shelf<Db> {
+impl<Db: Database> Standby<Db> {
     pub(crate) fn of(pool: &Pool<Db>) -> Arc<Self> {
         Arc::new(Self {
             pool: pool.clone(),
@@ -76,7 +76,7 @@ impl<Db: Database> Shelf<Db> {
         self.aside.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A connection from the shelf, or else from the pool.
+    /// A connection that is on standby, or else one from the pool.
     pub(crate) async fn acquire(
         self: &Arc<Self>,
     ) -> Result<(PoolConnection<Db>, Place<Db>), sqlx::Error> {
@@ -89,8 +89,8 @@ impl<Db: Database> Shelf<Db> {
             return Ok(found);
         }
         let connection = self.pool.acquire().await?;
-        let shelf = self.clone();
-        Ok((connection, Place { shelf, out_since: Instant::now(), in_transaction: false }))
+        let standby = self.clone();
+        Ok((connection, Place { standby, out_since: Instant::now(), in_transaction: false }))
     }
 
     fn take(self: &Arc<Self>) -> Option<(PoolConnection<Db>, Place<Db>)> {
@@ -100,7 +100,7 @@ impl<Db: Database> Shelf<Db> {
             return None; // those below are older
         }
         let in_transaction = depth::<Db>(&connection) > 0;
-        Some((connection, Place { shelf: self.clone(), out_since, in_transaction }))
+        Some((connection, Place { standby: self.clone(), out_since, in_transaction }))
     }
 
     /// Whether others get a connection of the pool without this one.
@@ -120,7 +120,9 @@ impl<Db: Database> Shelf<Db> {
             aside.clearing = false;
         }
         drop(aside);
-        old.into_iter().for_each(|put| roll_back_and_return(put.connection));
+        for put in old {
+            roll_back_and_return(put.connection);
+        }
         left
     }
 }
@@ -133,10 +135,10 @@ impl<Db: Database> Place<Db> {
 
     /// Puts the connection of a session that has ended aside, or gives it back.
     pub(crate) fn put(self, connection: PoolConnection<Db>) {
-        let Self { shelf, out_since, .. } = self;
+        let Self { standby, out_since, .. } = self;
         let Ok(runtime) = Handle::try_current() else { return roll_back_and_return(connection) };
-        let mut aside = shelf.aside();
-        if out_since.elapsed() > LONGEST || !shelf.is_spare() {
+        let mut aside = standby.aside();
+        if out_since.elapsed() > LONGEST || !standby.is_spare() {
             drop(aside);
             return roll_back_and_return(connection);
         }
@@ -145,19 +147,19 @@ impl<Db: Database> Place<Db> {
         let nobody = !std::mem::replace(&mut aside.clearing, true);
         drop(aside); // a runtime that ends drops the task in here
         if nobody || forgotten {
-            runtime.spawn(Clearing(Arc::downgrade(&shelf)).run());
+            runtime.spawn(Clearing(Arc::downgrade(&standby)).run());
         }
     }
 }
 
 /// Brings back what nobody takes, and everything when its runtime ends.
-struct Clearing<Db: Database>(Weak<Shelf<Db>>);
+struct Clearing<Db: Database>(Weak<Standby<Db>>);
 
 impl<Db: Database> Clearing<Db> {
     async fn run(self) {
         loop {
             sleep(MOMENT).await;
-            if !self.0.upgrade().is_some_and(|shelf| shelf.clear(MOMENT)) {
+            if !self.0.upgrade().is_some_and(|standby| standby.clear(MOMENT)) {
                 return; // none is left, so that the drop takes none
             }
         }
@@ -166,16 +168,18 @@ impl<Db: Database> Clearing<Db> {
 
 impl<Db: Database> Drop for Clearing<Db> {
     fn drop(&mut self) {
-        if let Some(shelf) = self.0.upgrade() {
-            shelf.clear(Duration::ZERO);
+        if let Some(standby) = self.0.upgrade() {
+            standby.clear(Duration::ZERO);
         }
     }
 }
 
-impl<Db: Database> Drop for Shelf<Db> {
+impl<Db: Database> Drop for Standby<Db> {
     fn drop(&mut self) {
         let aside = self.aside.get_mut().unwrap_or_else(PoisonError::into_inner);
-        aside.connections.drain(..).for_each(|put| roll_back_and_return(put.connection));
+        for put in aside.connections.drain(..) {
+            roll_back_and_return(put.connection);
+        }
     }
 }
 
