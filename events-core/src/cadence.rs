@@ -28,6 +28,10 @@ pub struct Cadence {
 /// start together run it once.
 const JUST_NOW: Duration = Duration::from_mins(1);
 
+/// A run that has not ended is over this long after its deadline: it began a little later than its
+/// stamp, and clocks differ.
+const OVERDUE: Duration = Duration::from_secs(10);
+
 impl Cadence {
     /// When the run after that of `start` is due; `chance` is from 0 to 1.
     #[must_use]
@@ -35,18 +39,29 @@ impl Cadence {
         start + self.every + self.jitter.mul_f64(chance.clamp(0.0, 1.0))
     }
 
-    /// When the next run is due, as a worker sees it that started at `worker_started`.
+    /// When the next run is due, as a worker sees it now that started at `worker_started`.
     ///
-    /// What was written down counts, unless the cadence has become shorter since.
+    /// What was written down counts, unless the cadence has become shorter since, or a clock that
+    /// was ahead has written it. A run that has not ended is waited for until its deadline is over.
     #[must_use]
-    pub fn due(&self, state: &ReconcilerState, worker_started: Timestamp) -> Timestamp {
-        let written = match state.started_at {
-            Some(start) => state.next_at.min(self.next(start, 1.0)),
-            None => state.next_at,
-        };
-        let on_start = self.run_on_start
-            && state.started_at.is_none_or(|start| start < worker_started.before(JUST_NOW));
-        if on_start { written.min(worker_started) } else { written }
+    pub fn due(
+        &self,
+        state: &ReconcilerState,
+        worker_started: Timestamp,
+        now: Timestamp,
+    ) -> Timestamp {
+        let started_at = state.started_at.filter(|start| *start <= now + self.every);
+        let latest = self.next(started_at.unwrap_or(worker_started), 1.0);
+        let mut due = state.next_at.min(latest);
+        if self.run_on_start
+            && started_at.is_none_or(|start| start < worker_started.before(JUST_NOW))
+        {
+            due = due.min(worker_started);
+        }
+        match started_at {
+            Some(start) if state.is_running() => due.max(start + self.deadline + OVERDUE),
+            _ => due,
+        }
     }
 }
 
@@ -77,6 +92,7 @@ impl ReconcilerState {
 
 /// How a run ended.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct RunResult {
     /// Items looked at.
     pub checked: u64,
@@ -182,15 +198,21 @@ mod tests {
         Timestamp::from_micros(minutes * 60_000_000)
     }
 
+    /// Of a reconciler that has ended at once, if it ever ran.
     fn state(started_at: Option<i64>, next_at: i64) -> ReconcilerState {
         ReconcilerState {
             name: "sweep".into(),
             started_at: started_at.map(at),
             started_by: None,
             next_at: at(next_at),
-            ended_at: None,
+            ended_at: started_at.map(at),
             result: None,
         }
+    }
+
+    /// For a worker that started then, as long ago as it takes for runs to be due.
+    fn due(cadence: &Cadence, state: &ReconcilerState, worker_started: i64) -> Timestamp {
+        cadence.due(state, at(worker_started), at(200))
     }
 
     #[test]
@@ -201,24 +223,40 @@ mod tests {
 
     #[test]
     fn what_was_written_down_counts_unless_the_cadence_became_shorter() {
-        assert_eq!(cadence().due(&state(Some(100), 115), at(0)), at(115));
-        assert_eq!(cadence().due(&state(Some(100), 1_000), at(0)), at(116));
-        assert_eq!(cadence().due(&state(None, 7), at(0)), at(7));
+        assert_eq!(due(&cadence(), &state(Some(100), 115), 0), at(115));
+        assert_eq!(due(&cadence(), &state(Some(100), 1_000), 0), at(116));
+        assert_eq!(due(&cadence(), &state(None, 7), 0), at(7));
+        assert_eq!(due(&cadence(), &state(None, 1_000), 180), at(196), "announced for later");
+    }
+
+    #[test]
+    fn what_a_clock_that_was_ahead_has_written_does_not_count() {
+        assert_eq!(due(&cadence(), &state(Some(1_000_000), 1_000_015), 180), at(196));
+        let on_start = Cadence { run_on_start: true, ..cadence() };
+        assert_eq!(due(&on_start, &state(Some(1_000_000), 1_000_015), 180), at(180));
+    }
+
+    #[test]
+    fn run_that_has_not_ended_is_waited_for_until_its_deadline_is_over() {
+        let slow = Cadence { run_on_start: true, deadline: 10 * MINUTE, ..cadence() };
+        let running = ReconcilerState { ended_at: None, ..state(Some(190), 205) };
+        assert_eq!(due(&slow, &running, 195), at(200) + OVERDUE);
+        assert_eq!(due(&slow, &state(Some(190), 205), 195), at(195), "it has ended");
     }
 
     #[test]
     fn workers_that_start_together_run_it_once_on_start() {
         let on_start = Cadence { run_on_start: true, ..cadence() };
-        assert_eq!(on_start.due(&state(None, 15), at(3)), at(3), "it never ran");
-        assert_eq!(on_start.due(&state(Some(100), 115), at(103)), at(103));
-        assert_eq!(on_start.due(&state(Some(100), 115), at(101)), at(115), "it ran just now");
-        assert_eq!(on_start.due(&state(Some(104), 119), at(103)), at(119), "another ran it");
-        assert_eq!(cadence().due(&state(Some(100), 115), at(103)), at(115), "nobody asks for it");
+        assert_eq!(due(&on_start, &state(None, 15), 3), at(3), "it never ran");
+        assert_eq!(due(&on_start, &state(Some(100), 115), 103), at(103));
+        assert_eq!(due(&on_start, &state(Some(100), 115), 101), at(115), "it ran just now");
+        assert_eq!(due(&on_start, &state(Some(104), 119), 103), at(119), "another ran it");
+        assert_eq!(due(&cadence(), &state(Some(100), 115), 103), at(115), "nobody asks for it");
     }
 
     #[test]
     fn a_run_that_started_and_has_not_ended_is_running() {
-        let ended = |end| ReconcilerState { ended_at: end, ..state(Some(5), 20) };
+        let ended = |ended_at| ReconcilerState { ended_at, ..state(Some(5), 20) };
         assert!(ended(None).is_running() && ended(Some(at(4))).is_running());
         assert!(!ended(Some(at(6))).is_running() && !state(None, 20).is_running());
     }

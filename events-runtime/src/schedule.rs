@@ -43,17 +43,18 @@ pub(crate) fn scheduled(events: &Events) -> Vec<(&'static Reconciler, Cadence)> 
 impl<B: Broker> Schedule<B> {
     pub(crate) fn new(
         broker: B,
+        worker: WorkerId,
         states: Arc<States>,
         reconcilers: Vec<(&'static Reconciler, Cadence)>,
     ) -> Self {
         let started = broker.events().now();
-        Self { broker, states, worker: WorkerId::generate(), started, reconcilers }
+        Self { broker, states, worker, started, reconcilers }
     }
 
     /// Runs what is due until `stop` is requested, and then waits for what runs.
     pub(crate) async fn run(self, stop: Cancellation) {
         if self.reconcilers.is_empty() {
-            return;
+            return stop.cancelled().await;
         }
         let mut running = JoinSet::new(); // dropped with this future, which stops them
         while !stop.is_cancelled() {
@@ -89,9 +90,12 @@ impl<B: Broker> Schedule<B> {
         let known = self.broker.reconcilers().await?;
         let mut next = None;
         for (reconciler, cadence) in &self.reconcilers {
+            if stop.is_cancelled() {
+                break;
+            }
             let state = known.iter().find(|state| state.name == reconciler.name);
             let due = match state {
-                Some(state) => cadence.due(state, self.started),
+                Some(state) => cadence.due(state, self.started, self.broker.events().now()),
                 None => self.announce(reconciler, cadence).await?,
             };
             let due = match due <= self.broker.events().now() {
@@ -190,7 +194,9 @@ impl<B: Broker> Run<B> {
                 RunResult::failed(format!("stopped: it took longer than {deadline:?}"))
             }
         };
-        let end = broker.end_run(name, start.started_at, events.now(), &result).await;
+        // Also if the clock was set back meanwhile.
+        let ended_at = events.now().max(start.started_at);
+        let end = broker.end_run(name, start.started_at, ended_at, &result).await;
         if let Err(error) = end {
             tracing::warn!(
                 reconciler = name,

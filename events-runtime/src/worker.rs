@@ -105,6 +105,7 @@ impl<B: Broker> Worker<B> {
             concurrency = self.concurrency,
             "worker started"
         );
+        let worker = standing.worker;
         let (standing, _) = watch::channel(standing);
         let (outcomes, received) = mpsc::channel(4096);
         let mut background = JoinSet::new(); // dropped with this future, which stops them
@@ -118,14 +119,15 @@ impl<B: Broker> Worker<B> {
         let heart = background.spawn(liveness.run());
         let schedule_stops = CancellationSource::new();
         let states = self.executor.states().clone();
-        let schedule = Schedule::new(broker.clone(), states, self.reconcilers.clone());
+        let schedule = Schedule::new(broker.clone(), worker, states, self.reconcilers.clone());
         let mut schedules = JoinSet::new();
         schedules.spawn(schedule.run(schedule_stops.token()));
         let mut running = Running::new(&self, standing.subscribe(), outcomes);
-        // Neither of the two ends by itself, but for a panic, and the worker is nothing without.
+        // None of them ends by itself, but for a panic, and the worker is nothing without.
         tokio::select! {
             () = running.serve(shutdown) => {}
             Some(_) = background.join_next() => return Err(WorkerError::Died),
+            Some(_) = schedules.join_next() => return Err(WorkerError::Died),
         }
         schedule_stops.cancel();
         let reconciled = timeout(self.shutdown_grace, schedules.join_next());

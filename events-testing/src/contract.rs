@@ -132,6 +132,7 @@ macro_rules! broker_contract {
             debounce: task_that_is_tried_again_gives_way_to_a_newer_one,
             debounce: task_that_is_tried_again_is_kept_while_no_newer_one_is_due,
             debounce: waiting_tasks_are_counted_and_their_queue_is_watched,
+            debounce: claims_bring_all_of_many_keys_that_are_due_at_once,
             cadence: of_many_that_begin_a_run_one_does,
             cadence: run_begins_only_after_the_one_that_is_known,
             cadence: reconciler_is_announced_once,

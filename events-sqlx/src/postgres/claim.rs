@@ -244,9 +244,10 @@ async fn look_around(
     limit: usize,
     claimed: &mut Claimed<PostgresReceipt>,
 ) -> Result<(), QueueError> {
-    // Once to find tasks, once more to tell when the next will be due; and once if some waited for
-    // quiet and are due now.
-    for _ in 0..3 {
+    // Once to find tasks, once more to tell when the next will be due; and once more if some waited
+    // for quiet and were due.
+    let (mut looks, mut may_release) = (0, true);
+    while looks < 2 {
         let known = inner.lanes.of_queues(queues);
         let scan = match inner.lanes.look_is_due(inner.events.now()) {
             true => lanes::scan(inner, worker).await?,
@@ -256,12 +257,17 @@ async fn look_around(
             return Err(QueueError::UnknownWorker { worker });
         }
         let now = inner.events.now();
-        if scan.debounced_due.is_some_and(|due| due <= now) {
-            debounce::release(inner, now).await?;
+        let debounced_is_due = scan.debounced_due.is_some_and(|due| due <= now);
+        if debounced_is_due
+            && std::mem::take(&mut may_release)
+            && debounce::release(inner, now).await > 0
+        {
             continue;
         }
+        looks += 1;
         let served = || scan.heads.iter().filter(|head| queues.contains(&head.lane.queue));
-        let debounced = scan.debounced_due;
+        // There may be more, or somebody has them locked.
+        let debounced = scan.debounced_due.map(|due| due.max(now + debounce::AGAIN));
         claimed.next_due = served().map(|head| head.due_at).chain(debounced).min();
         let due = served().filter(|head| head.due_at <= now);
         let due: Vec<_> =

@@ -4,6 +4,8 @@
 //! they are like any other. So nothing that workers do to tasks can run into a newer one of the
 //! same key: only publishers meet there, in the one statement of their commits.
 
+use std::time::Duration;
+
 use events_core::Timestamp;
 use sqlx::postgres::PgRow;
 
@@ -21,7 +23,7 @@ pub(super) const INSERT: &str = "INSERT INTO {schema}.debounced AS waiting
 pub(super) const MERGE: &str = " ON CONFLICT (name, key) DO UPDATE SET
     task_id = excluded.task_id, event_id = excluded.event_id, event = excluded.event,
     queue = excluded.queue, priority = excluded.priority,
-    due_at = least(excluded.due_at, waiting.not_after), published_at = excluded.published_at,
+    due_at = least(greatest(excluded.due_at, waiting.due_at), waiting.not_after), published_at = excluded.published_at,
     payload = excluded.payload, headers = excluded.headers";
 
 /// Moves what is due to the tasks. An older one of the same key that waits to be tried again goes:
@@ -52,21 +54,43 @@ macro_rules! next_debounced {
 }
 pub(super) use next_debounced;
 
+/// Before those are looked for again that were due and could not be moved.
+pub(super) const AGAIN: Duration = Duration::from_millis(50);
+
 /// The most that one statement moves.
 const AT_ONCE: i64 = 2000;
 
-/// Moves what is due to the tasks.
-pub(super) async fn release(inner: &Inner, now: Timestamp) -> Result<(), QueueError> {
+/// Moves what is due to the tasks. How many; none as well if it could not be done, which must not
+/// keep a worker from the tasks that are there.
+pub(super) async fn release(inner: &Inner, now: Timestamp) -> u64 {
+    match move_due(inner, now).await {
+        Ok(moved) => {
+            if moved > 0 {
+                inner.signal.notify(); // others may serve their queues
+            }
+            moved
+        }
+        Err(error) => {
+            tracing::warn!(
+                error = &error as &dyn std::error::Error,
+                "debounced tasks that are due could not be offered; trying again"
+            );
+            0
+        }
+    }
+}
+
+async fn move_due(inner: &Inner, now: Timestamp) -> Result<u64, QueueError> {
     const STEP: &str = "offer tasks whose key is quiet";
     let mut connection = Own::acquire(&inner.own, STEP).await?;
-    sqlx::query(inner.sql().release_debounced.clone())
+    let moved = sqlx::query(inner.sql().release_debounced.clone())
         .bind(now.as_micros())
         .bind(AT_ONCE)
         .execute(&mut *connection)
         .await
         .map_err(|error| QueueError::database(STEP, error))?;
     connection.finish();
-    Ok(())
+    Ok(moved.rows_affected())
 }
 
 /// Reads [`next_debounced`].

@@ -146,9 +146,10 @@ async fn fill(
     claimed: &mut Claimed<SqliteReceipt>,
 ) -> Result<(), QueueError> {
     let mut from = if eager { inner.lanes.of_queues(queues) } else { Vec::new() };
-    // Once with what is known, once with what was found, and a last look; and once if some waited
-    // for quiet and are due now.
-    for _ in 0..4 {
+    // Once with what is known, once with what was found, and a last look; and once more if some
+    // waited for quiet and were due.
+    let (mut looks, mut may_release) = (0, true);
+    while looks < 3 {
         if !from.is_empty() {
             let free = limit - claimed.tasks.len();
             claim_from(inner, worker, &from, free, &mut claimed.tasks).await?;
@@ -162,13 +163,17 @@ async fn fill(
         }
         inner.lanes.learn(&scan.heads);
         let now = inner.events.now();
-        if scan.debounced_due.is_some_and(|due| due <= now) {
-            debounce::release(inner, now).await?;
+        let debounced_is_due = scan.debounced_due.is_some_and(|due| due <= now);
+        if debounced_is_due
+            && std::mem::take(&mut may_release)
+            && debounce::release(inner, now).await > 0
+        {
             from.clear();
             continue;
         }
+        looks += 1;
         let served = || scan.heads.iter().filter(|head| queues.contains(&head.lane.queue));
-        let debounced = scan.debounced_due;
+        let debounced = scan.debounced_due.map(|due| due.max(now + debounce::AGAIN));
         claimed.next_due = served().map(|head| head.due_at).chain(debounced).min();
         from = served().filter(|head| head.due_at <= now).map(|head| head.lane.clone()).collect();
         if from.is_empty() || limit == 0 {

@@ -4,6 +4,8 @@
 //! they are like any other. So nothing that workers do to tasks can run into a newer one of the
 //! same key.
 
+use std::time::Duration;
+
 use events_core::Timestamp;
 use sqlx::Connection;
 
@@ -62,8 +64,30 @@ FROM events_debounced WHERE due_at <= ?1 ORDER BY due_at";
 
 const FORGET: &str = "DELETE FROM events_debounced WHERE due_at <= ?1";
 
-/// Moves what is due to the tasks.
-pub(super) async fn release(inner: &Inner, now: Timestamp) -> Result<(), QueueError> {
+/// Before those are looked for again that were due and could not be moved, or were too many.
+pub(super) const AGAIN: Duration = Duration::from_millis(50);
+
+/// Moves what is due to the tasks. How many; none as well if it could not be done, which must not
+/// keep a worker from the tasks that are there.
+pub(super) async fn release(inner: &Inner, now: Timestamp) -> u64 {
+    match move_due(inner, now).await {
+        Ok(moved) => {
+            if moved > 0 {
+                inner.signal.notify(); // others may serve their queues
+            }
+            moved
+        }
+        Err(error) => {
+            tracing::warn!(
+                error = &error as &dyn std::error::Error,
+                "debounced tasks that are due could not be offered; trying again"
+            );
+            0
+        }
+    }
+}
+
+async fn move_due(inner: &Inner, now: Timestamp) -> Result<u64, QueueError> {
     const STEP: &str = "offer tasks whose key is quiet";
     let failed = |error| QueueError::database(STEP, error);
     let mut writer = inner.gate.writer(&inner.own, STEP).await?;
@@ -73,12 +97,11 @@ pub(super) async fn release(inner: &Inner, now: Timestamp) -> Result<(), QueueEr
         .fetch_one(&mut *transaction)
         .await
         .map_err(failed)?;
-    for sql in [DROP_OLDER, OFFER, FORGET] {
-        let query = sqlx::query(sql).bind(until);
-        let query = if sql == OFFER { query.bind(now.as_micros()) } else { query };
-        query.execute(&mut *transaction).await.map_err(failed)?;
-    }
+    sqlx::query(DROP_OLDER).bind(until).execute(&mut *transaction).await.map_err(failed)?;
+    let offer = sqlx::query(OFFER).bind(until).bind(now.as_micros());
+    let moved = offer.execute(&mut *transaction).await.map_err(failed)?;
+    sqlx::query(FORGET).bind(until).execute(&mut *transaction).await.map_err(failed)?;
     transaction.commit().await.map_err(failed)?;
     writer.finish();
-    Ok(())
+    Ok(moved.rows_affected())
 }

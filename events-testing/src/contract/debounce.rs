@@ -241,3 +241,26 @@ pub async fn waiting_tasks_are_counted_and_their_queue_is_watched<H: Harness>() 
     assert_eq!(health.queues[0].queue, "events");
     assert_eq!(health.queues[0].oldest_waiting, SECOND);
 }
+
+/// However many there are, no claim comes back empty before all were handed out.
+pub async fn claims_bring_all_of_many_keys_that_are_due_at_once<H: Harness>() {
+    const KEYS: u32 = 5_000;
+    let world = World::<H>::start().await;
+    let worker = world.worker().await;
+    let mut session = world.harness.begin().await;
+    for number in 0..KEYS {
+        put(&mut session, Keyed { key: number.to_string(), number });
+        // SQLite moves those of one moment together.
+        world.clock.advance(Duration::from_micros(1));
+    }
+    world.harness.commit(session).await.expect("commits");
+    world.clock.advance(QUIET);
+    let mut found = Vec::new();
+    while found.len() < KEYS as usize {
+        let tasks = world.claim(worker, 700).await;
+        assert!(!tasks.is_empty(), "after {}", found.len());
+        found.extend(numbers(&tasks));
+    }
+    found.sort_unstable();
+    assert_eq!(found, (0..KEYS).collect::<Vec<_>>());
+}
