@@ -90,7 +90,7 @@ impl<B: Broker> Worker<B> {
     /// back what did not start, and records every outcome.
     ///
     /// Dropping this future stops everything at once, and tells sync handlers to; the tasks that
-    /// were running are taken over by other workers after a lease.
+    /// were running are taken over by other workers, after a lease at the latest.
     ///
     /// # Errors
     /// The queue could not be reached at the start; later the worker waits for it to come back. Or

@@ -253,9 +253,11 @@ impl<'w, B: Broker> Running<'w, B> {
     }
 }
 
-/// Dropped in the midst of it: async handlers are dropped along, sync ones are told.
+/// Dropped in the midst of it: async handlers are dropped along, sync ones are told. In this order:
+/// an async one that was told first would put its task back, or not, as the threads fall.
 impl<B: Broker> Drop for Running<'_, B> {
     fn drop(&mut self) {
+        self.handlers.abort_all();
         self.stop.cancel();
         self.standing.borrow().lost.cancel();
     }

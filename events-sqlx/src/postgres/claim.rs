@@ -221,7 +221,11 @@ pub(super) async fn claim(
     let claimed = delivery.claimed.as_mut().expect("not taken yet");
     if limit > 0 {
         let known = inner.lanes.of_queues(&queues);
+        let (began, returns) = (inner.events.now(), inner.lanes.returns());
         claim_from(&inner, worker, &known, limit, &mut claimed.tasks).await?;
+        let tasks = claimed.tasks.iter().map(|lease| &lease.task);
+        let seen = tasks.map(|task| (&*task.queue, task.priority, task.due_at));
+        inner.lanes.advance(seen, began, returns);
     }
     if claimed.tasks.is_empty() || inner.lanes.look_is_overdue() {
         look_around(&inner, worker, &queues, limit, claimed).await?;
@@ -257,10 +261,9 @@ async fn look_around(
             return Err(QueueError::UnknownWorker { worker });
         }
         let now = inner.events.now();
-        let debounced_is_due = scan.debounced_due.is_some_and(|due| due <= now);
-        if debounced_is_due
+        if let Some(first) = scan.debounced_due.filter(|due| *due <= now)
             && std::mem::take(&mut may_release)
-            && debounce::release(inner, now).await > 0
+            && debounce::release(inner, first, now).await > 0
         {
             continue;
         }

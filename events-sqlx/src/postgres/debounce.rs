@@ -27,11 +27,11 @@ pub(super) const MERGE: &str = " ON CONFLICT (name, key) DO UPDATE SET
     payload = excluded.payload, headers = excluded.headers";
 
 /// Moves what is due to the tasks. An older one of the same key that waits to be tried again goes:
-/// the newer does its work. `$2` is how many at once.
+/// the newer does its work. `$2` is how many at once, `$3` where to start.
 pub(super) const RELEASE: &str = "
 WITH due AS (
     DELETE FROM {schema}.debounced WHERE ctid = ANY (ARRAY(
-        SELECT ctid FROM {schema}.debounced WHERE due_at <= $1
+        SELECT ctid FROM {schema}.debounced WHERE due_at >= $3 AND due_at <= $1
         ORDER BY due_at LIMIT $2 FOR UPDATE SKIP LOCKED))
     RETURNING *
 ), older AS (
@@ -46,10 +46,11 @@ INSERT INTO {schema}.tasks (task_id, event_id, event, name, queue, priority, due
 SELECT task_id, event_id, event, name, queue, priority, $1, published_at, payload, headers, key
 FROM due";
 
-/// When the next is due, as a column of what looks for waiting tasks.
+/// When the next is due, from where `$2` says, as a column of what looks for waiting tasks.
 macro_rules! next_debounced {
     () => {
-        "(SELECT due_at FROM {schema}.debounced ORDER BY due_at LIMIT 1) AS debounced_due"
+        "(SELECT due_at FROM {schema}.debounced WHERE due_at >= $2 ORDER BY due_at LIMIT 1)
+            AS debounced_due"
     };
 }
 pub(super) use next_debounced;
@@ -60,10 +61,10 @@ pub(super) const AGAIN: Duration = Duration::from_millis(50);
 /// The most that one statement moves.
 const AT_ONCE: i64 = 2000;
 
-/// Moves what is due to the tasks. How many; none as well if it could not be done, which must not
+/// Moves what is due to the tasks; `from` is when the first was due. How many; none as well if it could not be done, which must not
 /// keep a worker from the tasks that are there.
-pub(super) async fn release(inner: &Inner, now: Timestamp) -> u64 {
-    match move_due(inner, now).await {
+pub(super) async fn release(inner: &Inner, from: Timestamp, now: Timestamp) -> u64 {
+    match move_due(inner, from, now).await {
         Ok(moved) => {
             if moved > 0 {
                 inner.signal.notify(); // others may serve their queues
@@ -80,12 +81,13 @@ pub(super) async fn release(inner: &Inner, now: Timestamp) -> u64 {
     }
 }
 
-async fn move_due(inner: &Inner, now: Timestamp) -> Result<u64, QueueError> {
+async fn move_due(inner: &Inner, from: Timestamp, now: Timestamp) -> Result<u64, QueueError> {
     const STEP: &str = "offer tasks whose key is quiet";
     let mut connection = Own::acquire(&inner.own, STEP).await?;
     let moved = sqlx::query(inner.sql().release_debounced.clone())
         .bind(now.as_micros())
         .bind(AT_ONCE)
+        .bind(from.as_micros())
         .execute(&mut *connection)
         .await
         .map_err(|error| QueueError::database(STEP, error))?;

@@ -6,7 +6,8 @@
 //! What has been claimed stays in the index until it is vacuumed, and while somebody holds an old
 //! snapshot it cannot be: every claim would step over all of it. Therefore, as soon as a look from
 //! the very beginning takes long, claims start near where the last ones ended, and looks from the
-//! beginning, which find what came behind that, become rare in proportion.
+//! beginning, which find what came behind that, become rare in proportion. The tasks that wait until
+//! their key is quiet are looked for in the same way.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -38,14 +39,16 @@ pub(super) struct Start {
 /// A look from the beginning that takes no longer leaves nothing to be saved.
 const CHEAP: Duration = Duration::from_millis(3);
 
-/// Looks from the beginning may take this part of the time.
-const SHARE: u32 = 20;
+/// Looks from the beginning may take this part of the time: so few that not one claim in a hundred
+/// waits for one.
+const SHARE: u32 = 100;
 
 /// At least so often, tasks that came behind are found.
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 
-/// Tasks may become visible that much later than they were due: a commit takes time.
-const LATE: Duration = Duration::from_secs(10);
+/// Tasks may become visible that much later than they were due, because a commit takes time and
+/// clocks differ, and are still found at once. Whatever is later waits for a look.
+const LATE: Duration = Duration::from_secs(3);
 
 const BEGINNING: Timestamp = Timestamp::from_micros(i64::MIN);
 
@@ -57,6 +60,8 @@ struct Known {
     declared: Vec<Lane>,
     /// The lanes of this program's subscribers and those that were found: where to start in each.
     starts: BTreeMap<Lane, Timestamp>,
+    /// Where to start among the tasks that wait until their key is quiet.
+    debounced: Timestamp,
     /// The last look from the beginning: when it ended, and how long it took.
     looked: Option<(Instant, Duration)>,
     /// When it began, by the clock that tasks are due by.
@@ -74,7 +79,14 @@ impl Lanes {
         };
         let declared: Vec<_> = events.registry().subscribers().iter().map(lane).collect();
         let starts = declared.iter().map(|lane| (lane.clone(), BEGINNING)).collect();
-        Self(Mutex::new(Known { declared, starts, looked: None, began: BEGINNING, returns: 0 }))
+        Self(Mutex::new(Known {
+            declared,
+            starts,
+            debounced: BEGINNING,
+            looked: None,
+            began: BEGINNING,
+            returns: 0,
+        }))
     }
 
     fn known(&self) -> MutexGuard<'_, Known> {
@@ -86,6 +98,11 @@ impl Lanes {
         let known = self.known();
         let served = known.starts.iter().filter(|(lane, _)| queues.contains(&lane.queue));
         served.map(|(lane, due_at)| Start { lane: lane.clone(), due_at: *due_at }).collect()
+    }
+
+    /// Where to start among the tasks that wait until their key is quiet.
+    fn debounced_start(&self) -> Timestamp {
+        self.known().debounced
     }
 
     /// Whether it is time to look from the beginning.
@@ -106,36 +123,83 @@ impl Lanes {
         })
     }
 
-    fn returns(&self) -> u64 {
+    pub(super) fn returns(&self) -> u64 {
         self.known().returns
     }
 
     /// Learns which lanes have waiting tasks, from a look from the beginning; forgets those that
     /// are empty and not declared. Learns nothing if tasks have gone back since there were `returns`.
-    fn learn(&self, heads: &[Head], began: Timestamp, took: Duration, returns: u64) {
+    fn learn(&self, scan: &Scan, began: Timestamp, took: Duration, returns: u64) {
         let mut known = self.known();
         if known.returns != returns {
             return;
         }
-        let start = |due_at: Timestamp| match took <= CHEAP {
-            true => BEGINNING,
-            false => due_at.min(began.before(LATE)),
-        };
-        let empty = start(began);
-        let declared: Vec<_> = known.declared.iter().map(|lane| (lane.clone(), empty)).collect();
-        known.starts = declared.into_iter().collect();
-        known.starts.extend(heads.iter().map(|head| (head.lane.clone(), start(head.due_at))));
         known.looked = Some((Instant::now(), took));
         known.began = began;
+        let start = |due_at: Timestamp| match took <= CHEAP {
+            true => BEGINNING,
+            false => near(due_at, began),
+        };
+        let declared: Vec<_> =
+            known.declared.iter().map(|lane| (lane.clone(), start(began))).collect();
+        known.starts = declared.into_iter().collect();
+        known.starts.extend(scan.heads.iter().map(|head| (head.lane.clone(), start(head.due_at))));
+        known.debounced = start(scan.debounced_due.unwrap_or(began));
+    }
+
+    /// Moves the starts on: at `began`, tasks of these lanes were due at these times, and before the
+    /// first of each nobody waited.
+    pub(super) fn advance<'t>(
+        &self,
+        seen: impl IntoIterator<Item = (&'t str, i16, Timestamp)>,
+        began: Timestamp,
+        returns: u64,
+    ) {
+        let mut known = self.known();
+        if !known.is_costly() || known.returns != returns {
+            return;
+        }
+        let mut first = BTreeMap::new();
+        for (queue, priority, due_at) in seen {
+            let at = first.entry((priority, queue)).or_insert(due_at);
+            *at = due_at.min(*at);
+        }
+        for ((priority, queue), due_at) in first {
+            let lane = Lane { priority, queue: queue.to_owned() };
+            if let Some(start) = known.starts.get_mut(&lane) {
+                *start = near(due_at, began).max(*start);
+            }
+        }
+    }
+
+    /// As [`advance`](Self::advance), for the tasks that wait until their key is quiet.
+    fn advance_debounced(&self, first: Option<Timestamp>, began: Timestamp, returns: u64) {
+        let mut known = self.known();
+        if known.is_costly() && known.returns == returns {
+            known.debounced = near(first.unwrap_or(began), began).max(known.debounced);
+        }
     }
 
     /// Tasks went back to where they were: claims start from the beginning again.
     pub(super) fn start_over(&self) {
         let mut known = self.known();
         known.starts.values_mut().for_each(|start| *start = BEGINNING);
+        known.debounced = BEGINNING;
         known.looked = None;
         known.returns += 1;
     }
+}
+
+impl Known {
+    /// Whether starting from the beginning takes long.
+    fn is_costly(&self) -> bool {
+        self.looked.is_some_and(|(_, took)| took > CHEAP)
+    }
+}
+
+/// Where to start when the first task was due then, as it was seen at `began`.
+fn near(due_at: Timestamp, began: Timestamp) -> Timestamp {
+    due_at.min(began.before(LATE))
 }
 
 /// The first waiting task of a lane.
@@ -178,7 +242,7 @@ FROM (SELECT EXISTS (SELECT 1 FROM {schema}.workers WHERE id = $1) AS registered
     next_debounced!(),
     ") AS me LEFT JOIN (
         SELECT lane.queue, lane.priority, next.due_at
-        FROM unnest($2::text[], $3::int2[], $4::int8[]) AS lane (queue, priority, start)
+        FROM unnest($3::text[], $4::int2[], $5::int8[]) AS lane (queue, priority, start)
             CROSS JOIN LATERAL (
                 SELECT due_at FROM {schema}.tasks
                 WHERE leased_by IS NULL AND queue = lane.queue AND priority = lane.priority
@@ -193,13 +257,14 @@ pub(super) async fn scan(inner: &Inner, worker: WorkerId) -> Result<Scan, QueueE
     let (began, started, returns) = (inner.events.now(), Instant::now(), inner.lanes.returns());
     let rows = sqlx::query(inner.sql().scan.clone())
         .bind(uuid(worker))
+        .bind(BEGINNING.as_micros())
         .fetch_all(&mut *connection)
         .await
         .map_err(failed)?;
     let took = started.elapsed();
     connection.finish();
     let scan = read(&rows)?;
-    inner.lanes.learn(&scan.heads, began, took, returns);
+    inner.lanes.learn(&scan, began, took, returns);
     Ok(scan)
 }
 
@@ -211,8 +276,10 @@ pub(super) async fn next(
 ) -> Result<Scan, QueueError> {
     let (queues, priorities, starts) = columns(lanes);
     let mut connection = Own::acquire(&inner.own, STEP).await?;
+    let (began, returns) = (inner.events.now(), inner.lanes.returns());
     let rows = sqlx::query(inner.sql().next.clone())
         .bind(uuid(worker))
+        .bind(inner.lanes.debounced_start().as_micros())
         .bind(queues)
         .bind(priorities)
         .bind(starts)
@@ -220,7 +287,12 @@ pub(super) async fn next(
         .await
         .map_err(failed)?;
     connection.finish();
-    read(&rows)
+    let scan = read(&rows)?;
+    let heads = scan.heads.iter();
+    let heads = heads.map(|head| (head.lane.queue.as_str(), head.lane.priority, head.due_at));
+    inner.lanes.advance(heads, began, returns);
+    inner.lanes.advance_debounced(scan.debounced_due, began, returns);
+    Ok(scan)
 }
 
 const STEP: &str = "look for waiting tasks";
