@@ -116,6 +116,7 @@ pub(crate) fn return_to_pool<Db: Database>(mut connection: PoolConnection<Db>) {
 
 /// The same for one that may be in a transaction: the rollback is sent with the question whether it
 /// is still there.
+#[cfg(feature = "postgres")] // the sessions of SQLite are rolled back by their one connection
 pub(crate) fn roll_back_and_return<Db: Database>(mut connection: PoolConnection<Db>) {
     Db::TransactionManager::start_rollback(&mut connection);
     return_to_pool(connection);

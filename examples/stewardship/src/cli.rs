@@ -5,14 +5,14 @@ use std::path::PathBuf;
 
 use clap::builder::{OsStringValueParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand};
-use events_core::extract::States;
 use events_core::{Registry, Scope};
 
 use crate::database::{self, Location};
 use crate::generate::Plan;
 use crate::replay::measurements::Measured;
+use crate::replay::sweeps::InNumbers;
 use crate::replay::{self, Options, ReplayError, worker_process};
-use crate::{catalog, telemetry};
+use crate::{catalog, reconcile, telemetry};
 
 /// How a command ended. The numbers are the process's exit codes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -91,6 +91,12 @@ struct Replay {
     /// Tell every refused line, not only the first 20
     #[arg(long)]
     verbose: bool,
+    /// Run all reconcilers once when the queue is drained, before the verdict
+    #[arg(long)]
+    reconcile_at_end: bool,
+    /// Drop every event (the kill switch); the sweep in the end must converge everything alone
+    #[arg(long)]
+    without_events: bool,
 }
 
 #[derive(Debug, Args)]
@@ -130,7 +136,7 @@ impl Cli {
         let ended = match self.command {
             Command::Replay(replay) => replay.run(),
             Command::Catalog { json } => print_catalog(json),
-            Command::Reconcile { database, monitors } => reconcile(&database, monitors),
+            Command::Reconcile { database, monitors } => run_reconcilers(&database, monitors),
             Command::Generate(generate) => generate.run(),
             Command::Worker { database } => work(&database),
         };
@@ -164,9 +170,12 @@ type Ended = Result<Exit, CommandFailure>;
 impl Replay {
     fn run(self) -> Ended {
         let measured = Measured::default();
-        telemetry::start(Some(measured.clone()));
-        let Self { file, database, workers, verbose } = self;
-        let options = Options { file, database, workers, verbose };
+        // That every event is dropped is what was asked for: no line for each.
+        let quiet = if self.without_events { "events_core::events=error" } else { "" };
+        telemetry::start(Some(measured.clone()), quiet);
+        let Self { file, database, workers, verbose, reconcile_at_end, without_events } = self;
+        let options =
+            Options { file, database, workers, verbose, reconcile_at_end, without_events };
         let report = runtime()?.block_on(replay::run(&options, &measured))?;
         print(&report.to_string())?;
         Ok(match (report.converged(), report.has_refusals()) {
@@ -178,34 +187,24 @@ impl Replay {
 }
 
 fn print_catalog(json: bool) -> Ended {
-    telemetry::start(None);
+    telemetry::start(None, "");
     let catalog = catalog::of(Registry::linked()?);
     print(&if json { catalog::json(&catalog) } else { catalog::text(&catalog) })?;
     Ok(Exit::Success)
 }
 
-fn reconcile(database: &Location, monitors: Vec<String>) -> Ended {
-    telemetry::start(None);
+fn run_reconcilers(database: &Location, monitors: Vec<String>) -> Ended {
+    telemetry::start(None, "");
     if database.is_missing() {
         let name = database.as_ref().display();
         return Err(format!("there is no database `{name}` to reconcile").into());
     }
     let scope = if monitors.is_empty() { Scope::All } else { Scope::Keys(monitors) };
     runtime()?.block_on(async {
-        let (events, queue) = replay::open_database(database).await?;
-        let mut states = States::new();
-        states.insert(queue.clone());
+        let (_, queue) = replay::open_database(database).await?;
         let mut exit = Exit::Success;
-        for reconciler in events.registry().reconcilers() {
-            let report = events.reconcile(reconciler.name, scope.clone(), &states).await?;
-            print(&format!(
-                "{}: {} checked, {} added, {} removed, {} failed\n",
-                reconciler.name,
-                report.checked,
-                report.added,
-                report.removed,
-                report.failed.len()
-            ))?;
+        for (name, report) in reconcile::everything(&queue, &scope).await? {
+            print(&format!("{name}: {}\n", InNumbers(&report)))?;
             for (monitor, reason) in &report.failed {
                 exit = Exit::Differs;
                 print(&format!("  {monitor:?}: {reason}\n"))?;
@@ -232,7 +231,7 @@ impl Generate {
 
 fn work(database: &Location) -> Ended {
     let measured = Measured::default();
-    telemetry::start(Some(measured.clone()));
+    telemetry::start(Some(measured.clone()), "");
     runtime()?.block_on(worker_process::run(database, &measured))?;
     Ok(Exit::Success)
 }

@@ -1,4 +1,4 @@
-//! The derived state: which stewards a monitor inherits, and what it has completed.
+//! The first part of the derived state: which stewards a monitor inherits.
 //!
 //! Whoever converges a monitor first takes it, by reading its key here in the order of keys, and
 //! only then reads what is true. On SQLite the transaction has held the only write lock since its
@@ -15,6 +15,11 @@ use crate::database::{Connection, one_of, taking};
 pub struct Taken(String);
 
 impl Taken {
+    /// As the parameter of a statement.
+    pub(crate) fn as_json(&self) -> &str {
+        &self.0
+    }
+
     /// Whether there are none.
     #[must_use]
     pub fn is_empty(&self) -> bool {
@@ -85,6 +90,22 @@ pub async fn take_monitor(connection: &mut Connection, key: &str) -> Result<Take
         .map(Taken)
 }
 
+/// Takes those of these monitors that there are; their keys are a list in JSON.
+///
+/// # Errors
+/// The database failed.
+pub async fn take_monitors(connection: &mut Connection, keys: &str) -> Result<Taken, sqlx::Error> {
+    sqlx::query_scalar(taking!(concat!(
+        "SELECT key FROM monitor_configs WHERE ",
+        one_of!("key", "$1"),
+        " ORDER BY key"
+    )))
+    .bind(keys)
+    .fetch_one(connection)
+    .await
+    .map(Taken)
+}
+
 /// Makes the inherited rows of these monitors exactly those that are due. Doing it again changes
 /// nothing; explicit rows are not touched.
 ///
@@ -123,31 +144,4 @@ pub async fn converge(
     .execute(&mut *connection)
     .await?;
     Ok(Converged { added: added.rows_affected(), removed: removed.rows_affected() })
-}
-
-/// Makes a monitor's activity of one type what its recorded operations say.
-///
-/// # Errors
-/// The database failed.
-pub async fn count_operations(
-    connection: &mut Connection,
-    key: &str,
-    operation_type: &str,
-) -> Result<(), sqlx::Error> {
-    sqlx::query(
-        "INSERT INTO monitor_activity
-             (monitor_config_key, operation_type, operations, last_completed_at_micros)
-         SELECT monitor_config_key, operation_type, count(*), max(completed_at_micros)
-         FROM monitor_operations
-         WHERE monitor_config_key = $1 AND operation_type = $2
-         GROUP BY monitor_config_key, operation_type
-         ON CONFLICT (monitor_config_key, operation_type) DO UPDATE
-         SET operations = excluded.operations,
-             last_completed_at_micros = excluded.last_completed_at_micros",
-    )
-    .bind(key)
-    .bind(operation_type)
-    .execute(connection)
-    .await?;
-    Ok(())
 }

@@ -5,8 +5,8 @@
 //! |-------------------------------------|--------------------------------------------|
 //! | events are declared                 | [`events`]                                 |
 //! | repositories publish what changed   | [`repositories`]                           |
-//! | handlers converge the derived rows  | [`propagation`], [`inheritance`]           |
-//! | lost events are made up for         | [`reconcile`]                              |
+//! | handlers converge the derived rows  | [`propagation`], [`inheritance`], [`statistics`] |
+//! | lost events are made up for         | [`reconcile`], [`sweep`]                   |
 //! | SQLite or PostgreSQL is chosen      | [`database`]                               |
 //! | an application and workers start    | [`replay`]                                 |
 //! | the wiring is inspected             | [`catalog`]                                |
@@ -26,4 +26,6 @@ pub mod replay;
 pub mod repositories;
 pub mod schema;
 pub mod settings;
+pub mod statistics;
+pub mod sweep;
 mod telemetry;

@@ -12,8 +12,8 @@ use crate::events::{
     MonitorConnectionReassigned, MonitorInheritanceFlagChanged, MonitorOperationCompleted,
     SystemConnectionLinkChanged, SystemDataStewardsChanged,
 };
-use crate::inheritance;
-use crate::reconcile::{monitor_activity, steward_inheritance};
+use crate::reconcile::{aggregate_statistics, steward_inheritance};
+use crate::{inheritance, statistics};
 
 /// Gives a system's stewards to the monitors that watch it, and takes from them who left.
 ///
@@ -81,15 +81,25 @@ pub async fn follow_reassigned_connection(
     Ok(())
 }
 
-/// Keeps how often and when last a monitor completed each type of operation.
+/// Computes a monitor's statistics after it has completed operations: once for all that come within
+/// the window, and at the latest ten seconds after the first, however busy the monitor is.
 ///
 /// # Errors
 /// The database failed; the task is tried again.
-#[subscribes_to(MonitorOperationCompleted, queue = "activity", reconciled_by = monitor_activity)]
-pub async fn keep_activity(
+#[subscribes_to(
+    MonitorOperationCompleted,
+    queue = "statistics",
+    debounce = "1s",
+    debounce_by = monitor_config_key,
+    debounce_max = "10s",
+    reconciled_by = aggregate_statistics
+)]
+pub async fn recompute_statistics(
     event: MonitorOperationCompleted,
     tx: &mut EventTransaction<Database>,
 ) -> Result<(), sqlx::Error> {
-    inheritance::take_monitor(tx, &event.monitor_config_key).await?;
-    inheritance::count_operations(tx, &event.monitor_config_key, &event.operation_type).await
+    let monitor = inheritance::take_monitor(tx, &event.monitor_config_key).await?;
+    let now = tx.pending_events().events().now();
+    statistics::recompute(tx, &monitor, now).await?;
+    Ok(())
 }

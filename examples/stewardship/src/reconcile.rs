@@ -1,101 +1,155 @@
 //! The way to the right end state if every event was lost.
 //!
-//! Reconcilers take monitors one by one, each in a transaction of its own, so that the application
-//! goes on beside them and one monitor's failure does not stop the sweep.
+//! Both reconcilers go through the monitors as [`sweep`](crate::sweep) does, and differ in what they
+//! look for and how they mend it.
 
+use std::time::Duration;
+
+use events_core::extract::States;
 use events_core::prelude::*;
-use events_sqlx::QueueError;
+use events_core::reconciler::ReconcileError;
+use events_core::{Broker as _, Timestamp};
 
-use crate::database::Queue;
-use crate::inheritance::{self, Converged};
+use crate::database::{Connection, Queue};
+use crate::inheritance::{self, Converged, Taken};
+use crate::repositories;
+use crate::statistics::{self, StaleAfter};
+use crate::sweep::{Rule, SweepError, sweep};
 
 /// Converges the inherited stewards of all monitors, or of those whose keys are given.
 ///
 /// # Errors
-/// The monitors could not be listed.
-#[reconciles]
-pub async fn steward_inheritance(scope: Scope, queue: State<Queue>) -> Result<Report, sqlx::Error> {
-    let mut report = Report::default();
-    for key in monitors(scope, &queue).await? {
-        report.checked += 1;
-        match converge_stewards(&queue, &key).await {
-            Ok(changed) => {
-                report.added += changed.added;
-                report.removed += changed.removed;
-            }
-            Err(error) => report.failed.push((key, error.to_string())),
-        }
-    }
-    Ok(report)
+/// The database cannot be reached.
+#[reconciles(every = "15m", jitter = "30s", deadline = "10m")]
+pub async fn steward_inheritance(
+    scope: Scope,
+    queue: State<Queue>,
+    context: ReconcilerContext,
+) -> Result<Report, SweepError> {
+    sweep(&InheritedStewards, scope, &queue, &context).await
 }
 
-/// Recounts the activity of all monitors, or of those whose keys are given. In its report, `added`
-/// counts the monitors whose activity was wrong.
+/// Computes the statistics of all monitors whose statistics are missing or old, or of those whose
+/// keys are given. In its report, `added` counts the monitors whose statistics were wrong.
 ///
 /// # Errors
-/// The monitors could not be listed.
-#[reconciles]
-pub async fn monitor_activity(scope: Scope, queue: State<Queue>) -> Result<Report, sqlx::Error> {
-    let mut report = Report::default();
-    for key in monitors(scope, &queue).await? {
-        report.checked += 1;
-        match recount(&queue, &key).await {
-            Ok(changed) => report.added += changed,
-            Err(error) => report.failed.push((key, error.to_string())),
-        }
+/// The database cannot be reached.
+#[reconciles(every = "15m", jitter = "30s", deadline = "10m")]
+pub async fn aggregate_statistics(
+    scope: Scope,
+    queue: State<Queue>,
+    stale_after: State<StaleAfter>,
+    context: ReconcilerContext,
+) -> Result<Report, SweepError> {
+    let old = queue.events().now().before(stale_after.0.0);
+    sweep(&Statistics { old }, scope, &queue, &context).await
+}
+
+/// What the reconcilers of a worker take; its sweeps leave statistics alone that are not yet old.
+#[must_use]
+pub fn states(queue: &Queue, stale_after: StaleAfter) -> States {
+    let mut states = States::new();
+    states.insert(queue.clone());
+    states.insert(stale_after);
+    states
+}
+
+/// Runs every reconciler, and all of it: what is young is looked at too.
+///
+/// # Errors
+/// The first that failed as a whole.
+pub async fn everything(
+    queue: &Queue,
+    scope: &Scope,
+) -> Result<Vec<(&'static str, Report)>, ReconcileError> {
+    let states = states(queue, StaleAfter(Duration::ZERO));
+    let events = queue.events();
+    let mut reports = Vec::new();
+    for reconciler in events.registry().reconcilers() {
+        let report = events.reconcile(reconciler.name, scope.clone(), &states).await?;
+        reports.push((reconciler.name, report));
     }
-    Ok(report)
+    Ok(reports)
 }
 
-async fn monitors(scope: Scope, queue: &Queue) -> Result<Vec<String>, sqlx::Error> {
-    match scope {
-        Scope::Keys(keys) => Ok(keys),
-        Scope::All => {
-            sqlx::query_scalar("SELECT key FROM monitor_configs ORDER BY key")
-                .fetch_all(queue.pool())
-                .await
-        }
+/// Monitors whose inherited stewards are not those that are due.
+struct InheritedStewards;
+
+impl Rule for InheritedStewards {
+    async fn suspects(
+        &self,
+        connection: &mut Connection,
+        after: &str,
+        last: &str,
+    ) -> Result<Vec<String>, sqlx::Error> {
+        // A row of only one of the two is missing, or not due.
+        sqlx::query_scalar(
+            "SELECT DISTINCT monitor_config_key FROM (
+                 SELECT monitor_config_key FROM (
+                     SELECT monitor_config_key, source_system_id, user_id
+                     FROM due_inherited_stewards
+                     WHERE monitor_config_key > $1 AND monitor_config_key <= $2
+                     UNION ALL
+                     SELECT monitor_config_key, source_system_id, user_id
+                     FROM monitor_stewards
+                     WHERE monitor_config_key > $1 AND monitor_config_key <= $2
+                       AND source = 'inherited') AS either
+                 GROUP BY monitor_config_key, source_system_id, user_id
+                 HAVING count(*) = 1) AS wrong
+             ORDER BY monitor_config_key",
+        )
+        .bind(after)
+        .bind(last)
+        .fetch_all(connection)
+        .await
+    }
+
+    async fn mend(
+        &self,
+        session: &mut repositories::Session,
+        monitors: &Taken,
+    ) -> Result<Converged, sqlx::Error> {
+        inheritance::converge(session, monitors).await
     }
 }
 
-async fn converge_stewards(queue: &Queue, key: &str) -> Result<Converged, ReconcileFailure> {
-    let mut transaction = queue.begin().await?;
-    let taken = inheritance::take_monitor(&mut transaction, key).await?;
-    let changed = inheritance::converge(&mut transaction, &taken).await?;
-    transaction.commit().await?;
-    Ok(changed)
+/// Monitors whose statistics are missing, or were computed before then.
+struct Statistics {
+    old: Timestamp,
 }
 
-/// How many of the monitor's types of operation were counted wrongly.
-async fn recount(queue: &Queue, key: &str) -> Result<u64, ReconcileFailure> {
-    let mut transaction = queue.begin().await?;
-    inheritance::take_monitor(&mut transaction, key).await?;
-    let wrong: Vec<String> = sqlx::query_scalar(
-        "SELECT done.operation_type
-         FROM (SELECT operation_type, count(*) AS operations, max(completed_at_micros) AS last
-               FROM monitor_operations
-               WHERE monitor_config_key = $1
-               GROUP BY operation_type) AS done
-         LEFT JOIN monitor_activity AS kept
-             ON kept.monitor_config_key = $1 AND kept.operation_type = done.operation_type
-         WHERE kept.operations IS DISTINCT FROM done.operations
-            OR kept.last_completed_at_micros IS DISTINCT FROM done.last",
-    )
-    .bind(key)
-    .fetch_all(&mut *transaction)
-    .await?;
-    for operation_type in &wrong {
-        inheritance::count_operations(&mut transaction, key, operation_type).await?;
+impl Rule for Statistics {
+    async fn suspects(
+        &self,
+        connection: &mut Connection,
+        after: &str,
+        last: &str,
+    ) -> Result<Vec<String>, sqlx::Error> {
+        sqlx::query_scalar(
+            "SELECT monitors.key FROM monitor_configs AS monitors
+             LEFT JOIN monitor_aggregate_statistics AS kept
+                 ON kept.monitor_config_key = monitors.key
+             WHERE monitors.key > $1 AND monitors.key <= $2
+               AND (kept.computed_at_micros <= $3
+                   OR (kept.computed_at_micros IS NULL AND EXISTS (
+                       SELECT 1 FROM monitor_operations AS done
+                       WHERE done.monitor_config_key = monitors.key)))
+             ORDER BY monitors.key",
+        )
+        .bind(after)
+        .bind(last)
+        .bind(self.old.as_micros())
+        .fetch_all(connection)
+        .await
     }
-    transaction.commit().await?;
-    Ok(wrong.len() as u64)
-}
 
-/// Why one monitor could not be reconciled.
-#[derive(Debug, thiserror::Error)]
-enum ReconcileFailure {
-    #[error(transparent)]
-    Queue(#[from] QueueError),
-    #[error(transparent)]
-    Database(#[from] sqlx::Error),
+    async fn mend(
+        &self,
+        session: &mut repositories::Session,
+        monitors: &Taken,
+    ) -> Result<Converged, sqlx::Error> {
+        let now = session.pending_events().events().now();
+        let added = statistics::recompute(session, monitors, now).await?;
+        Ok(Converged { added, removed: 0 })
+    }
 }

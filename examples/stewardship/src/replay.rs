@@ -8,6 +8,7 @@ pub mod measurements;
 mod progress;
 mod refusals;
 pub mod report;
+pub mod sweeps;
 pub mod worker_process;
 mod workers;
 
@@ -16,6 +17,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use events_core::reconciler::ReconcileError;
 use events_core::{Admin, BrokerError, Events, StartError};
 use events_runtime::WorkerError;
 use events_sqlx::QueueError;
@@ -43,6 +45,11 @@ pub struct Options {
     pub workers: Option<u16>,
     /// Whether every refused line is printed, and not only the first.
     pub verbose: bool,
+    /// Whether all reconcilers run once after the drain, before the verdict.
+    pub reconcile_at_end: bool,
+    /// Whether the kill switch is off for the whole run: every event is dropped. The sweep in the end
+    /// is then all there is, and implied.
+    pub without_events: bool,
 }
 
 /// A replay that could not be finished. What was applied stays; running it again resumes.
@@ -76,6 +83,8 @@ pub enum ReplayError {
     Progress(#[source] sqlx::Error),
     #[error("the derived rows could not be checked")]
     Check(#[source] sqlx::Error),
+    #[error("a sweep could not be run")]
+    Sweep(#[from] ReconcileError),
     #[error(transparent)]
     Queue(#[from] BrokerError),
     #[error("the worker cannot run")]
@@ -118,6 +127,7 @@ pub async fn run(options: &Options, measured: &Measured) -> Result<Report, Repla
         }
     };
     let (events, queue) = open_database(&database).await?;
+    events.set_enabled(!options.without_events);
     let progress = Progress::load(queue.pool()).await.map_err(ReplayError::Progress)?;
     resume(&mut lines, &progress, options)?;
 
@@ -131,7 +141,12 @@ pub async fn run(options: &Options, measured: &Measured) -> Result<Report, Repla
             applier.apply_all(&mut lines, options).await?;
             let applied_in = started.elapsed();
             drain(&queue, &display).await?;
-            Ok(applied_in)
+            let drained_in = started.elapsed();
+            let swept_at_end = match options.reconcile_at_end || options.without_events {
+                true => Some(sweeps::sweep(&queue).await?),
+                false => None,
+            };
+            Ok((applied_in, drained_in, swept_at_end))
         };
         tokio::select! {
             outcome = work => outcome,
@@ -139,20 +154,26 @@ pub async fn run(options: &Options, measured: &Measured) -> Result<Report, Repla
             () = interrupted() => Err(ReplayError::Interrupted { kept: temporary.is_none() }),
         }
     };
-    let drained_in = started.elapsed();
     workers.stop().await;
     display.finish();
     applier.summarise_refusals();
-    let applied_in = outcome?;
+    let (applied_in, drained_in, swept_at_end) = outcome?;
 
     let dead = queue.counts().await?.dead;
     let letters = queue.dead_letters(report::SHOWN, None).await?;
+    let statistics_delays_ms =
+        fresh::statistics_delays_ms(queue.pool()).await.map_err(ReplayError::Check)?;
     let differences = fresh::differences(queue.pool()).await.map_err(ReplayError::Check)?;
     let report = Report {
         progress: applier.progress().clone(),
         resumed: applier.resumed(),
+        dispatched: events.is_enabled(),
         dead,
+        dead_debounced: dead_debounced(&queue).await?,
         letters,
+        statistics_delays_ms,
+        swept: applier.swept().clone(),
+        swept_at_end,
         measurements: measured.snapshot(),
         applied_in,
         drained_in,
@@ -162,14 +183,38 @@ pub async fn run(options: &Options, measured: &Measured) -> Result<Report, Repla
     Ok(report)
 }
 
+/// How many dead letters are of debounced tasks.
+async fn dead_debounced(queue: &Queue) -> Result<u64, BrokerError> {
+    const AT_ONCE: usize = 500;
+    let (mut count, mut last) = (0, None);
+    loop {
+        let letters = queue.dead_letters(AT_ONCE, last.as_ref()).await?;
+        count += letters.iter().filter(|letter| measurements::is_debounced(&letter.name)).count();
+        match letters.into_iter().last() {
+            None => return Ok(count as u64),
+            letter => last = letter,
+        }
+    }
+}
+
 /// Opens the database, with the application's and the queue's tables in it.
 ///
 /// # Errors
 /// The program is wired wrongly, or the database cannot be used.
 pub async fn open_database(location: &Location) -> Result<(Events, Queue), ReplayError> {
-    let (events, queue) = open_queue(location).await?;
-    schema::create(queue.pool()).await.map_err(ReplayError::Schema)?;
+    let events = Events::builder().settings(settings::settings()).build()?;
+    let queue = open_with(location, &events).await?;
     Ok((events, queue))
+}
+
+/// As [`open_database`], with events that are there already.
+///
+/// # Errors
+/// The database cannot be used.
+pub async fn open_with(location: &Location, events: &Events) -> Result<Queue, ReplayError> {
+    let queue = database::open(location, events).await?;
+    schema::create(queue.pool()).await.map_err(ReplayError::Schema)?;
+    Ok(queue)
 }
 
 /// Opens the database for a worker: the application has made its tables already.

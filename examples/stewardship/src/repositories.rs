@@ -5,6 +5,7 @@ pub mod connections;
 pub mod links;
 pub mod monitor_stewards;
 pub mod monitors;
+pub mod operations;
 pub mod system_stewards;
 pub mod systems;
 pub mod users;
@@ -105,6 +106,21 @@ impl Thing {
             Self::Connection => "SELECT EXISTS (SELECT 1 FROM connection_configs WHERE id = $1)",
             Self::Monitor => "SELECT EXISTS (SELECT 1 FROM monitor_configs WHERE key = $1)",
         }
+    }
+
+    const fn delete_sql(self) -> &'static str {
+        match self {
+            Self::User => "DELETE FROM users WHERE id = $1",
+            Self::System => "DELETE FROM systems WHERE id = $1",
+            Self::Connection => "DELETE FROM connection_configs WHERE id = $1",
+            Self::Monitor => "DELETE FROM monitor_configs WHERE key = $1",
+        }
+    }
+
+    /// Deletes it, and what refers to it as the tables say.
+    async fn delete(self, session: &mut Session, id: &str) -> Result<(), StoreError> {
+        let deleted = sqlx::query(self.delete_sql()).bind(id).execute(&mut **session).await?;
+        if deleted.rows_affected() > 0 { Ok(()) } else { Err(self.unknown(id)) }
     }
 
     /// Refuses what names something that does not exist.

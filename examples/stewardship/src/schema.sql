@@ -37,12 +37,14 @@ CREATE TABLE monitor_configs (
 CREATE INDEX monitor_configs_by_connection
     ON monitor_configs (connection_config_id);
 
--- Explicit rows are people's decisions. Inherited rows are derived: propagation owns them.
+-- Explicit rows are people's decisions. Inherited rows are derived: propagation owns them, and so
+-- where one comes from is a note and not a reference. A system that is deleted takes along who
+-- managed it; what monitors had inherited from it is for the reconciler to find.
 CREATE TABLE monitor_stewards (
     user_id            TEXT NOT NULL REFERENCES users (id) ON DELETE CASCADE,
     monitor_config_key TEXT NOT NULL REFERENCES monitor_configs (key) ON DELETE CASCADE,
     source             TEXT NOT NULL CHECK (source IN ('explicit', 'inherited')),
-    source_system_id   TEXT REFERENCES systems (id) ON DELETE CASCADE,
+    source_system_id   TEXT,
     CHECK ((source = 'explicit') = (source_system_id IS NULL))
 );
 CREATE UNIQUE INDEX monitor_stewards_explicit
@@ -53,21 +55,38 @@ CREATE INDEX monitor_stewards_by_user ON monitor_stewards (user_id);
 CREATE INDEX monitor_stewards_by_source
     ON monitor_stewards (source_system_id, monitor_config_key);
 
--- The operations that monitors have completed, and what is derived from them.
+-- What monitors have found, and how far each find has come.
+CREATE TABLE staged_resources (
+    urn                TEXT NOT NULL,
+    monitor_config_key TEXT NOT NULL REFERENCES monitor_configs (key) ON DELETE CASCADE,
+    status             TEXT NOT NULL CHECK (status IN
+        ('addition', 'classified', 'reviewed', 'confirmed', 'promoted', 'muted')),
+    PRIMARY KEY (monitor_config_key, urn)
+);
+CREATE INDEX staged_resources_by_status ON staged_resources (monitor_config_key, status);
+
+-- The operations that monitors have completed.
 CREATE TABLE monitor_operations (
     monitor_config_key  TEXT   NOT NULL REFERENCES monitor_configs (key) ON DELETE CASCADE,
     operation_type      TEXT   NOT NULL,
     completed_at_micros BIGINT NOT NULL
 );
 CREATE INDEX monitor_operations_by_monitor
-    ON monitor_operations (monitor_config_key, operation_type, completed_at_micros);
+    ON monitor_operations (monitor_config_key, completed_at_micros);
 
-CREATE TABLE monitor_activity (
-    monitor_config_key       TEXT   NOT NULL REFERENCES monitor_configs (key) ON DELETE CASCADE,
-    operation_type           TEXT   NOT NULL,
+-- What is derived from the two, one row for each monitor that has completed something.
+CREATE TABLE monitor_aggregate_statistics (
+    monitor_config_key       TEXT   NOT NULL PRIMARY KEY
+        REFERENCES monitor_configs (key) ON DELETE CASCADE,
+    addition                 BIGINT NOT NULL,
+    classified               BIGINT NOT NULL,
+    reviewed                 BIGINT NOT NULL,
+    confirmed                BIGINT NOT NULL,
+    promoted                 BIGINT NOT NULL,
+    muted                    BIGINT NOT NULL,
     operations               BIGINT NOT NULL,
     last_completed_at_micros BIGINT NOT NULL,
-    PRIMARY KEY (monitor_config_key, operation_type)
+    computed_at_micros       BIGINT NOT NULL
 );
 
 -- The rule of inheritance, stated once: handlers and the reconciler both read it.
@@ -81,6 +100,30 @@ JOIN system_connection_config_links AS links
 JOIN system_managers AS managers
     ON managers.system_id = links.system_id
 WHERE monitors.inherit_system_stewards;
+
+-- What the statistics of monitors should be, stated once: the handler and the reconciler both read
+-- it. Counted monitor by monitor, so that whoever asks for few pays for few.
+CREATE VIEW due_statistics AS
+SELECT monitors.key AS monitor_config_key,
+       (SELECT count(*) FROM staged_resources AS staged
+        WHERE staged.monitor_config_key = monitors.key AND status = 'addition') AS addition,
+       (SELECT count(*) FROM staged_resources AS staged
+        WHERE staged.monitor_config_key = monitors.key AND status = 'classified') AS classified,
+       (SELECT count(*) FROM staged_resources AS staged
+        WHERE staged.monitor_config_key = monitors.key AND status = 'reviewed') AS reviewed,
+       (SELECT count(*) FROM staged_resources AS staged
+        WHERE staged.monitor_config_key = monitors.key AND status = 'confirmed') AS confirmed,
+       (SELECT count(*) FROM staged_resources AS staged
+        WHERE staged.monitor_config_key = monitors.key AND status = 'promoted') AS promoted,
+       (SELECT count(*) FROM staged_resources AS staged
+        WHERE staged.monitor_config_key = monitors.key AND status = 'muted') AS muted,
+       (SELECT count(*) FROM monitor_operations AS done
+        WHERE done.monitor_config_key = monitors.key) AS operations,
+       (SELECT max(completed_at_micros) FROM monitor_operations AS done
+        WHERE done.monitor_config_key = monitors.key) AS last_completed_at_micros
+FROM monitor_configs AS monitors
+WHERE EXISTS (
+    SELECT 1 FROM monitor_operations AS done WHERE done.monitor_config_key = monitors.key);
 
 -- How far a replay has come; one row, written in the transaction of each line.
 CREATE TABLE replay_progress (

@@ -9,11 +9,12 @@ use tracing_subscriber::{Layer, fmt};
 
 use crate::replay::measurements::{Measured, TARGET};
 
-/// Sends log lines to standard error, as `RUST_LOG` says (default: `warn`), and those of the
-/// worker to `measured`.
-pub(crate) fn start(measured: Option<Measured>) {
+/// Sends log lines to standard error, as `RUST_LOG` says (default: `warn`, and `more`), and those of
+/// the worker to `measured`.
+pub(crate) fn start(measured: Option<Measured>, more: &str) {
+    let wanted = std::env::var("RUST_LOG").unwrap_or_else(|_| format!("warn,{more}"));
     let chosen =
-        EnvFilter::builder().with_default_directive(LevelFilter::WARN.into()).from_env_lossy();
+        EnvFilter::builder().with_default_directive(LevelFilter::WARN.into()).parse_lossy(wanted);
     let lines = fmt::layer()
         .with_writer(std::io::stderr)
         .with_ansi(std::io::stderr().is_terminal())

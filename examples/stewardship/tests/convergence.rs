@@ -145,20 +145,6 @@ fn a_transaction_that_is_rolled_back_leaves_and_publishes_nothing() {
 }
 
 #[test]
-fn completed_operations_are_counted_by_type() {
-    let operation = r#"{"op":"operation","key":"m1","operation_type":"check_passed"}"#;
-    let other = r#"{"op":"operation","key":"m1","operation_type":"check_failed"}"#;
-    let lines: Vec<_> =
-        INHERITED.iter().copied().chain([operation, other, operation, operation]).collect();
-    let workspace = Workspace::with_lines(&lines);
-    workspace.replay().assert_converged(0);
-    let activity = workspace.rows(
-        "SELECT operation_type || ' ' || operations FROM monitor_activity ORDER BY operation_type",
-    );
-    assert_eq!(activity, ["check_failed 1", "check_passed 3"]);
-}
-
-#[test]
 fn a_lost_row_is_reported_and_the_reconciler_brings_it_back() {
     let workspace = Workspace::with_lines(&INHERITED);
     workspace.replay().assert_converged(0);
@@ -175,23 +161,6 @@ fn a_lost_row_is_reported_and_the_reconciler_brings_it_back() {
     );
     workspace.replay().assert_converged(0);
     assert_eq!(workspace.stewards(), ["m1 ann inherited s1"]);
-}
-
-#[test]
-fn a_monitor_outlives_its_connection_and_a_user_takes_his_rows_along() {
-    let explicit = r#"{"op":"add_explicit_steward","key":"m1","user_id":"ann"}"#;
-    let lines: Vec<_> = INHERITED.iter().copied().chain([explicit]).collect();
-    let workspace = Workspace::with_lines(&lines);
-    workspace.replay().assert_converged(0);
-    assert_eq!(workspace.execute("DELETE FROM connection_configs"), 1);
-    let monitors = "SELECT key || coalesce(connection_config_id, ' without') FROM monitor_configs";
-    assert_eq!(workspace.rows(monitors), ["m1 without"]);
-    assert_eq!(workspace.rows("SELECT system_id FROM system_connection_config_links"), [""; 0]);
-    assert_eq!(workspace.reconcile().code, Some(0));
-    assert_eq!(workspace.stewards(), ["m1 ann explicit"]);
-    assert_eq!(workspace.execute("DELETE FROM users"), 1);
-    assert_eq!(workspace.stewards(), [""; 0]);
-    assert_eq!(workspace.rows("SELECT user_id FROM system_managers"), [""; 0]);
 }
 
 #[test]

@@ -21,6 +21,24 @@ use sqlite as chosen;
 
 pub(crate) use chosen::{OTHER_KIND, REMEDY, TestDatabase};
 
+/// Every row of the application's state, derived and not, to compare two databases.
+pub(crate) const STATE: &str = "SELECT 'user ' || id FROM users
+     UNION ALL SELECT 'system ' || id FROM systems
+     UNION ALL SELECT 'connection ' || id FROM connection_configs
+     UNION ALL SELECT 'manager ' || user_id || ' ' || system_id FROM system_managers
+     UNION ALL SELECT 'link ' || system_id || ' ' || connection_config_id
+         FROM system_connection_config_links
+     UNION ALL SELECT 'monitor ' || key || ' ' || coalesce(connection_config_id, '-')
+         || ' ' || inherit_system_stewards FROM monitor_configs
+     UNION ALL SELECT 'steward ' || monitor_config_key || ' ' || user_id || ' ' || source
+         || ' ' || coalesce(source_system_id, '-') FROM monitor_stewards
+     UNION ALL SELECT 'resource ' || monitor_config_key || ' ' || urn || ' ' || status
+         FROM staged_resources
+     UNION ALL SELECT 'statistics ' || monitor_config_key || ' ' || addition || ' '
+         || classified || ' ' || reviewed || ' ' || confirmed || ' ' || promoted || ' '
+         || muted || ' ' || operations FROM monitor_aggregate_statistics
+     ORDER BY 1";
+
 /// A directory with a log, and a database, removed in the end.
 pub(crate) struct Workspace {
     directory: TempDir,
@@ -85,6 +103,13 @@ impl Workspace {
         Self::with_log(lines.join("\n") + "\n")
     }
 
+    /// Adds lines to the log.
+    pub(crate) fn append(&self, lines: &[&str]) {
+        let log = self.path("log.jsonl");
+        let before = fs::read_to_string(&log).unwrap();
+        fs::write(log, before + &lines.join("\n") + "\n").unwrap();
+    }
+
     pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.directory.path().join(name)
     }
@@ -102,11 +127,20 @@ impl Workspace {
     }
 
     pub(crate) fn replay(&self) -> Ended {
-        self.command(&[]).output().expect("the program starts").into()
+        self.replay_with(&[])
+    }
+
+    pub(crate) fn replay_with(&self, more: &[&str]) -> Ended {
+        self.command(more).output().expect("the program starts").into()
     }
 
     pub(crate) fn reconcile(&self) -> Ended {
-        run(&["reconcile", "--database", &self.database.location()])
+        self.reconcile_these(&[])
+    }
+
+    pub(crate) fn reconcile_these(&self, monitors: &[&str]) -> Ended {
+        let location = self.database.location();
+        run(&[&["reconcile", "--database", &location], monitors].concat())
     }
 
     /// Column one of what this query finds.
@@ -133,21 +167,7 @@ impl Workspace {
 
     /// Every row of the application's state, derived and not, to compare two databases.
     pub(crate) fn everything(&self) -> Vec<String> {
-        self.rows(
-            "SELECT 'user ' || id FROM users
-             UNION ALL SELECT 'system ' || id FROM systems
-             UNION ALL SELECT 'connection ' || id FROM connection_configs
-             UNION ALL SELECT 'manager ' || user_id || ' ' || system_id FROM system_managers
-             UNION ALL SELECT 'link ' || system_id || ' ' || connection_config_id
-                 FROM system_connection_config_links
-             UNION ALL SELECT 'monitor ' || key || ' ' || coalesce(connection_config_id, '-')
-                 || ' ' || inherit_system_stewards FROM monitor_configs
-             UNION ALL SELECT 'steward ' || monitor_config_key || ' ' || user_id || ' ' || source
-                 || ' ' || coalesce(source_system_id, '-') FROM monitor_stewards
-             UNION ALL SELECT 'activity ' || monitor_config_key || ' ' || operation_type || ' '
-                 || operations FROM monitor_activity
-             ORDER BY 1",
-        )
+        self.rows(STATE)
     }
 
     /// How many lines are dealt with; none before there is a database with tables.

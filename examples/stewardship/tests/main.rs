@@ -5,6 +5,8 @@
 
 events_core::link_subscribers!(stewardship);
 
+mod battery;
+mod cascades;
 mod commands;
 mod convergence;
 mod databases;
@@ -15,3 +17,4 @@ mod refusals;
 mod repositories;
 #[cfg(feature = "postgres")]
 mod side_by_side;
+mod statistics;

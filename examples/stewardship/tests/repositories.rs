@@ -8,7 +8,8 @@ use stewardship::events::{
 };
 use stewardship::replay::open_database;
 use stewardship::repositories::{
-    Session, connections, links, monitor_stewards, monitors, system_stewards, systems, users,
+    Session, connections, links, monitor_stewards, monitors, operations, system_stewards, systems,
+    users,
 };
 
 use crate::harness::Workspace;
@@ -125,7 +126,7 @@ async fn every_operation_is_told() {
     let (_workspace, queue) = world().await;
     let mut session = queue.begin().await.unwrap();
     for _ in 0..2 {
-        monitors::complete_operation(&mut session, "m", "check").await.unwrap();
+        operations::complete(&mut session, "m", "check", &[]).await.unwrap();
     }
     assert_eq!(only::<MonitorOperationCompleted>(&session).len(), 2);
 }

@@ -8,7 +8,7 @@ use stewardship::database::{Connection, Queue};
 use stewardship::inheritance;
 use stewardship::replay::{fresh, open_database};
 use stewardship::repositories::{
-    Session, connections, links, monitors, system_stewards, systems, users,
+    Session, connections, links, monitors, operations, system_stewards, systems, users,
 };
 
 use crate::harness::{Ended, Workspace};
@@ -87,7 +87,7 @@ async fn a_monitor_that_is_being_converged_may_be_written_about() {
     let mut handler = queue.begin().await.unwrap();
     converge_system(&mut handler, "s1").await;
     let mut session = queue.begin().await.unwrap();
-    monitors::complete_operation(&mut session, "m1", "check").await.unwrap();
+    operations::complete(&mut session, "m1", "check", &[]).await.unwrap();
     session.commit().await.unwrap();
     handler.commit().await.unwrap();
 }

@@ -10,7 +10,14 @@ pub enum Change {
     One(Operation),
     /// Several operations, possibly rolled back.
     Many(Transaction),
+    /// No change of the state: all reconcilers run.
+    Sweep(Sweep),
 }
+
+/// All reconcilers run, over everything.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(tag = "op", rename = "reconcile")]
+pub struct Sweep {}
 
 /// Several operations in one transaction.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -35,6 +42,7 @@ impl Change {
         match self {
             Self::One(operation) => std::slice::from_ref(operation),
             Self::Many(transaction) => &transaction.ops,
+            Self::Sweep(_) => &[],
         }
     }
 
@@ -89,6 +97,14 @@ pub enum Operation {
     AddExplicitSteward { key: String, user_id: String },
     /// A user who was made a steward of a monitor by hand is none any more.
     RemoveExplicitSteward { key: String, user_id: String },
+    /// A user disappears.
+    DeleteUser { user_id: String },
+    /// A system disappears.
+    DeleteSystem { system_id: String },
+    /// A connection config disappears.
+    DeleteConnection { connection_config_id: String },
+    /// A monitor disappears.
+    DeleteMonitor { key: String },
     /// A monitor has completed an operation.
     #[serde(rename = "operation")]
     Complete { key: String, operation_type: String },

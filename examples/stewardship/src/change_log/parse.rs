@@ -1,7 +1,7 @@
 //! From the bytes of a line to what it asks for, or the reason why not.
 
 use super::json::{Json, Object};
-use super::operation::{Change, Operation};
+use super::operation::{Change, Operation, Sweep};
 
 /// Why a line cannot be understood.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -24,13 +24,16 @@ pub enum Malformed {
     UnknownOp(String),
     #[error("a transaction cannot stand in a transaction")]
     Nested,
+    #[error("`reconcile` runs in transactions of its own; give it a line of its own")]
+    NestedSweep,
     #[error("operation {number} of the transaction: {source}")]
     Inner { number: usize, source: Box<Malformed> },
 }
 
 const KNOWN: &str = "create_user, create_system, create_connection, create_monitor, add_steward, \
     remove_steward, set_managed_systems, link, unlink, set_inheritance, reassign_connection, \
-    add_explicit_steward, remove_explicit_steward, operation, transaction";
+    add_explicit_steward, remove_explicit_steward, delete_user, delete_system, delete_connection, \
+    delete_monitor, operation, transaction, reconcile";
 
 /// The fields that are there instead, to make a misspelling visible.
 fn present(others: &[String]) -> String {
@@ -53,8 +56,10 @@ pub fn parse(line: &[u8]) -> Result<Change, Malformed> {
     let json: Json = serde_json::from_str(text).map_err(|error| not_json(&error))?;
     let mut fields = Fields::of(json)?;
     let op = fields.text("op")?;
-    if op != "transaction" {
-        return operation(&op, fields).map(Change::One);
+    match op.as_str() {
+        "transaction" => {}
+        "reconcile" => return Ok(Change::Sweep(Sweep {})),
+        _ => return operation(&op, fields).map(Change::One),
     }
     let listed = fields.list("ops")?;
     let rollback = fields.flag("rollback")?;
@@ -73,7 +78,11 @@ pub fn parse(line: &[u8]) -> Result<Change, Malformed> {
 fn inner(json: Json) -> Result<Operation, Malformed> {
     let mut fields = Fields::of(json)?;
     let op = fields.text("op")?;
-    if op == "transaction" { Err(Malformed::Nested) } else { operation(&op, fields) }
+    match op.as_str() {
+        "transaction" => Err(Malformed::Nested),
+        "reconcile" => Err(Malformed::NestedSweep),
+        _ => operation(&op, fields),
+    }
 }
 
 fn operation(op: &str, mut from: Fields) -> Result<Operation, Malformed> {
@@ -133,6 +142,18 @@ fn monitor_operation(op: &str, from: &mut Fields) -> Result<Operation, Malformed
             key: from.text("key")?,
             operation_type: from.text("operation_type")?,
         },
+        "delete_monitor" => Operation::DeleteMonitor { key: from.text("key")? },
+        other => return deletion(other, from),
+    })
+}
+
+fn deletion(op: &str, from: &mut Fields) -> Result<Operation, Malformed> {
+    Ok(match op {
+        "delete_user" => Operation::DeleteUser { user_id: from.text("user_id")? },
+        "delete_system" => Operation::DeleteSystem { system_id: from.text("system_id")? },
+        "delete_connection" => {
+            Operation::DeleteConnection { connection_config_id: from.text(CONNECTION)? }
+        }
         unknown => return Err(Malformed::UnknownOp(unknown.to_owned())),
     })
 }

@@ -35,19 +35,20 @@ pub const CONNECTIONS: u32 = 6;
 pub(crate) const BEGIN_SNAPSHOT: &str = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY";
 
 /// Whether the application's tables are there.
-pub(crate) const HAS_SCHEMA: &str = "SELECT to_regclass('replay_progress') IS NOT NULL";
+pub(crate) const HAS_SCHEMA: &str =
+    "SELECT to_regclass('monitor_aggregate_statistics') IS NOT NULL";
 
 /// A select that takes its rows for the transaction, those of one statement in the order in which
 /// it sorts them. `NO KEY`, because rows that refer to them may be written meanwhile.
 macro_rules! locked {
-    ($select:literal) => {
+    ($select:expr) => {
         concat!($select, " FOR NO KEY UPDATE")
     };
 }
 
 /// As `locked`, for a select of one column `key`: all of them in one row, as a list in JSON.
 macro_rules! taking {
-    ($select:literal) => {
+    ($select:expr) => {
         concat!(
             "SELECT coalesce(json_agg(key), '[]')::text FROM (",
             $crate::database::locked!($select),

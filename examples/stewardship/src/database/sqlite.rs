@@ -35,18 +35,18 @@ pub(crate) const BEGIN_SNAPSHOT: &str = "BEGIN";
 
 /// Whether the application's tables are there.
 pub(crate) const HAS_SCHEMA: &str =
-    "SELECT EXISTS (SELECT 1 FROM sqlite_schema WHERE name = 'replay_progress')";
+    "SELECT EXISTS (SELECT 1 FROM sqlite_schema WHERE name = 'monitor_aggregate_statistics')";
 
 /// A select that takes its rows for the transaction. The only one that writes has them already.
 macro_rules! locked {
-    ($select:literal) => {
+    ($select:expr) => {
         $select
     };
 }
 
 /// As `locked`, for a select of one column `key`: all of them in one row, as a list in JSON.
 macro_rules! taking {
-    ($select:literal) => {
+    ($select:expr) => {
         concat!("SELECT json_group_array(key) FROM (", $crate::database::locked!($select), ")")
     };
 }

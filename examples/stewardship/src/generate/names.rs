@@ -33,8 +33,17 @@ const STAGES: [&str; 3] = ["prod", "reporting", "staging"];
 const CHECKS: [&str; 6] = ["completeness", "drift", "freshness", "schema", "uniqueness", "volume"];
 
 /// What monitors do.
-pub(super) const OPERATION_TYPES: [&str; 5] =
-    ["anomaly_detected", "baseline_trained", "check_failed", "check_passed", "profile_refreshed"];
+pub(super) const OPERATION_TYPES: [&str; 9] = [
+    "classify",
+    "confirm",
+    "monitor_execution",
+    "monitor_execution",
+    "monitor_execution",
+    "mute",
+    "promote",
+    "review",
+    "unmute",
+];
 
 /// Numbers beyond the combinations get a suffix.
 fn numbered(name: String, round: usize) -> String {

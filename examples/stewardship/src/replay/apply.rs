@@ -6,14 +6,12 @@ use events_sqlx::QueueError;
 use super::display::Display;
 use super::progress::Progress;
 use super::refusals::Refusals;
+use super::sweeps::Swept;
 use super::{Options, ReplayError, read_log};
 use crate::change_log::lines::{LONGEST_LINE_BYTES, Line, Lines};
-use crate::change_log::{Change, Operation, parse};
+use crate::change_log::{self, Change, parse};
 use crate::database::Queue;
-use crate::repositories::{
-    Session, StoreError, connections, links, monitor_stewards, monitors, system_stewards, systems,
-    users,
-};
+use crate::repositories::{Session, StoreError};
 
 /// How often a line is applied from its start again because another transaction stood in its way.
 const MOST_CONFLICTS: u32 = 8;
@@ -24,6 +22,8 @@ pub(super) struct Applier<'r> {
     display: &'r Display,
     progress: Progress,
     refusals: Refusals,
+    /// What the sweeps of the log came to.
+    swept: Swept,
     /// Lines that earlier runs dealt with.
     resumed: u64,
 }
@@ -36,7 +36,12 @@ impl<'r> Applier<'r> {
         verbose: bool,
     ) -> Self {
         let resumed = progress.lines;
-        Self { queue, display, progress, refusals: Refusals::new(verbose), resumed }
+        let refusals = Refusals::new(verbose);
+        Self { queue, display, progress, refusals, swept: Swept::default(), resumed }
+    }
+
+    pub(super) fn swept(&self) -> &Swept {
+        &self.swept
     }
 
     pub(super) fn progress(&self) -> &Progress {
@@ -74,6 +79,10 @@ impl<'r> Applier<'r> {
             Line::TooLong => Err(format!("longer than {} MiB", LONGEST_LINE_BYTES >> 20)),
         };
         match change {
+            Ok(Change::Sweep(_)) => {
+                self.swept.add(super::sweeps::sweep(self.queue).await?);
+                self.keep_alone(next).await
+            }
             Ok(change) => self.change(&change, next).await,
             Err(reason) => self.refuse(next, &reason).await,
         }
@@ -90,10 +99,13 @@ impl<'r> Applier<'r> {
             return self.keep_alone(next).await;
         }
         let pending = session.pending_events();
-        let registry = pending.events().registry();
+        let events = pending.events();
         for event in pending.as_slice() {
             next.events += 1;
-            next.tasks += registry.subscribers_of(event.event).len() as u64;
+            // Those that are debounced are not one for each event.
+            let subscribers = events.registry().subscribers_of(event.event).iter();
+            let tasks = subscribers.filter(|subscriber| subscriber.debounce.is_none()).count();
+            next.tasks += if events.is_enabled() { tasks as u64 } else { 0 };
         }
         self.keep(session, next).await
     }
@@ -107,7 +119,7 @@ impl<'r> Applier<'r> {
         let mut conflicts = 0;
         loop {
             let mut session = self.begin(line).await?;
-            let Err(source) = apply_operations(&mut session, change).await else {
+            let Err(source) = change_log::apply(&mut session, change).await else {
                 return Ok(Ok(session));
             };
             session.rollback().await.map_err(|source| ReplayError::Commit { line, source })?;
@@ -150,56 +162,5 @@ impl<'r> Applier<'r> {
     async fn begin(&self, line: u64) -> Result<Session, ReplayError> {
         let begun: Result<Session, QueueError> = self.queue.begin().await;
         begun.map_err(|source| ReplayError::Commit { line, source })
-    }
-}
-
-async fn apply_operations(session: &mut Session, change: &Change) -> Result<(), StoreError> {
-    for operation in change.operations() {
-        apply_operation(session, operation).await?;
-    }
-    Ok(())
-}
-
-async fn apply_operation(session: &mut Session, operation: &Operation) -> Result<(), StoreError> {
-    match operation {
-        Operation::CreateUser { user_id } => users::create(session, user_id).await,
-        Operation::CreateSystem { system_id } => systems::create(session, system_id).await,
-        Operation::CreateConnection { connection_config_id } => {
-            connections::create(session, connection_config_id).await
-        }
-        Operation::CreateMonitor { key, connection_config_id, inherit_system_stewards } => {
-            let connection = connection_config_id.as_deref();
-            monitors::create(session, key, connection, *inherit_system_stewards).await
-        }
-        Operation::AddSteward { system_id, user_id } => {
-            system_stewards::add(session, system_id, user_id).await
-        }
-        Operation::RemoveSteward { system_id, user_id } => {
-            system_stewards::remove(session, system_id, user_id).await
-        }
-        Operation::SetManagedSystems { user_id, system_ids } => {
-            system_stewards::set_managed_systems(session, user_id, system_ids).await
-        }
-        Operation::Link { system_id, connection_config_id } => {
-            links::link(session, system_id, connection_config_id).await
-        }
-        Operation::Unlink { system_id, connection_config_id } => {
-            links::unlink(session, system_id, connection_config_id).await
-        }
-        Operation::SetInheritance { key, enabled } => {
-            monitors::set_inheritance(session, key, *enabled).await
-        }
-        Operation::ReassignConnection { key, connection_config_id } => {
-            monitors::reassign_connection(session, key, connection_config_id.as_deref()).await
-        }
-        Operation::AddExplicitSteward { key, user_id } => {
-            monitor_stewards::add_explicit(session, key, user_id).await
-        }
-        Operation::RemoveExplicitSteward { key, user_id } => {
-            monitor_stewards::remove_explicit(session, key, user_id).await
-        }
-        Operation::Complete { key, operation_type } => {
-            monitors::complete_operation(session, key, operation_type).await
-        }
     }
 }

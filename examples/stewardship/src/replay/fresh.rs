@@ -6,6 +6,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
+use sqlx::Row as _;
+
 use crate::database::{self, Connection, Pool};
 
 /// A derived row, for people.
@@ -20,15 +22,24 @@ pub enum Derived {
         /// The system they are a steward of.
         source_system_id: String,
     },
-    /// A row of `monitor_activity`.
-    Activity {
+    /// A row of `monitor_aggregate_statistics`.
+    Statistics {
         /// The monitor.
         monitor_config_key: String,
-        /// The type of operation.
-        operation_type: String,
-        /// How often it was completed.
-        operations: i64,
+        /// What is counted for it.
+        counts: Counts,
     },
+}
+
+/// The numbers of a monitor's statistics.
+#[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Counts {
+    /// How many resources have each status; those that none has are left out.
+    pub resources: BTreeMap<String, i64>,
+    /// How many operations were completed.
+    pub operations: i64,
+    /// When the last was.
+    pub last_completed_at_micros: i64,
 }
 
 impl fmt::Display for Derived {
@@ -38,10 +49,11 @@ impl fmt::Display for Derived {
                 f,
                 "monitor {monitor_config_key:?} inherits {user_id:?} from {source_system_id:?}"
             ),
-            Self::Activity { monitor_config_key, operation_type, operations } => write!(
-                f,
-                "monitor {monitor_config_key:?} completed {operation_type:?} {operations} times"
-            ),
+            Self::Statistics { monitor_config_key, counts } => {
+                write!(f, "monitor {monitor_config_key:?}: {} operations", counts.operations)?;
+                let mut resources = counts.resources.iter();
+                resources.try_for_each(|(status, count)| write!(f, ", {count} {status}"))
+            }
         }
     }
 }
@@ -72,7 +84,7 @@ impl Differences {
 pub async fn differences(pool: &Pool) -> Result<Differences, sqlx::Error> {
     let mut snapshot = pool.begin_with(database::BEGIN_SNAPSHOT).await?;
     let mut expected = inherited(&Organisation::read(&mut snapshot).await?);
-    expected.extend(completed(&mut snapshot).await?);
+    expected.extend(counted(&mut snapshot).await?);
     let actual = actual(&mut snapshot).await?;
     snapshot.rollback().await?;
     let wanted: BTreeSet<&Derived> = expected.iter().collect();
@@ -150,13 +162,32 @@ fn grouped(pairs: &[(String, String)]) -> BTreeMap<&str, Vec<&str>> {
     groups
 }
 
-async fn completed(connection: &mut Connection) -> Result<Vec<Derived>, sqlx::Error> {
-    activity(
-        connection,
-        "SELECT monitor_config_key, operation_type, count(*) FROM monitor_operations
-         GROUP BY monitor_config_key, operation_type",
-    )
-    .await
+/// Counts, resource by resource and operation by operation.
+async fn counted(connection: &mut Connection) -> Result<Vec<Derived>, sqlx::Error> {
+    let operations: Vec<(String, i64)> =
+        sqlx::query_as("SELECT monitor_config_key, completed_at_micros FROM monitor_operations")
+            .fetch_all(&mut *connection)
+            .await?;
+    let mut counts: BTreeMap<String, Counts> = BTreeMap::new();
+    for (monitor, completed_at) in operations {
+        let counts = counts.entry(monitor).or_default();
+        counts.operations += 1;
+        counts.last_completed_at_micros = counts.last_completed_at_micros.max(completed_at);
+    }
+    let resources: Vec<(String, String)> =
+        sqlx::query_as("SELECT monitor_config_key, status FROM staged_resources")
+            .fetch_all(connection)
+            .await?;
+    for (monitor, status) in resources {
+        // Whatever was found was found by an operation.
+        if let Some(counts) = counts.get_mut(&monitor) {
+            *counts.resources.entry(status).or_default() += 1;
+        }
+    }
+    let rows = counts.into_iter();
+    Ok(rows
+        .map(|(monitor_config_key, counts)| Derived::Statistics { monitor_config_key, counts })
+        .collect())
 }
 
 async fn actual(connection: &mut Connection) -> Result<Vec<Derived>, sqlx::Error> {
@@ -174,27 +205,39 @@ async fn actual(connection: &mut Connection) -> Result<Vec<Derived>, sqlx::Error
             source_system_id,
         })
         .collect();
-    rows.extend(
-        activity(
-            connection,
-            "SELECT monitor_config_key, operation_type, operations FROM monitor_activity",
-        )
-        .await?,
-    );
+    let statistics =
+        sqlx::query("SELECT * FROM monitor_aggregate_statistics").fetch_all(connection).await?;
+    for row in statistics {
+        let mut resources = BTreeMap::new();
+        for status in STATUSES {
+            let count: i64 = row.try_get(status)?;
+            if count != 0 {
+                resources.insert(status.to_owned(), count);
+            }
+        }
+        let counts = Counts {
+            resources,
+            operations: row.try_get("operations")?,
+            last_completed_at_micros: row.try_get("last_completed_at_micros")?,
+        };
+        let monitor_config_key = row.try_get("monitor_config_key")?;
+        rows.push(Derived::Statistics { monitor_config_key, counts });
+    }
     Ok(rows)
 }
 
-async fn activity(
-    connection: &mut Connection,
-    sql: &'static str,
-) -> Result<Vec<Derived>, sqlx::Error> {
-    let rows: Vec<(String, String, i64)> = sqlx::query_as(sql).fetch_all(connection).await?;
-    Ok(rows
-        .into_iter()
-        .map(|(monitor_config_key, operation_type, operations)| Derived::Activity {
-            monitor_config_key,
-            operation_type,
-            operations,
-        })
-        .collect())
+const STATUSES: [&str; 6] =
+    ["addition", "classified", "reviewed", "confirmed", "promoted", "muted"];
+
+/// How long after a monitor's last operation its statistics were computed, in milliseconds, sorted.
+///
+/// # Errors
+/// The database failed.
+pub async fn statistics_delays_ms(pool: &Pool) -> Result<Vec<i64>, sqlx::Error> {
+    sqlx::query_scalar(
+        "SELECT (computed_at_micros - last_completed_at_micros) / 1000
+         FROM monitor_aggregate_statistics ORDER BY 1",
+    )
+    .fetch_all(pool)
+    .await
 }

@@ -7,7 +7,7 @@ use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use events_core::EventId;
+use events_core::{EventId, Registry};
 use hdrhistogram::Histogram;
 use serde::{Deserialize, Serialize};
 use tracing::field::{Field, Visit};
@@ -24,9 +24,12 @@ const LONGEST_MS: u64 = 3_600_000;
 pub struct Measurements {
     /// Tasks completed.
     pub done: u64,
+    /// Those of them that were debounced: each did the work of all events of its window.
+    pub debounced: u64,
     /// Attempts beyond a task's first, whether the one before it failed or its worker died.
     pub retried: u64,
-    /// From publish to handled, in milliseconds, to three digits.
+    /// From publish to handled, in milliseconds, to three digits; without those that waited on
+    /// purpose.
     pub latency_ms: Histogram<u64>,
 }
 
@@ -36,7 +39,7 @@ impl Default for Measurements {
     fn default() -> Self {
         let latency_ms =
             Histogram::new_with_bounds(1, LONGEST_MS, 3).expect("the bounds are in order");
-        Self { done: 0, retried: 0, latency_ms }
+        Self { done: 0, debounced: 0, retried: 0, latency_ms }
     }
 }
 
@@ -44,6 +47,7 @@ impl Default for Measurements {
 #[derive(Debug, Serialize, Deserialize)]
 struct Travelling {
     done: u64,
+    debounced: u64,
     retried: u64,
     /// Value and count.
     latency_ms: Vec<(u64, u64)>,
@@ -53,6 +57,7 @@ impl Measurements {
     /// Adds what another worker has done.
     fn add(&mut self, other: &Travelling) {
         self.done += other.done;
+        self.debounced += other.debounced;
         self.retried += other.retried;
         for (value, count) in &other.latency_ms {
             self.latency_ms.saturating_record_n(*value, *count);
@@ -63,6 +68,7 @@ impl Measurements {
         let values = self.latency_ms.iter_recorded();
         Travelling {
             done: self.done,
+            debounced: self.debounced,
             retried: self.retried,
             latency_ms: values
                 .map(|value| (value.value_iterated_to(), value.count_at_value()))
@@ -70,11 +76,15 @@ impl Measurements {
         }
     }
 
-    fn handled(&mut self, event: EventId, attempt: u64, completed: bool) {
-        self.retried += attempt.saturating_sub(1);
-        if completed {
-            self.done += 1;
-            self.latency_ms.saturating_record(since(event));
+    fn handled(&mut self, event: EventId, attempt: &Attempt, completed: bool) {
+        self.retried += attempt.number.saturating_sub(1);
+        if !completed {
+            return;
+        }
+        self.done += 1;
+        match attempt.debounced {
+            true => self.debounced += 1,
+            false => self.latency_ms.saturating_record(since(event)),
         }
     }
 }
@@ -129,7 +139,7 @@ impl<S: tracing::Subscriber> Layer<S> for Measured {
         let mut attempt = Attempt::default();
         event.record(&mut attempt);
         if let (Some(event), Some(completed)) = (attempt.event, attempt.completed) {
-            self.with(|measurements| measurements.handled(event, attempt.number, completed));
+            self.with(|measurements| measurements.handled(event, &attempt, completed));
         }
     }
 }
@@ -139,6 +149,7 @@ impl<S: tracing::Subscriber> Layer<S> for Measured {
 struct Attempt {
     event: Option<EventId>,
     number: u64,
+    debounced: bool,
     /// Whether it ended well; `None` unless the task is through.
     completed: Option<bool>,
 }
@@ -151,12 +162,16 @@ impl Visit for Attempt {
     }
 
     fn record_str(&mut self, field: &Field, value: &str) {
-        if field.name() == "outcome" {
-            self.completed = match value {
-                "completed" => Some(true),
-                "dead" => Some(false),
-                _ => None,
-            };
+        match field.name() {
+            "outcome" => {
+                self.completed = match value {
+                    "completed" => Some(true),
+                    "dead" => Some(false),
+                    _ => None,
+                };
+            }
+            "subscriber" => self.debounced = is_debounced(value),
+            _ => {}
         }
     }
 
@@ -165,4 +180,10 @@ impl Visit for Attempt {
             self.event = format!("{value:?}").parse().ok();
         }
     }
+}
+
+/// Whether the tasks of this name wait until their key is quiet.
+pub(super) fn is_debounced(name: &str) -> bool {
+    let subscriber = Registry::linked().ok().and_then(|registry| registry.subscriber(name));
+    subscriber.is_some_and(|subscriber| subscriber.debounce.is_some())
 }

@@ -88,12 +88,13 @@ impl Workers {
     }
 }
 
-/// The worker that serves every queue of this application.
+/// The worker that serves every queue of this application. It runs no reconcilers: what a replay
+/// shows is what events have done, and its sweeps are those that it is asked for.
 ///
 /// # Errors
 /// A handler takes something that it is not given.
 pub(super) fn inside(events: &Events, queue: &Queue) -> Result<Worker<Queue>, WorkerError> {
-    Worker::builder(events, queue.clone()).concurrency(CONCURRENCY).build()
+    Worker::builder(events, queue.clone()).concurrency(CONCURRENCY).reconcilers(false).build()
 }
 
 async fn told(mut stop: watch::Receiver<bool>) {

@@ -14,3 +14,12 @@ pub async fn create(session: &mut Session, id: &str) -> Result<(), StoreError> {
             .await?;
     Thing::Connection.created(id, inserted.rows_affected())
 }
+
+/// Deletes a connection config. Its links go along in the database, its monitors live on and watch
+/// nothing. Nothing is published: what they have inherited over it stays until the reconciler comes.
+///
+/// # Errors
+/// It is unknown, or the database failed.
+pub async fn delete(session: &mut Session, id: &str) -> Result<(), StoreError> {
+    Thing::Connection.delete(session, id).await
+}

@@ -1,12 +1,9 @@
-//! Monitors: what they watch, whether they inherit stewards, and what they have completed.
+//! Monitors: what they watch, and whether they inherit stewards.
 
-use events_core::Session as _;
 use events_core::prelude::*;
 
 use super::{Session, StoreError, Thing};
-use crate::events::{
-    MonitorConnectionReassigned, MonitorInheritanceFlagChanged, MonitorOperationCompleted,
-};
+use crate::events::{MonitorConnectionReassigned, MonitorInheritanceFlagChanged};
 
 /// Creates a monitor; if it inherits stewards, that is published.
 ///
@@ -101,37 +98,12 @@ pub async fn reassign_connection(
     Ok(())
 }
 
-/// Records that a monitor has completed an operation. Every one counts, so every one is published.
+/// Deletes a monitor. What was derived for it goes along in the database, so nothing is published.
 ///
 /// # Errors
-/// The monitor is unknown, the type's name is too long for an event, or the database failed.
-#[publishes(MonitorOperationCompleted)]
-pub async fn complete_operation(
-    session: &mut Session,
-    key: &str,
-    operation_type: &str,
-) -> Result<(), StoreError> {
-    let now = session.pending_events().events().now();
-    let inserted = sqlx::query(
-        "INSERT INTO monitor_operations (monitor_config_key, operation_type, completed_at_micros)
-         SELECT key, $2, $3 FROM monitor_configs WHERE key = $1",
-    )
-    .bind(key)
-    .bind(operation_type)
-    .bind(now.as_micros())
-    .execute(&mut **session)
-    .await?;
-    if inserted.rows_affected() == 0 {
-        return Thing::Monitor.require(session, key).await;
-    }
-    publish_after_commit(
-        session,
-        MonitorOperationCompleted {
-            monitor_config_key: key.to_owned(),
-            operation_type: operation_type.to_owned(),
-        },
-    )?;
-    Ok(())
+/// The monitor is unknown, or the database failed.
+pub async fn delete(session: &mut Session, key: &str) -> Result<(), StoreError> {
+    Thing::Monitor.delete(session, key).await
 }
 
 async fn require_connection(session: &mut Session, id: Option<&str>) -> Result<(), StoreError> {

@@ -13,3 +13,12 @@ pub async fn create(session: &mut Session, id: &str) -> Result<(), StoreError> {
         .await?;
     Thing::User.created(id, inserted.rows_affected())
 }
+
+/// Deletes a user. Who stewards what goes along in the database, inherited or not, so that nothing
+/// is left to be mended; nothing is published.
+///
+/// # Errors
+/// It is unknown, or the database failed.
+pub async fn delete(session: &mut Session, id: &str) -> Result<(), StoreError> {
+    Thing::User.delete(session, id).await
+}
