@@ -7,15 +7,18 @@ mod scenarios;
 use run::{Way, run};
 use scenarios::{Theme, log};
 
+use crate::harness::Workspace;
+
 /// For each theme.
 const SEEDS: u64 = 5;
 
 #[track_caller]
 fn three_ways_lead_to_one_state(theme: Theme) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let workspace = Workspace::with_log("");
     for seed in 0..SEEDS {
         let log = log(theme, seed);
-        let state = |way| runtime.block_on(run(&log, way, seed));
+        let state = |way| runtime.block_on(run(&workspace, &log, way, seed));
         let events = state(Way::Events);
         assert!(events.iter().any(|row| row.starts_with("monitor ")), "{theme:?} {seed}");
         assert_eq!(events, state(Way::Reconciler), "{theme:?} {seed}: without events");

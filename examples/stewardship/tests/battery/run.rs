@@ -40,14 +40,14 @@ pub(super) enum Way {
 /// Longer than any window, and than any pause after a fault.
 const LATER: Duration = Duration::from_secs(30);
 
-/// The state that a log leaves, and whether its derived rows are right.
-pub(super) async fn run(log: &[Change], way: Way, seed: u64) -> Vec<String> {
-    let workspace = Workspace::with_log("");
+/// The state that a log leaves in this database, which is emptied before. Its derived rows are right.
+pub(super) async fn run(workspace: &Workspace, log: &[Change], way: Way, seed: u64) -> Vec<String> {
     let clock = ManualClock::new();
     let events =
         Events::builder().settings(settings::settings()).clock(clock.clone()).build().unwrap();
     events.set_enabled(way != Way::Reconciler);
     let queue = open_with(&workspace.location(), &events).await.unwrap();
+    empty(&queue).await;
     let mut run = Run {
         broker: FaultyBroker::new(queue.clone()),
         queue,
@@ -59,7 +59,21 @@ pub(super) async fn run(log: &[Change], way: Way, seed: u64) -> Vec<String> {
     run.all(log).await;
     let differences = fresh::differences(run.queue.pool()).await.unwrap();
     assert!(differences.is_empty(), "{way:?}: {differences:?}");
-    sqlx::query_scalar(STATE).fetch_all(run.queue.pool()).await.unwrap()
+    let state = sqlx::query_scalar(STATE).fetch_all(run.queue.pool()).await.unwrap();
+    run.queue.pool().close().await;
+    state
+}
+
+/// Making a database takes longer than a scenario. Of the queue nothing is left: it was drained.
+async fn empty(queue: &Queue) {
+    for statement in [
+        "DELETE FROM monitor_configs",
+        "DELETE FROM connection_configs",
+        "DELETE FROM systems",
+        "DELETE FROM users",
+    ] {
+        sqlx::query(statement).execute(queue.pool()).await.unwrap();
+    }
 }
 
 struct Run {
