@@ -9,15 +9,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use events_core::broker::{Broker, BrokerError};
-use events_core::cadence::{Cadence, ReconcilerState, RunResult, RunStart};
+use events_core::cadence::{ReconcilerState, RunResult, RunStart};
 use events_core::context::Cancellation;
 use events_core::event::WorkerId;
 use events_core::extract::States;
 use events_core::reconciler::{Reconciler, ReconcilerContext};
-use events_core::{Events, Scope, Timestamp};
+use events_core::{Scope, Timestamp};
 use futures_util::FutureExt;
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
+
+use crate::plan::{Plan, Scheduled};
 
 /// At least so often it is looked whether something is due: a clock may have been set.
 const LOOK_EVERY: Duration = Duration::from_secs(30);
@@ -31,13 +33,7 @@ pub(crate) struct Schedule<B: Broker> {
     states: Arc<States>,
     worker: WorkerId,
     started: Timestamp,
-    reconcilers: Vec<(&'static Reconciler, Cadence)>,
-}
-
-/// Those that run by themselves.
-pub(crate) fn scheduled(events: &Events) -> Vec<(&'static Reconciler, Cadence)> {
-    let all = events.registry().reconcilers().iter();
-    all.filter_map(|reconciler| Some((*reconciler, events.cadence(reconciler)?))).collect()
+    reconcilers: Vec<Scheduled>,
 }
 
 impl<B: Broker> Schedule<B> {
@@ -45,7 +41,7 @@ impl<B: Broker> Schedule<B> {
         broker: B,
         worker: WorkerId,
         states: Arc<States>,
-        reconcilers: Vec<(&'static Reconciler, Cadence)>,
+        reconcilers: Vec<Scheduled>,
     ) -> Self {
         let started = broker.events().now();
         Self { broker, states, worker, started, reconcilers }
@@ -89,17 +85,17 @@ impl<B: Broker> Schedule<B> {
     ) -> Result<Option<Timestamp>, BrokerError> {
         let known = self.broker.reconcilers().await?;
         let mut next = None;
-        for (reconciler, cadence) in &self.reconcilers {
+        for Scheduled { reconciler, plan } in &self.reconcilers {
             if stop.is_cancelled() {
                 break;
             }
             let state = known.iter().find(|state| state.name == reconciler.name);
             let due = match state {
-                Some(state) => cadence.due(state, self.started, self.broker.events().now()),
-                None => self.announce(reconciler, cadence).await?,
+                Some(state) => plan.due(state, self.started, self.broker.events().now()),
+                None => self.announce(reconciler, plan).await?,
             };
             let due = match due <= self.broker.events().now() {
-                true => self.begin(reconciler, *cadence, state, stop, running).await?,
+                true => self.begin(reconciler, plan, state, stop, running).await?,
                 false => due,
             };
             next = Some(next.map_or(due, |next: Timestamp| next.min(due)));
@@ -107,16 +103,16 @@ impl<B: Broker> Schedule<B> {
         Ok(next)
     }
 
-    /// One that nobody has heard of waits for its first interval, or begins at once.
+    /// One that nobody has heard of waits for its first time, or begins at once.
     async fn announce(
         &self,
         reconciler: &Reconciler,
-        cadence: &Cadence,
+        plan: &Plan,
     ) -> Result<Timestamp, BrokerError> {
         let now = self.broker.events().now();
-        let first = match cadence.run_on_start {
+        let first = match plan.run_on_start {
             true => now,
-            false => cadence.next(now, fastrand::f64()),
+            false => plan.next(now, fastrand::f64()),
         };
         self.broker.announce_reconciler(reconciler.name, first).await?;
         Ok(first)
@@ -126,7 +122,7 @@ impl<B: Broker> Schedule<B> {
     async fn begin(
         &self,
         reconciler: &'static Reconciler,
-        cadence: Cadence,
+        plan: &Plan,
         state: Option<&ReconcilerState>,
         stop: &Cancellation,
         running: &mut JoinSet<()>,
@@ -137,14 +133,14 @@ impl<B: Broker> Schedule<B> {
             after: state.and_then(|state| state.started_at),
             started_at: now,
             started_by: self.worker,
-            next_at: cadence.next(now, fastrand::f64()),
+            next_at: plan.next(now, fastrand::f64()),
         };
         if self.broker.begin_run(&start).await? {
             let run = Run {
                 broker: self.broker.clone(),
                 states: self.states.clone(),
                 start: start.clone(),
-                deadline: cadence.deadline,
+                deadline: plan.deadline,
                 stop: stop.clone(),
             };
             running.spawn(run.run());

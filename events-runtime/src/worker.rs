@@ -9,9 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use events_core::broker::{Admin, Broker};
-use events_core::cadence::Cadence;
 use events_core::context::CancellationSource;
-use events_core::reconciler::Reconciler;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
@@ -21,6 +19,7 @@ use running::Running;
 
 use crate::execute::Executor;
 use crate::liveness::{Liveness, Standing};
+use crate::plan::Scheduled;
 use crate::schedule::Schedule;
 use crate::settle;
 use crate::statistics::Statistics;
@@ -43,7 +42,7 @@ pub struct Worker<B: Broker> {
     prefetch: Option<usize>,
     shutdown_grace: Duration,
     /// Those that run by themselves.
-    reconcilers: Vec<(&'static Reconciler, Cadence)>,
+    reconcilers: Vec<Scheduled>,
     statistics: Arc<Statistics>,
 }
 
