@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 
-use events_core::Admin;
+use events_core::{Admin as _, Broker as _};
 use events_runtime::Worker;
 use stewardship::database::{CONCURRENCY, CONNECTIONS};
 use stewardship::repositories::{monitors, operations};

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use events_core::{Report as Reconciled, Scope};
+use events_core::{Broker as _, Report as Reconciled, Scope};
 use stewardship::database::Queue;
 use stewardship::statistics::StaleAfter;
 use stewardship::{inheritance, reconcile};

@@ -82,21 +82,21 @@ impl Rule for InheritedStewards {
         after: &str,
         last: &str,
     ) -> Result<Vec<String>, sqlx::Error> {
-        // A row of only one of the two is missing, or not due.
+        // A monitor is right that has every row that is due, and as many.
         sqlx::query_scalar(
-            "SELECT DISTINCT monitor_config_key FROM (
-                 SELECT monitor_config_key FROM (
-                     SELECT monitor_config_key, source_system_id, user_id
-                     FROM due_inherited_stewards
-                     WHERE monitor_config_key > $1 AND monitor_config_key <= $2
-                     UNION ALL
-                     SELECT monitor_config_key, source_system_id, user_id
-                     FROM monitor_stewards
-                     WHERE monitor_config_key > $1 AND monitor_config_key <= $2
-                       AND source = 'inherited') AS either
-                 GROUP BY monitor_config_key, source_system_id, user_id
-                 HAVING count(*) = 1) AS wrong
-             ORDER BY monitor_config_key",
+            "SELECT key FROM monitor_configs AS monitors
+             WHERE key > $1 AND key <= $2
+               AND (SELECT count(*) FROM monitor_stewards AS kept
+                    WHERE kept.monitor_config_key = monitors.key
+                      AND kept.source_system_id IS NOT NULL)
+                <> (SELECT CASE count(*) WHEN count(kept.user_id) THEN count(*) ELSE -1 END
+                    FROM due_inherited_stewards AS due
+                    LEFT JOIN monitor_stewards AS kept
+                        ON kept.monitor_config_key = due.monitor_config_key
+                        AND kept.source_system_id = due.source_system_id
+                        AND kept.user_id = due.user_id
+                    WHERE due.monitor_config_key = monitors.key)
+             ORDER BY key",
         )
         .bind(after)
         .bind(last)

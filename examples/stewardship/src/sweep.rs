@@ -19,7 +19,7 @@ use crate::repositories::Session;
 const PAGE: i64 = 2_000;
 
 /// Monitors that one transaction mends.
-const BATCH: usize = 500;
+const BATCH: usize = 1_000;
 
 /// What a sweep looks for, and how it mends it.
 pub(crate) trait Rule: Sync {

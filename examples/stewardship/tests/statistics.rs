@@ -45,7 +45,7 @@ fn a_burst_is_computed_once_and_fresh_within_the_window() {
     let ended = workspace.replay();
     ended.assert_converged(0);
     assert_eq!(ended.number("events published"), 400);
-    // Once for each ten seconds that the log takes to apply, and once in the end.
+    // Once for each thirty seconds that the log takes to apply, and once in the end.
     let computed = ended.number("tasks debounced");
     assert!((1..=5).contains(&computed), "{computed} of 400: {ended:?}");
     let delays = workspace.rows(
