@@ -68,6 +68,10 @@ fn sweeps_find_nothing_to_mend_where_events_have_come_through() {
         let nothing = format!("{reconciler}: 1 checked, 0 added, 0 removed, 0 failed");
         assert!(ended.stdout.contains(&nothing), "{ended:?}");
     }
+    // Told as the events have left it: the sweep has looked at the statistics since.
+    let told = ended.stdout.split("at most ").nth(1).unwrap();
+    let told: u64 = told.split(' ').next().unwrap().parse().unwrap();
+    assert!((900..20_000).contains(&told), "{ended:?}");
 }
 
 #[test]
