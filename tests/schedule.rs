@@ -218,6 +218,31 @@ async fn worker_that_stops_tells_its_reconcilers_and_waits_for_them() {
     assert_eq!(state_of(&queue).await.unwrap().result.unwrap().checked, 7);
 }
 
+#[reconciles(every = "1h", run_on_start)]
+async fn does_not_listen(
+    _scope: Scope,
+    State(told): State<Seen<&'static str>>,
+) -> Result<Report, Failure> {
+    told.push("started");
+    std::future::pending().await
+}
+
+#[tokio::test]
+async fn run_that_outlasts_the_grace_period_has_failed_and_holds_up_no_later_one() {
+    let (events, queue) = memory(Registry::builder().reconciler::<does_not_listen>());
+    let told = Seen::default();
+    let worker = Worker::builder(&events, queue.clone())
+        .state(told.clone())
+        .shutdown_grace(Duration::from_millis(20))
+        .build()
+        .unwrap();
+    let started = eventually("started", async || !told.all().is_empty());
+    worker.run_until(started).await.unwrap();
+    let state = state_of(&queue).await.unwrap();
+    assert!(!state.is_running(), "{state:?}");
+    assert_eq!(state.result.unwrap().error.as_deref(), Some("stopped: its worker shut down"));
+}
+
 #[test]
 fn worker_whose_reconcilers_lack_a_state_does_not_start() {
     let (events, queue) = memory(Registry::builder().reconciler::<later>());

@@ -32,6 +32,9 @@ const JUST_NOW: Duration = Duration::from_mins(1);
 /// stamp, and clocks differ.
 const OVERDUE: Duration = Duration::from_secs(10);
 
+/// Clocks of machines that work together may differ by this much.
+const CLOCKS_DIFFER: Duration = Duration::from_mins(1);
+
 impl Plan {
     /// Reads a cron expression and finds its time zone, if there is one.
     pub(crate) fn of(cadence: &Cadence, now: Timestamp) -> Result<Self, CronMistake> {
@@ -64,7 +67,8 @@ impl Plan {
         worker_started: Timestamp,
         now: Timestamp,
     ) -> Timestamp {
-        let started_at = state.started_at.filter(|start| *start <= self.next(now, 0.0));
+        let believable = self.next(now, 1.0) + CLOCKS_DIFFER;
+        let started_at = state.started_at.filter(|start| *start <= believable);
         let mut due = match started_at {
             Some(start) => state.next_at.clamp(self.next(start, 0.0), self.next(start, 1.0)),
             // It may have been announced long ago, before this worker started.
@@ -209,6 +213,20 @@ mod tests {
             let after_it = state(Some(started), 120);
             assert_eq!(hourly.due(&after_it, at(0), at(started)), at(120), "started at {started}");
         }
+    }
+
+    #[test]
+    fn a_run_of_a_worker_whose_clock_is_a_little_ahead_is_waited_for() {
+        let second = Duration::from_secs(1);
+        let often = Plan { times: Times::Every(5 * second), jitter: Duration::ZERO, ..plan() };
+        let start = at(200) + 30 * second;
+        let running = ReconcilerState {
+            started_at: Some(start),
+            ended_at: None,
+            next_at: start + 5 * second,
+            ..state(Some(200), 200)
+        };
+        assert_eq!(due(&often, &running, 100), start + MINUTE + OVERDUE);
     }
 
     #[test]

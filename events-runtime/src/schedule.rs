@@ -34,6 +34,8 @@ pub(crate) struct Schedule<B: Broker> {
     worker: WorkerId,
     started: Timestamp,
     reconcilers: Vec<Scheduled>,
+    /// How long runs may go on once the worker stops.
+    grace: Duration,
 }
 
 impl<B: Broker> Schedule<B> {
@@ -42,9 +44,10 @@ impl<B: Broker> Schedule<B> {
         worker: WorkerId,
         states: Arc<States>,
         reconcilers: Vec<Scheduled>,
+        grace: Duration,
     ) -> Self {
         let started = broker.events().now();
-        Self { broker, states, worker, started, reconcilers }
+        Self { broker, states, worker, started, reconcilers, grace }
     }
 
     /// Runs what is due until `stop` is requested, and then waits for what runs.
@@ -142,6 +145,7 @@ impl<B: Broker> Schedule<B> {
                 start: start.clone(),
                 deadline: plan.deadline,
                 stop: stop.clone(),
+                grace: self.grace,
             };
             running.spawn(run.run());
         }
@@ -156,19 +160,49 @@ struct Run<B: Broker> {
     start: RunStart,
     deadline: Duration,
     stop: Cancellation,
+    grace: Duration,
 }
 
 impl<B: Broker> Run<B> {
     async fn run(self) {
-        let Self { broker, states, start, deadline, stop } = self;
-        let mut states = (*states).clone();
-        states.insert(ReconcilerContext::new(stop));
-        let events = broker.events().clone();
+        let result = self.result().await;
+        let Self { broker, start, .. } = self;
         let name = start.name;
-        let reconcile = events.reconcile(name, Scope::All, &states);
+        // Also if the clock was set back meanwhile.
+        let ended_at = broker.events().now().max(start.started_at);
+        let end = broker.end_run(name, start.started_at, ended_at, &result).await;
+        if let Err(error) = end {
+            tracing::warn!(
+                reconciler = name,
+                error = &error as &dyn std::error::Error,
+                "how a reconciler's run ended could not be remembered"
+            );
+        }
+    }
+
+    /// Runs it, however that ends.
+    async fn result(&self) -> RunResult {
+        let (name, deadline) = (self.start.name, self.deadline);
+        let mut states = (*self.states).clone();
+        states.insert(ReconcilerContext::new(self.stop.clone()));
+        let reconcile = self.broker.events().reconcile(name, Scope::All, &states);
         // A panic must not end the schedule, nor leave the run without an end.
-        let reconcile = AssertUnwindSafe(reconcile).catch_unwind();
-        let result = match timeout(deadline, reconcile).await {
+        let reconcile = timeout(deadline, AssertUnwindSafe(reconcile).catch_unwind());
+        let stopped = async {
+            self.stop.cancelled().await;
+            sleep(self.grace).await;
+        };
+        let ended = tokio::select! {
+            ended = reconcile => ended,
+            () = stopped => {
+                tracing::warn!(
+                    reconciler = name,
+                    "a reconciler is stopped in the middle of its run; the next run or an on-demand run recovers"
+                );
+                return RunResult::failed("stopped: its worker shut down");
+            }
+        };
+        match ended {
             Ok(Ok(Ok(report))) => RunResult::of(&report),
             Ok(Ok(Err(error))) => {
                 let cause = error.source().map(ToString::to_string);
@@ -189,16 +223,6 @@ impl<B: Broker> Run<B> {
                 );
                 RunResult::failed(format!("stopped: it took longer than {deadline:?}"))
             }
-        };
-        // Also if the clock was set back meanwhile.
-        let ended_at = events.now().max(start.started_at);
-        let end = broker.end_run(name, start.started_at, ended_at, &result).await;
-        if let Err(error) = end {
-            tracing::warn!(
-                reconciler = name,
-                error = &error as &dyn std::error::Error,
-                "how a reconciler's run ended could not be remembered"
-            );
         }
     }
 }

@@ -118,7 +118,8 @@ impl<B: Broker> Worker<B> {
         let heart = background.spawn(liveness.run());
         let schedule_stops = CancellationSource::new();
         let states = self.executor.states().clone();
-        let schedule = Schedule::new(broker.clone(), worker, states, self.reconcilers.clone());
+        let (reconcilers, grace) = (self.reconcilers.clone(), self.shutdown_grace);
+        let schedule = Schedule::new(broker.clone(), worker, states, reconcilers, grace);
         let mut schedules = JoinSet::new();
         schedules.spawn(schedule.run(schedule_stops.token()));
         let mut running = Running::new(&self, standing.subscribe(), outcomes);
@@ -129,13 +130,9 @@ impl<B: Broker> Worker<B> {
             Some(_) = schedules.join_next() => return Err(WorkerError::Died),
         }
         schedule_stops.cancel();
-        let reconciled = timeout(self.shutdown_grace, schedules.join_next());
-        let (idle, reconciled) = tokio::join!(running.stop(self.shutdown_grace), reconciled);
-        if reconciled.is_err() {
-            tracing::warn!(
-                "a reconciler is stopped in the middle of its run; the next run or an on-demand run recovers"
-            );
-        }
+        // They stop by themselves when the grace period is over, and say how they ended.
+        let reconciled = timeout(grace + LAST_WORDS, schedules.join_next());
+        let (idle, _) = tokio::join!(running.stop(grace), reconciled);
         drop(schedules);
         drop(running); // closes the channel of outcomes
         let flushed = timeout(LAST_WORDS, async {

@@ -20,8 +20,8 @@ use sqlite as chosen;
 
 pub use chosen::{ABOUT, CONCURRENCY, CONNECTIONS, Connection, Database, NOTATION, Pool, Queue};
 pub(crate) use chosen::{
-    BEGIN_SNAPSHOT, HAS_SCHEMA, begin_alone, is_conflict, locked, one_of, open, refusal, taking,
-    temporary,
+    BEGIN_SNAPSHOT, HAS_SCHEMA, begin_alone, is_conflict, is_of_rows, locked, one_of, open,
+    refusal, taking, temporary,
 };
 
 /// Where a database is, as `--database` says it.

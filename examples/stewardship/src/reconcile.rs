@@ -41,8 +41,9 @@ pub async fn aggregate_statistics(
     stale_after: State<StaleAfter>,
     context: ReconcilerContext,
 ) -> Result<Report, SweepError> {
-    let old = queue.events().now().before(stale_after.0.0);
-    sweep(&Statistics { old }, scope, &queue, &context).await
+    let now = queue.events().now();
+    let rule = Statistics { old: now.before(stale_after.0.0), now };
+    sweep(&rule, scope, &queue, &context).await
 }
 
 /// What the reconcilers of a worker take; its sweeps leave statistics alone that are not yet old.
@@ -113,9 +114,11 @@ impl Rule for InheritedStewards {
     }
 }
 
-/// Monitors whose statistics are missing, or were computed before then.
+/// Monitors whose statistics are missing, or were computed before then; or after now, by a clock that
+/// was ahead.
 struct Statistics {
     old: Timestamp,
+    now: Timestamp,
 }
 
 impl Rule for Statistics {
@@ -131,6 +134,7 @@ impl Rule for Statistics {
                  ON kept.monitor_config_key = monitors.key
              WHERE monitors.key > $1 AND monitors.key <= $2
                AND (kept.computed_at_micros <= $3
+                   OR kept.computed_at_micros >= $4
                    OR (kept.computed_at_micros IS NULL AND EXISTS (
                        SELECT 1 FROM monitor_operations AS done
                        WHERE done.monitor_config_key = monitors.key)))
@@ -139,6 +143,7 @@ impl Rule for Statistics {
         .bind(after)
         .bind(last)
         .bind(self.old.as_micros())
+        .bind(self.now.as_micros())
         .fetch_all(connection)
         .await
     }

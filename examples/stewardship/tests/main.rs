@@ -18,3 +18,4 @@ mod repositories;
 #[cfg(feature = "postgres")]
 mod side_by_side;
 mod statistics;
+mod sweeps;
