@@ -118,32 +118,62 @@ fn set_owner(session: &mut impl Session, store: &Store, system: &str, owner: &st
     publish_after_commit(session, OwnerChanged { system: system.into() }).unwrap();
 }
 
+#[publishes(OwnerChanged)]
+fn take_owner_away(session: &mut impl Session, store: &Store, system: &str) {
+    store.data().owners.remove(system);
+    publish_after_commit(session, OwnerChanged { system: system.into() }).unwrap();
+}
+
 type World = (MemoryQueue, States);
 
-fn world(queue: MemoryQueue, store: Store) -> World {
+/// Nothing is there yet.
+async fn nothing(events: &Events) -> Result<World, BoxError> {
     let mut states = States::new();
-    states.insert(store);
-    (queue, states)
+    states.insert(Store::default());
+    Ok((MemoryQueue::new(events), states))
+}
+
+/// Two systems have owners, of whom the events tell.
+async fn two_systems(events: &Events) -> Result<World, BoxError> {
+    let (queue, states) = nothing(events).await?;
+    two_systems_come(&queue, &states).await?;
+    Ok((queue, states))
+}
+
+async fn two_systems_come(queue: &MemoryQueue, states: &States) -> Result<(), BoxError> {
+    let mut session = queue.begin();
+    for (system, owner) in [("crm", "ada"), ("erp", "bob")] {
+        set_owner(&mut session, &store(states), system, owner);
+    }
+    session.commit().await?;
+    Ok(())
 }
 
 /// The owner of one system changes, that of another stays.
-async fn owner_changes(events: &Events) -> Result<World, BoxError> {
-    let (queue, store) = (MemoryQueue::new(events), Store::default());
-    for (system, owner) in [("crm", "ada"), ("erp", "bob")] {
-        store.data().owners.insert(system.into(), owner.into());
-        store.data().viewers.insert((system.into(), owner.into()));
-    }
+async fn owner_changes(queue: &MemoryQueue, states: &States) -> Result<(), BoxError> {
     let mut session = queue.begin();
-    set_owner(&mut session, &store, "crm", "cleo");
+    set_owner(&mut session, &store(states), "crm", "cleo");
     session.commit().await?;
-    Ok(world(queue, store))
+    Ok(())
+}
+
+/// One system has no owner any more.
+async fn owner_leaves(queue: &MemoryQueue, states: &States) -> Result<(), BoxError> {
+    let mut session = queue.begin();
+    take_owner_away(&mut session, &store(states), "crm");
+    session.commit().await?;
+    Ok(())
+}
+
+fn store(states: &States) -> Store {
+    states.get::<Store>().expect("a store").clone()
 }
 
 async fn viewers(
     _queue: &MemoryQueue,
     states: &States,
 ) -> Result<BTreeSet<(String, String)>, BoxError> {
-    Ok(states.get::<Store>().ok_or("no store")?.data().viewers.clone())
+    Ok(store(states).data().viewers.clone())
 }
 
 fn events(registry: RegistryBuilder) -> Events {
@@ -151,7 +181,7 @@ fn events(registry: RegistryBuilder) -> Events {
 }
 
 async fn refused(check: LostEvents<'_>) -> LostEventsError {
-    check.check(owner_changes, viewers).await.unwrap_err()
+    check.check(two_systems, owner_changes, viewers).await.unwrap_err()
 }
 
 fn says(error: &LostEventsError, parts: &[&str]) {
@@ -164,11 +194,11 @@ fn says(error: &LostEventsError, parts: &[&str]) {
 #[tokio::test]
 async fn reconcilers_that_reach_what_the_events_reach_are_accepted() {
     let events = events(Registry::builder().subscriber::<follow>().reconciler::<sweep>());
-    let reports = lost_events(&events).check(owner_changes, viewers).await.unwrap();
+    let reports = lost_events(&events).check(two_systems, owner_changes, viewers).await.unwrap();
     let [(name, report)] = reports.as_slice() else { panic!("one reconciler") };
     assert!(name.ends_with("lost_events.sweep"), "{name}");
     assert_eq!((report.checked, report.added, report.removed), (2, 1, 1));
-    lost_events(&events).reconcilers(["sweep"]).assert(owner_changes, viewers).await;
+    lost_events(&events).reconcilers(["sweep"]).assert(two_systems, owner_changes, viewers).await;
 }
 
 #[tokio::test]
@@ -180,7 +210,7 @@ async fn kill_switch_is_where_it_was_afterwards() {
     ] {
         for enabled in [true, false] {
             events.set_enabled(enabled);
-            let checked = lost_events(&events).check(owner_changes, viewers).await;
+            let checked = lost_events(&events).check(two_systems, owner_changes, viewers).await;
             assert_eq!((checked.is_ok(), events.is_enabled()), (is_right, enabled));
         }
     }
@@ -192,6 +222,26 @@ async fn reconciler_that_forgets_a_case_is_refused_and_both_states_are_shown() {
     let error = refused(lost_events(&events(registry))).await;
     assert!(matches!(error, LostEventsError::NotReached { .. }), "{error}");
     says(&error, &["- by events", "+ by reconcilers", "+         \"ada\",", "\"cleo\"", "teach"]);
+}
+
+#[tokio::test]
+async fn what_events_derived_before_and_the_changes_make_stale_must_be_removed() {
+    let registry = Registry::builder().subscriber::<follow>();
+    let events = events(registry.reconciler::<sweep>().reconciler::<sweep_that_forgets>());
+    let check = || lost_events(&events).reconcilers(["sweep_that_forgets"]);
+    let error = check().check(two_systems, owner_leaves, viewers).await.unwrap_err();
+    assert!(matches!(error, LostEventsError::NotReached { .. }), "{error}");
+    says(&error, &["+         \"crm\",", "+         \"ada\",", "          \"bob\","]);
+    let right = lost_events(&events).reconcilers(["sweep"]);
+    let reports = right.check(two_systems, owner_leaves, viewers).await.unwrap();
+    assert_eq!((reports[0].1.added, reports[0].1.removed), (0, 1));
+
+    // Why the world is a part of its own: where its events are lost too, nothing gets stale.
+    let all_at_once = async |queue: &MemoryQueue, states: &States| {
+        two_systems_come(queue, states).await?;
+        owner_leaves(queue, states).await
+    };
+    check().assert(nothing, all_at_once, viewers).await;
 }
 
 #[tokio::test]
@@ -209,17 +259,30 @@ async fn scenario_whose_events_change_nothing_is_refused_unless_it_is_meant() {
     let events =
         events(Registry::builder().subscriber::<do_nothing>().reconciler::<sweep_that_forgets>());
     let unchanged = async |_: &MemoryQueue, _: &States| Ok::<_, BoxError>("as before");
-    let error = lost_events(&events).check(owner_changes, unchanged).await.unwrap_err();
+    let error =
+        lost_events(&events).check(two_systems, owner_changes, unchanged).await.unwrap_err();
     assert!(matches!(error, LostEventsError::NothingToRepair { .. }), "{error}");
     says(&error, &["the scenario proves nothing", "`.may_change_nothing()`", "as before"]);
     let meant = lost_events(&events).may_change_nothing();
-    meant.check(owner_changes, unchanged).await.unwrap();
+    meant.check(two_systems, owner_changes, unchanged).await.unwrap();
 }
 
 #[tokio::test]
 async fn scenario_without_a_task_is_refused() {
     let events = events(Registry::builder().reconciler::<sweep>());
     let error = refused(lost_events(&events)).await;
+    assert!(matches!(error, LostEventsError::NoTasks), "{error}");
+    says(&error, &["the scenario proves nothing", "do they commit"]);
+}
+
+#[tokio::test]
+async fn tasks_of_the_world_do_not_count_as_those_of_the_changes() {
+    let events = events(Registry::builder().subscriber::<follow>().reconciler::<sweep>());
+    let unpublished = async |_: &MemoryQueue, states: &States| {
+        store(states).data().owners.clear();
+        Ok::<_, BoxError>(())
+    };
+    let error = lost_events(&events).check(two_systems, unpublished, viewers).await.unwrap_err();
     assert!(matches!(error, LostEventsError::NoTasks), "{error}");
 }
 
@@ -228,6 +291,10 @@ async fn handlers_must_succeed() {
     let registry = Registry::builder().subscriber::<follow>().subscriber::<fail>();
     let error = refused(lost_events(&events(registry.reconciler::<sweep>()))).await;
     says(&error, &["handlers fail", ".fail: ", "the mail server is away"]);
+    let registry = Registry::builder().subscriber::<follow>().subscriber::<fail>();
+    let events = events(registry.reconciler::<sweep>());
+    let error = lost_events(&events).check(nothing, two_systems_come, viewers).await.unwrap_err();
+    assert!(matches!(error, LostEventsError::Failed { .. }), "{error}");
 }
 
 #[tokio::test]
@@ -265,34 +332,82 @@ async fn tasks_that_wait_for_later_need_the_clock() {
     let events = Events::builder().registry(registry.build().unwrap()).clock(clock.clone());
     let events = events.build().unwrap();
     let error = refused(lost_events(&events)).await;
+    says(&error, &["2 task(s) still wait", "`.clock(&clock, "]);
+    let error = lost_events(&events).check(nothing, owner_changes, viewers).await.unwrap_err();
     says(&error, &["1 task(s) still wait", "`.clock(&clock, "]);
     let with_clock = lost_events(&events).clock(&clock, Duration::from_mins(5));
-    with_clock.check(owner_changes, viewers).await.unwrap();
+    with_clock.check(two_systems, owner_changes, viewers).await.unwrap();
 }
 
 #[tokio::test]
-async fn scenario_leaves_the_switch_alone_and_uses_the_events_that_it_is_given() {
-    let events = events(Registry::builder().subscriber::<follow>().reconciler::<sweep>());
-    let switched_on = async |events: &Events| {
-        events.set_enabled(true);
-        owner_changes(events).await
+async fn both_runs_see_the_same_times() {
+    let (clock, step) = (ManualClock::new(), Duration::from_mins(5));
+    let registry = Registry::builder().subscriber::<follow_later>().reconciler::<sweep>();
+    let events = Events::builder().registry(registry.build().unwrap()).clock(clock.clone());
+    let events = events.build().unwrap();
+    let (began, times) = (events.now(), Mutex::new(Vec::new()));
+    let saw = |part| times.lock().unwrap().push((part, events.now().since(began)));
+    let check = lost_events(&events).clock(&clock, step);
+    let world = async |events: &Events| {
+        saw("world");
+        two_systems(events).await
     };
-    let error = lost_events(&events).check(switched_on, viewers).await.unwrap_err();
-    assert!(matches!(error, LostEventsError::NotLost), "{error}");
+    let changes = async |queue: &MemoryQueue, states: &States| {
+        saw("changes");
+        owner_changes(queue, states).await
+    };
+    let state = async |queue: &MemoryQueue, states: &States| {
+        saw("state");
+        viewers(queue, states).await
+    };
+    check.check(world, changes, state).await.unwrap();
+    let mut times = times.into_inner().unwrap();
+    times.dedup();
+    let once = [("world", Duration::ZERO), ("changes", step), ("state", step * 2)];
+    assert_eq!(times, [once, once].concat());
+}
 
-    let other = Events::builder().registry(
-        Registry::builder().subscriber::<follow>().reconciler::<sweep>().build().unwrap(),
-    );
-    let other = other.build().unwrap();
-    let with_others = async |_: &Events| owner_changes(&other).await;
-    let error = lost_events(&events).check(with_others, viewers).await.unwrap_err();
+#[tokio::test]
+async fn changes_leave_the_switch_alone() {
+    let events = events(Registry::builder().subscriber::<follow>().reconciler::<sweep>());
+    let switch_on = async |queue: &MemoryQueue, states: &States| {
+        events.set_enabled(true);
+        owner_changes(queue, states).await
+    };
+    let for_a_moment = async |queue: &MemoryQueue, states: &States| {
+        let was = events.is_enabled();
+        switch_on(queue, states).await?;
+        events.set_enabled(was);
+        Ok(())
+    };
+    let error = lost_events(&events).check(two_systems, switch_on, viewers).await.unwrap_err();
+    assert!(matches!(error, LostEventsError::NotLost), "{error}");
+    let error = lost_events(&events).check(two_systems, for_a_moment, viewers).await.unwrap_err();
+    assert!(matches!(error, LostEventsError::NotLost), "{error}");
+    says(&error, &["are not lost", "leave the kill switch alone"]);
+}
+
+#[tokio::test]
+async fn world_uses_the_events_that_it_is_given() {
+    let registry = || Registry::builder().subscriber::<follow>().reconciler::<sweep>();
+    let (given, other) = (events(registry()), events(registry()));
+    let with_others = async |_: &Events| two_systems(&other).await;
+    let error = lost_events(&given).check(with_others, owner_changes, viewers).await.unwrap_err();
     assert!(matches!(error, LostEventsError::OtherEvents), "{error}");
 }
 
 #[tokio::test]
 #[should_panic(expected = "the changes of the scenario failed: the disk is full")]
-async fn assertion_tells_what_the_scenario_died_of() {
+async fn assertion_tells_what_the_changes_died_of() {
+    let events = events(Registry::builder().subscriber::<follow>().reconciler::<sweep>());
+    let die = async |_: &MemoryQueue, _: &States| Err::<(), BoxError>("the disk is full".into());
+    lost_events(&events).assert(two_systems, die, viewers).await;
+}
+
+#[tokio::test]
+#[should_panic(expected = "brought to where it begins: the disk is full")]
+async fn assertion_tells_what_the_world_died_of() {
     let events = events(Registry::builder().subscriber::<follow>().reconciler::<sweep>());
     let dies = async |_: &Events| Err::<World, BoxError>("the disk is full".into());
-    lost_events(&events).assert(dies, viewers).await;
+    lost_events(&events).assert(dies, owner_changes, viewers).await;
 }

@@ -17,15 +17,20 @@ use crate::drain::{Run, drain};
 
 /// Proves that reconcilers repair what lost events would have done, for one scenario.
 ///
-/// The scenario runs twice, each time in a fresh world. Once its events are dispatched, and all
-/// their tasks run to the end. Once dispatch is switched off, every event is lost, and only the
-/// reconcilers run. Both must lead to the same state; and a second run of the reconcilers, which
-/// finds nothing left to do, must change nothing.
+/// The scenario has two parts: a world, and changes in it. It runs twice, each time in a fresh
+/// world, whose events are handled in both. Then the changes: once their events are dispatched, and
+/// all their tasks run to the end; once dispatch is switched off, every event of the changes is
+/// lost, and only the reconcilers run. Both must lead to the same state; and a second run of the
+/// reconcilers, which finds nothing left to do, must change nothing.
+///
+/// Two parts, because what is stale must first have been right. Were every event lost from the
+/// beginning, nothing would ever be derived that the changes can make wrong, and a reconciler that
+/// adds what is missing but never removes what is stale would pass.
 ///
 /// Give it `Events` of their own: it turns their kill switch, and turns it back at the end.
 ///
 /// ```
-/// use std::collections::BTreeSet;
+/// use std::collections::{BTreeMap, BTreeSet};
 /// use std::sync::{Arc, Mutex};
 ///
 /// use events_core::extract::States;
@@ -34,57 +39,77 @@ use crate::drain::{Run, drain};
 /// use events_testing::lost_events;
 ///
 /// #[derive(Event)]
-/// struct UserRetired { user: String }
+/// struct RoleChanged { user: String }
 ///
-/// /// Who has retired, and who manages something.
+/// /// The role of each; derived from it, who may approve.
 /// #[derive(Default)]
-/// struct People { retired: BTreeSet<String>, managers: BTreeSet<String> }
+/// struct People { roles: BTreeMap<String, &'static str>, approvers: BTreeSet<String> }
 ///
 /// type Store = Arc<Mutex<People>>;
 ///
-/// #[subscribes_to(UserRetired, reconciled_by = sweep_managers)]
-/// async fn release(event: UserRetired, State(store): State<Store>) {
-///     store.lock().unwrap().managers.remove(&event.user);
+/// #[subscribes_to(RoleChanged, reconciled_by = sweep_approvers)]
+/// async fn follow_role(event: RoleChanged, State(store): State<Store>) {
+///     let People { roles, approvers } = &mut *store.lock().unwrap();
+///     match roles.get(&event.user) {
+///         Some(&"manager") => approvers.insert(event.user),
+///         _ => approvers.remove(&event.user),
+///     };
 /// }
 ///
 /// #[reconciles]
-/// async fn sweep_managers(_scope: Scope, State(store): State<Store>) -> Result<Report, Failure> {
-///     let People { retired, managers } = &mut *store.lock().unwrap();
-///     let before = managers.len();
-///     managers.retain(|user| !retired.contains(user));
-///     let removed = (before - managers.len()) as u64;
-///     Ok(Report { checked: before as u64, removed, ..Report::default() })
+/// async fn sweep_approvers(_scope: Scope, State(store): State<Store>) -> Result<Report, Failure> {
+///     let People { roles, approvers } = &mut *store.lock().unwrap();
+///     let managers = roles.iter().filter(|(_, role)| **role == "manager");
+///     let right: BTreeSet<_> = managers.map(|(user, _)| user.clone()).collect();
+///     let added = right.difference(approvers).count() as u64;
+///     let removed = approvers.difference(&right).count() as u64;
+///     *approvers = right;
+///     Ok(Report { checked: roles.len() as u64, added, removed, ..Report::default() })
 /// }
 ///
-/// #[publishes(UserRetired)]
-/// fn retire(session: &mut impl Session, store: &Store, user: &str) -> Result<EventId, PublishError> {
-///     store.lock().unwrap().retired.insert(user.into());
-///     publish_after_commit(session, UserRetired { user: user.into() })
+/// #[publishes(RoleChanged)]
+/// fn set_role(
+///     session: &mut impl Session,
+///     store: &Store,
+///     user: &str,
+///     role: &'static str,
+/// ) -> Result<EventId, PublishError> {
+///     store.lock().unwrap().roles.insert(user.into(), role);
+///     publish_after_commit(session, RoleChanged { user: user.into() })
 /// }
 ///
-/// /// The scenario: a fresh world, and what happens in it.
-/// async fn ada_retires(events: &Events) -> Result<(MemoryQueue, States), BoxError> {
+/// /// A fresh world. What is published here is handled in both runs.
+/// async fn two_managers(events: &Events) -> Result<(MemoryQueue, States), BoxError> {
 ///     let (queue, store) = (MemoryQueue::new(events), Store::default());
-///     store.lock().unwrap().managers.extend(["ada".to_owned(), "bob".to_owned()]);
 ///     let mut session = queue.begin();
-///     retire(&mut session, &store, "ada")?;
+///     set_role(&mut session, &store, "ada", "manager")?;
+///     set_role(&mut session, &store, "bob", "manager")?;
 ///     session.commit().await?;
 ///     let mut states = States::new();
 ///     states.insert(store);
 ///     Ok((queue, states))
 /// }
 ///
-/// /// The state that both ways must lead to.
-/// async fn managers(_queue: &MemoryQueue, states: &States) -> Result<BTreeSet<String>, BoxError> {
+/// /// What happens in it. These events are lost in the second run: ada may still approve.
+/// async fn ada_steps_down(queue: &MemoryQueue, states: &States) -> Result<(), BoxError> {
 ///     let store = states.get::<Store>().ok_or("the store is gone")?;
-///     Ok(store.lock().unwrap().managers.clone())
+///     let mut session = queue.begin();
+///     set_role(&mut session, &store, "ada", "engineer")?;
+///     session.commit().await?;
+///     Ok(())
+/// }
+///
+/// /// The state that both ways must lead to.
+/// async fn approvers(_queue: &MemoryQueue, states: &States) -> Result<BTreeSet<String>, BoxError> {
+///     let store = states.get::<Store>().ok_or("the store is gone")?;
+///     Ok(store.lock().unwrap().approvers.clone())
 /// }
 ///
 /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), BoxError> {
 /// let registry =
-///     Registry::builder().subscriber::<release>().reconciler::<sweep_managers>().build()?;
+///     Registry::builder().subscriber::<follow_role>().reconciler::<sweep_approvers>().build()?;
 /// let events = Events::builder().registry(registry).build()?;
-/// let reports = lost_events(&events).check(ada_retires, managers).await?;
+/// let reports = lost_events(&events).check(two_managers, ada_steps_down, approvers).await?;
 /// assert_eq!(reports[0].1.removed, 1);
 /// # Ok(()) }
 /// ```
@@ -112,15 +137,17 @@ impl LostEvents<'_> {
         self
     }
 
-    /// Moves the clock, on which these `Events` must run, this much further when tasks wait for
-    /// later: those of subscribers with `delay` or `debounce`. Both runs of the scenario begin at
-    /// the same time.
+    /// Moves the clock, on which these `Events` must run, so that tasks run that wait for later:
+    /// those of subscribers with `delay` or `debounce`.
+    ///
+    /// It moves this much after the world is opened, and again after the changes. Both runs begin
+    /// at the same time, and each of their parts sees the same time in both.
     pub fn clock(mut self, clock: &ManualClock, moved_by: Duration) -> Self {
         self.clock = Some((clock.clone(), moved_by));
         self
     }
 
-    /// Accepts a scenario whose events change nothing. Otherwise it fails, for reconcilers that do
+    /// Accepts changes whose events change nothing. Otherwise it fails, for reconcilers that do
     /// nothing at all would pass.
     pub fn may_change_nothing(mut self) -> Self {
         self.may_change_nothing = true;
@@ -129,9 +156,14 @@ impl LostEvents<'_> {
 
     /// Checks, and returns what each reconciler reported of its first run.
     ///
-    /// `changes` opens a fresh world with the `Events` that it is given, changes things in it and
-    /// commits. It returns the queue, and the states of handlers and reconcilers. What must live as
-    /// long as the queue, such as a temporary folder, goes among the states in an `Arc`.
+    /// `world` opens a fresh world with the `Events` that it is given, and brings it to where the
+    /// scenario begins. It returns the queue, and the states of handlers and reconcilers. What must
+    /// live as long as the queue, such as a temporary folder, goes among the states in an `Arc`.
+    /// What it publishes is handled in both runs, before the changes; so let events derive here
+    /// what the changes then make stale, rather than write it by hand.
+    ///
+    /// `changes` changes things in that world and commits. What it publishes is handled in the
+    /// first run, and lost in the second.
     ///
     /// `state` reads what both ways must lead to. It is compared as a whole, so leave out what
     /// differs from one run to the next, such as random keys.
@@ -141,10 +173,11 @@ impl LostEvents<'_> {
     /// which, and shows the states.
     ///
     /// # Panics
-    /// A handler takes a state that is not among those that `changes` returned.
+    /// A handler takes a state that is not among those that `world` returned.
     pub async fn check<B: Broker + Admin, S: PartialEq + Debug>(
         self,
-        changes: impl AsyncFn(&Events) -> Result<(B, States), BoxError>,
+        world: impl AsyncFn(&Events) -> Result<(B, States), BoxError>,
+        changes: impl AsyncFn(&B, &States) -> Result<(), BoxError>,
         state: impl AsyncFn(&B, &States) -> Result<S, BoxError>,
     ) -> Result<Vec<(&'static str, Report)>, LostEventsError> {
         let reconcilers = self.find_reconcilers()?;
@@ -152,20 +185,26 @@ impl LostEvents<'_> {
         let _switched_back_at_the_end =
             Switch { events: self.events, was: self.events.is_enabled() };
 
+        let (broker, states) = self.begin(&world).await?;
         self.events.set_enabled(true);
-        let (broker, states) = self.world(&changes).await?;
-        self.run_tasks(&broker, &states).await?;
+        changes(&broker, &states).await.map_err(LostEventsError::Changes)?;
+        if self.run_tasks(&broker, &states).await? == 0 {
+            return Err(LostEventsError::NoTasks);
+        }
         let by_events = state(&broker, &states).await.map_err(LostEventsError::State)?;
         drop((broker, states));
 
-        self.events.set_enabled(false);
         if let Some((clock, _)) = &self.clock {
             clock.set(began);
         }
-        let (broker, states) = self.world(&changes).await?;
-        if broker.counts().await? != Counts::default() {
+        let (broker, states) = self.begin(&world).await?;
+        let queued = broker.counts().await?;
+        self.events.set_enabled(false);
+        changes(&broker, &states).await.map_err(LostEventsError::Changes)?;
+        if self.events.is_enabled() || broker.counts().await? != queued {
             return Err(LostEventsError::NotLost);
         }
+        self.move_clock();
         let read = async || state(&broker, &states).await.map_err(LostEventsError::State);
         let without = read().await?;
         if without == by_events && !self.may_change_nothing {
@@ -193,10 +232,11 @@ impl LostEvents<'_> {
     /// Where [`check`](Self::check) returns an error; with its text.
     pub async fn assert<B: Broker + Admin, S: PartialEq + Debug>(
         self,
-        changes: impl AsyncFn(&Events) -> Result<(B, States), BoxError>,
+        world: impl AsyncFn(&Events) -> Result<(B, States), BoxError>,
+        changes: impl AsyncFn(&B, &States) -> Result<(), BoxError>,
         state: impl AsyncFn(&B, &States) -> Result<S, BoxError>,
     ) {
-        if let Err(error) = self.check(changes, state).await {
+        if let Err(error) = self.check(world, changes, state).await {
             let cause = std::error::Error::source(&error);
             let cause = cause.map(|cause| format!(": {cause}")).unwrap_or_default();
             panic!("{error}{cause}");
@@ -221,26 +261,29 @@ impl LostEvents<'_> {
         if found.is_empty() { Err(LostEventsError::NoReconcilers) } else { Ok(found) }
     }
 
-    async fn world<B: Broker>(
+    /// Opens a world, in which everything that it publishes is handled.
+    async fn begin<B: Broker + Admin>(
         &self,
-        changes: &impl AsyncFn(&Events) -> Result<(B, States), BoxError>,
+        world: &impl AsyncFn(&Events) -> Result<(B, States), BoxError>,
     ) -> Result<(B, States), LostEventsError> {
-        let (broker, states) = changes(self.events).await.map_err(LostEventsError::Changes)?;
-        match broker.events().is_same(self.events) {
-            true => Ok((broker, states)),
-            false => Err(LostEventsError::OtherEvents),
+        self.events.set_enabled(true);
+        let (broker, states) = world(self.events).await.map_err(LostEventsError::World)?;
+        if !broker.events().is_same(self.events) {
+            return Err(LostEventsError::OtherEvents);
         }
+        self.run_tasks(&broker, &states).await?;
+        Ok((broker, states))
     }
 
-    /// Runs every task, those that wait included, and insists that each completes.
+    /// Runs every task, those that wait included, and insists that each completes. Returns how
+    /// many runs there were.
     async fn run_tasks<B: Broker + Admin>(
         &self,
         broker: &B,
         states: &States,
-    ) -> Result<(), LostEventsError> {
+    ) -> Result<usize, LostEventsError> {
         let mut runs = drain(broker, states).await?.runs;
-        if let Some((clock, moved_by)) = &self.clock {
-            clock.advance(*moved_by);
+        if self.move_clock() {
             runs.extend(drain(broker, states).await?.runs);
         }
         let failed: Vec<_> = runs.iter().filter_map(failure).collect();
@@ -248,14 +291,20 @@ impl LostEvents<'_> {
             return Err(LostEventsError::Failed { failed });
         }
         match broker.counts().await? {
-            Counts { available: 0, scheduled: 0, .. } if runs.is_empty() => {
-                Err(LostEventsError::NoTasks)
-            }
-            Counts { available: 0, scheduled: 0, .. } => Ok(()),
+            Counts { available: 0, scheduled: 0, .. } => Ok(runs.len()),
             Counts { available, scheduled, .. } => {
                 Err(LostEventsError::Waiting { tasks: available + scheduled })
             }
         }
+    }
+
+    /// Moves the clock, if there is one, once for each part of the scenario, whether or not tasks
+    /// wait: the second run must see the times of the first.
+    fn move_clock(&self) -> bool {
+        if let Some((clock, moved_by)) = &self.clock {
+            clock.advance(*moved_by);
+        }
+        self.clock.is_some()
     }
 
     async fn reconcile(

@@ -38,9 +38,9 @@ pub enum LostEventsError {
         /// Both states, line by line.
         difference: String,
     },
-    /// Without events and reconcilers the state is the same.
+    /// Without the events of the changes, and without reconcilers, the state is the same.
     #[error(
-        "the scenario proves nothing: with its events lost the state is the same; let it change what a subscriber must follow, or, if nothing is to follow here, say `.may_change_nothing()`\nthe state either way: {state}"
+        "the scenario proves nothing: with the events of its changes lost the state is the same; let them change what a subscriber must follow, or, if nothing is to follow here, say `.may_change_nothing()`\nthe state either way: {state}"
     )]
     NothingToRepair {
         /// The state.
@@ -48,7 +48,7 @@ pub enum LostEventsError {
     },
     /// With dispatch on, no task came of the changes.
     #[error(
-        "the scenario proves nothing: its changes lead to no task; does it commit, and is the subscriber registered?"
+        "the scenario proves nothing: its changes lead to no task; do they commit, and is the subscriber registered? (what its world publishes before them is never lost)"
     )]
     NoTasks,
     /// Handlers failed, with dispatch on.
@@ -68,9 +68,9 @@ pub enum LostEventsError {
         /// How many.
         tasks: u64,
     },
-    /// With dispatch off, something is in the queue.
+    /// The changes turned dispatch on again, or something else came into the queue meanwhile.
     #[error(
-        "tasks are in the queue though dispatch is off; open a fresh database for each of the two runs, and leave the kill switch alone"
+        "events of the changes are not lost: dispatch is on again, or the queue is not what it was before them; leave the kill switch alone, and open a fresh database, which nobody else uses, for each of the two runs"
     )]
     NotLost,
     /// The queue has other `Events`, whose kill switch is another.
@@ -104,6 +104,9 @@ pub enum LostEventsError {
     /// A reconciler failed as a whole, or lacks a state.
     #[error("a reconciler did not come to its end")]
     Reconcile(#[from] ReconcileError),
+    /// The scenario failed by itself, before its changes.
+    #[error("the world of the scenario could not be opened, or brought to where it begins")]
+    World(#[source] BoxError),
     /// The scenario failed by itself.
     #[error("the changes of the scenario failed")]
     Changes(#[source] BoxError),
