@@ -230,7 +230,7 @@ async fn does_not_listen(
 #[tokio::test]
 async fn run_that_outlasts_the_grace_period_has_failed_and_holds_up_no_later_one() {
     let (events, queue) = memory(Registry::builder().reconciler::<does_not_listen>());
-    let told = Seen::default();
+    let told = Seen::<&str>::default();
     let worker = Worker::builder(&events, queue.clone())
         .state(told.clone())
         .shutdown_grace(Duration::from_millis(20))
