@@ -477,9 +477,10 @@ async fn two_workers_share_a_queue() {
         tokio::spawn(first.run_until(std::future::pending::<()>())),
         tokio::spawn(second.run_until(std::future::pending::<()>())),
     ];
-    // Slow handlers are not leased ahead, so each worker has two.
+    // All four run at once, and no worker runs more than two. One that comes first may have leased
+    // the others ahead, but gives them back when its own do not end.
     gate.await_starts(4).await;
-    assert_eq!((one.claimed(), two.claimed()), (2, 2));
+    assert!(one.claimed() >= 2 && two.claimed() >= 2, "{one:?} {two:?}");
     for worker in running {
         worker.abort();
     }
