@@ -178,7 +178,7 @@ fn database(purpose: Purpose, sources: &mut Sources) -> Option<Location> {
     match Location::try_from(OsString::from(given)) {
         Ok(location) => Some(location),
         Err(error) => {
-            sources.refuse("database", Some(origin), error.to_string());
+            sources.refuse("database", &origin, error.to_string());
             None
         }
     }
@@ -190,7 +190,7 @@ fn listen(sources: &mut Sources) -> SocketAddr {
         return default;
     };
     given.parse().unwrap_or_else(|_| {
-        sources.refuse("listen", Some(origin), format!("{given:?} is no address with a port"));
+        sources.refuse("listen", &origin, format!("{given:?} is no address with a port"));
         default
     })
 }
@@ -200,7 +200,7 @@ fn sweep_minutes(sources: &mut Sources, key: &'static str) -> Duration {
         None => SWEEP_MINUTES,
         Some((_, minutes @ 1..=1440)) => minutes.unsigned_abs(),
         Some((origin, minutes)) => {
-            sources.refuse(key, Some(origin), format!("{minutes} is not from 1 to 1440"));
+            sources.refuse(key, &origin, format!("{minutes} is not from 1 to 1440"));
             SWEEP_MINUTES
         }
     };
@@ -211,7 +211,7 @@ fn log(sources: &mut Sources) -> Log {
     let filter = match sources.take_with_origin::<String>("log.filter") {
         Some((origin, filter)) => {
             if let Err(error) = EnvFilter::builder().parse(&filter) {
-                sources.refuse("log.filter", Some(origin), error.to_string());
+                sources.refuse("log.filter", &origin, error.to_string());
             }
             filter
         }

@@ -40,7 +40,7 @@ pub(super) fn overlay(
                 origins.insert(key, origin);
             }
             Err(error) => {
-                sources.refuse(&full, Some(origin), error.message().trim());
+                sources.refuse(&full, &origin, error.message().trim());
             }
         }
     }

@@ -104,7 +104,7 @@ impl Sources {
         match read(&origin, &value, T::deserialize) {
             Ok(read) => Some((origin, read)),
             Err(error) => {
-                self.refuse(key, Some(origin), error.message().trim().to_owned());
+                self.refuse(key, &origin, error.message().trim());
                 None
             }
         }
@@ -124,17 +124,14 @@ impl Sources {
     pub(super) fn duration(&mut self, key: &str, default: Duration) -> Duration {
         let Some((origin, text)) = self.take_with_origin::<String>(key) else { return default };
         humantime::parse_duration(&text).unwrap_or_else(|error| {
-            self.refuse(key, Some(origin), format!("{text:?} is no duration: {error}"));
+            self.refuse(key, &origin, format!("{text:?} is no duration: {error}"));
             default
         })
     }
 
     /// Remembers that a value cannot be used; what can is told from the key.
-    pub(super) fn refuse(&mut self, key: &str, origin: Option<Origin>, reason: impl AsRef<str>) {
-        let known = KEYS.iter().find(|(known, _)| *known == key);
-        let remedy = known.map(|(_, write)| format!("write {write}"));
-        let remedy = remedy.as_deref().unwrap_or("correct it");
-        self.mistakes.push(Mistake::of_key(key, origin.as_ref(), reason.as_ref(), remedy));
+    pub(super) fn refuse(&mut self, key: &str, origin: &Origin, reason: impl AsRef<str>) {
+        self.mistakes.push(Mistake::of_key(key, Some(origin), reason.as_ref(), &remedy(key)));
     }
 
     /// As [`refuse`](Self::refuse), with what to do.
@@ -148,7 +145,7 @@ impl Sources {
         let reason = format!(
             "nothing is configured; set `{key}` in the file or `{variable}` in the environment"
         );
-        self.refuse(key, None, reason);
+        self.mistakes.push(Mistake::of_key(key, None, &reason, &remedy(key)));
     }
 
     /// Remembers a mistake that is none of a value.
@@ -170,6 +167,12 @@ impl Sources {
         let mistakes = std::mem::take(&mut self.mistakes);
         (!mistakes.is_empty()).then_some(ConfigurationError(mistakes))
     }
+}
+
+/// What to write for a key.
+fn remedy(key: &str) -> String {
+    let known = KEYS.iter().find(|(known, _)| *known == key);
+    known.map_or_else(|| "correct it".to_owned(), |(_, write)| format!("write {write}"))
 }
 
 /// Reads a value. A variable is a text, also where a number is meant: it is read as TOML where that
@@ -202,8 +205,8 @@ fn table(path: &Path) -> Result<Table, Mistake> {
     })?;
     // Its own words without the line that it shows: there may be a token in it.
     toml::from_str(&text).map_err(|error: toml::de::Error| {
-        let start = error.span().map_or(0, |span| span.start).min(text.len());
-        let line = text.as_bytes()[..start].iter().filter(|byte| **byte == b'\n').count() + 1;
+        let before = error.span().and_then(|span| text.get(..span.start)).unwrap_or_default();
+        let line = before.matches('\n').count() + 1;
         Mistake::new(format!("{named} is not TOML, in line {line}: {}", error.message()))
     })
 }

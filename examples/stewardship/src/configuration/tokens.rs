@@ -24,7 +24,7 @@ pub(super) fn tokens(purpose: Purpose, sources: &mut Sources) -> Tokens {
         given = true;
         match value.as_str().ok_or_else(|| "it is no text".to_owned()).and_then(checked) {
             Ok(token) => tokens.add(token, Scopes::ALL),
-            Err(reason) => sources.refuse("token", Some(origin), reason),
+            Err(reason) => sources.refuse("token", &origin, reason),
         }
     }
     if let Some((origin, value)) = sources.take_raw("tokens") {
@@ -34,14 +34,10 @@ pub(super) fn tokens(purpose: Purpose, sources: &mut Sources) -> Tokens {
                 Ok((token, scopes)) => tokens.add(&token, scopes),
                 Err(reason) => {
                     let number = index + 1;
-                    sources.refuse(
-                        "tokens",
-                        Some(origin.clone()),
-                        format!("entry {number}: {reason}"),
-                    );
+                    sources.refuse("tokens", &origin, format!("entry {number}: {reason}"));
                 }
             }),
-            None => sources.refuse("tokens", Some(origin), "it is no list, or an empty one"),
+            None => sources.refuse("tokens", &origin, "it is no list, or an empty one"),
         }
     }
     if !given && purpose == Purpose::Serve {

@@ -41,13 +41,17 @@ pub async fn list(
     }
     let mut stewards: Vec<Steward> = Vec::new();
     for (user_id, system) in rows {
-        if stewards.last().is_none_or(|last| last.user_id != user_id) {
-            stewards.push(Steward { user_id, explicit: false, inherited_from: Vec::new() });
-        }
-        let steward = stewards.last_mut().expect("one was pushed");
-        match system {
-            Some(system) => steward.inherited_from.push(system),
-            None => steward.explicit = true,
+        let explicit = system.is_none();
+        match stewards.last_mut().filter(|last| last.user_id == user_id) {
+            Some(steward) => {
+                steward.explicit |= explicit;
+                steward.inherited_from.extend(system);
+            }
+            None => stewards.push(Steward {
+                user_id,
+                explicit,
+                inherited_from: system.into_iter().collect(),
+            }),
         }
     }
     Ok(stewards)

@@ -47,13 +47,13 @@ pub(crate) struct Problem {
     /// The last part of its type; none if the status says it all.
     name: Option<&'static str>,
     title: &'static str,
-    detail: Option<String>,
+    detail: Option<Box<str>>,
     scope: Option<Scope>,
-    header: Option<(HeaderName, HeaderValue)>,
+    header: Option<(HeaderName, &'static str)>,
     /// What is said to be unknown.
     unknown: Option<Thing>,
     /// For the log only.
-    pub(super) cause: Option<String>,
+    pub(super) cause: Option<Box<str>>,
 }
 
 impl Problem {
@@ -75,16 +75,16 @@ impl Problem {
         Self { name: Some(name), title, ..Self::of(status) }
     }
 
-    pub(crate) fn detail(self, detail: impl Into<String>) -> Self {
+    pub(crate) fn detail(self, detail: impl Into<Box<str>>) -> Self {
         Self { detail: Some(detail.into()), ..self }
     }
 
-    fn cause(self, cause: impl Into<String>) -> Self {
+    fn cause(self, cause: impl Into<Box<str>>) -> Self {
         Self { cause: Some(cause.into()), ..self }
     }
 
     fn header(self, name: HeaderName, value: &'static str) -> Self {
-        Self { header: Some((name, HeaderValue::from_static(value))), ..self }
+        Self { header: Some((name, value)), ..self }
     }
 
     pub(crate) fn no_token() -> Self {
@@ -109,7 +109,7 @@ impl Problem {
         }
     }
 
-    pub(crate) fn unprocessable(detail: impl Into<String>) -> Self {
+    pub(crate) fn unprocessable(detail: impl Into<Box<str>>) -> Self {
         Self::named(StatusCode::UNPROCESSABLE_ENTITY, "refused", "The request cannot be done")
             .detail(detail)
     }
@@ -122,7 +122,7 @@ impl Problem {
     }
 
     /// Something that only the log may tell.
-    pub(crate) fn internal(cause: impl Into<String>) -> Self {
+    pub(crate) fn internal(cause: impl Into<Box<str>>) -> Self {
         Self::of(StatusCode::INTERNAL_SERVER_ERROR)
             .detail("the log of the service tells more, under the id of this request")
             .cause(cause)
@@ -165,7 +165,9 @@ impl Problem {
         let body = serde_json::to_vec(&details).expect("texts and numbers are JSON");
         let content_type = [(CONTENT_TYPE, "application/problem+json")];
         let mut response = (self.status, content_type, body).into_response();
-        response.headers_mut().extend(self.header.clone());
+        if let Some((name, value)) = &self.header {
+            response.headers_mut().insert(name, HeaderValue::from_static(value));
+        }
         response
     }
 }
@@ -193,7 +195,8 @@ impl From<StoreError> for Problem {
             }
             StoreError::Publish(_) | StoreError::Value(_) => Self::unprocessable(detail),
             StoreError::Database(source) => {
-                Self::of_database(&error, database::is_unavailable(source))
+                let later = error.is_conflict() || database::is_unavailable(source);
+                Self::of_database(&error, later)
             }
         }
     }

@@ -62,10 +62,10 @@ async fn answered(request: Request, next: Next, id: &str, probe: bool) -> Respon
     let started = Instant::now();
     let response = match AssertUnwindSafe(next.run(request)).catch_unwind().await {
         Ok(response) => response,
-        Err(panic) => replaced(Problem::internal(said(&*panic)), id),
+        Err(panic) => replaced(&Problem::internal(said(&*panic)), id),
     };
     let response = match response.extensions().get::<Problem>() {
-        Some(problem) => replaced(problem.clone(), id),
+        Some(problem) => replaced(problem, id),
         None => with_problem(response, id).await,
     };
     log(response.status(), started.elapsed(), probe);
@@ -91,7 +91,7 @@ async fn with_problem(response: Response, id: &str) -> Response {
         Some(detail) => Problem::of(status).detail(detail),
         None => Problem::of(status),
     };
-    let mut response = replaced(problem, id);
+    let mut response = replaced(&problem, id);
     if let Some(allowed) = parts.headers.get(ALLOW) {
         response.headers_mut().insert(ALLOW, allowed.clone());
     }
@@ -107,7 +107,7 @@ async fn told(status: StatusCode, body: Body) -> Option<String> {
     String::from_utf8(text.to_vec()).ok().filter(|text| !text.is_empty())
 }
 
-fn replaced(problem: Problem, id: &str) -> Response {
+fn replaced(problem: &Problem, id: &str) -> Response {
     if let Some(cause) = &problem.cause {
         match problem.status() {
             StatusCode::INTERNAL_SERVER_ERROR => tracing::error!(cause, "the request failed"),
@@ -130,4 +130,30 @@ fn said(panic: &(dyn std::any::Any + Send)) -> String {
     let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
     let text = text.or_else(|| panic.downcast_ref::<String>().cloned());
     format!("panicked: {}", text.unwrap_or_else(|| "without a text".into()))
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::routing::get;
+    use axum::{Router, middleware};
+    use tokio::net::TcpListener;
+
+    use super::*;
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_handler_that_panics_is_answered_for() {
+        let panics = get(async || -> StatusCode { panic!("a secret") });
+        let router = Router::new().route("/", panics).layer(middleware::from_fn(around));
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        tokio::spawn(axum::serve(listener, router).into_future());
+        let agent: ureq::Agent =
+            ureq::Agent::config_builder().http_status_as_error(false).build().into();
+        let asked = move || agent.get(format!("http://{address}/")).call().unwrap();
+        let mut answer = tokio::task::spawn_blocking(asked).await.unwrap();
+        assert_eq!(answer.status(), 500);
+        assert_eq!(answer.headers()["content-type"], "application/problem+json");
+        let body = answer.body_mut().read_to_string().unwrap();
+        assert!(!body.contains("secret"), "{body}");
+    }
 }

@@ -3,7 +3,7 @@
 use axum::Json;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
-use serde::{Deserialize, Deserializer, Serialize};
+use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
@@ -56,16 +56,26 @@ struct NewMonitor {
 #[serde(deny_unknown_fields)]
 struct MonitorChange {
     /// What it is to watch; null is nothing.
-    #[serde(default, deserialize_with = "present")]
+    #[serde(default)]
     #[schema(value_type = Option<String>)]
-    connection_config_id: Option<Option<String>>,
+    connection_config_id: Watched,
     #[serde(default)]
     inherit_system_stewards: Option<bool>,
 }
 
-/// A null that is given is not the same as none.
-fn present<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Option<String>>, D::Error> {
-    Option::deserialize(from).map(Some)
+/// A null that is given is not the same as nothing that is given.
+#[derive(Default, Deserialize)]
+#[serde(from = "Option<String>")]
+enum Watched {
+    #[default]
+    AsItIs,
+    From(Option<String>),
+}
+
+impl From<Option<String>> for Watched {
+    fn from(given: Option<String>) -> Self {
+        Self::From(given)
+    }
 }
 
 /// List monitors
@@ -139,7 +149,7 @@ async fn apply(
     key: &str,
     wanted: &MonitorChange,
 ) -> Result<monitors::Monitor, StoreError> {
-    if let Some(watched) = &wanted.connection_config_id {
+    if let Watched::From(watched) = &wanted.connection_config_id {
         monitors::reassign_connection(session, key, watched.as_deref()).await?;
     }
     if let Some(enabled) = wanted.inherit_system_stewards {
