@@ -23,6 +23,7 @@ pages! {
     events: "guide/events.md"
     publishing: "guide/publishing.md"
     subscribing: "guide/subscribing.md"
+    reconciling: "guide/reconciling.md"
     testing: "guide/testing.md"
     coverage: "guide/coverage.md"
     operations: "guide/operations.md"

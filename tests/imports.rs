@@ -14,7 +14,12 @@ const ALLOWED: &[(&str, &[&str])] = &[
 ];
 
 /// What only one of our library crates may name.
-const OWNED: &[(&str, &str)] = &[("sqlx", "events-sqlx"), ("syn", "events-macros")];
+const OWNED: &[(&str, &str)] = &[
+    ("sqlx", "events-sqlx"),
+    ("syn", "events-macros"),
+    ("croner", "events-runtime"),
+    ("jiff", "events-runtime"),
+];
 
 /// What the words never depend on.
 const NOT_IN_CORE: &[&str] = &["tokio", "sqlx", "redis"];

@@ -11,6 +11,7 @@
 //! | `faults`      | many processes on PostgreSQL under a schedule of faults                |
 //! | `round_trips` | every allowed type survives JSON                                       |
 //! | `schedule`    | reconcilers at their cadence, delays, debounce, with workers            |
+//! | `lost_events` | the check that reconcilers make up for lost events, green and red         |
 //! | `wiring`      | registry errors, coverage green and red                                |
 //! | `imports`     | which crate may import which                                           |
 #![allow(unreachable_pub, reason = "a test program exports nothing")]
@@ -28,6 +29,7 @@ mod faults;
 mod handlers;
 mod imports;
 mod logs;
+mod lost_events;
 mod model;
 mod ping;
 mod round_trips;

@@ -1,9 +1,11 @@
 //! Reconcilers that run by themselves, delays, and debounced subscribers, with workers.
 
+mod cron;
+
 use std::time::{Duration, Instant};
 
 use events_core::broker::Broker;
-use events_core::cadence::ReconcilerState;
+use events_core::cadence::{ReconcilerState, Rhythm};
 use events_core::extract::States;
 use events_core::prelude::*;
 use events_core::registry::Registry;
@@ -216,6 +218,31 @@ async fn worker_that_stops_tells_its_reconcilers_and_waits_for_them() {
     assert_eq!(state_of(&queue).await.unwrap().result.unwrap().checked, 7);
 }
 
+#[reconciles(every = "1h", run_on_start)]
+async fn does_not_listen(
+    _scope: Scope,
+    State(told): State<Seen<&'static str>>,
+) -> Result<Report, Failure> {
+    told.push("started");
+    std::future::pending().await
+}
+
+#[tokio::test]
+async fn run_that_outlasts_the_grace_period_has_failed_and_holds_up_no_later_one() {
+    let (events, queue) = memory(Registry::builder().reconciler::<does_not_listen>());
+    let told = Seen::default();
+    let worker = Worker::builder(&events, queue.clone())
+        .state(told.clone())
+        .shutdown_grace(Duration::from_millis(20))
+        .build()
+        .unwrap();
+    let started = eventually("started", async || !told.all().is_empty());
+    worker.run_until(started).await.unwrap();
+    let state = state_of(&queue).await.unwrap();
+    assert!(!state.is_running(), "{state:?}");
+    assert_eq!(state.result.unwrap().error.as_deref(), Some("stopped: its worker shut down"));
+}
+
 #[test]
 fn worker_whose_reconcilers_lack_a_state_does_not_start() {
     let (events, queue) = memory(Registry::builder().reconciler::<later>());
@@ -245,13 +272,15 @@ fn settings_change_the_cadence_of_a_reconciler() {
     let minute = Duration::from_mins(1);
     let every = |every| ReconcilerSettings { every: Some(every), ..ReconcilerSettings::default() };
     let faster = cadence("never_ends", every(minute)).unwrap();
-    assert_eq!((faster.every, faster.deadline), (minute, Duration::from_millis(20)));
+    assert_eq!(faster.rhythm, Rhythm::Every(minute));
+    assert_eq!(faster.deadline, Duration::from_millis(20));
     let given = cadence("on_demand", every(minute)).unwrap();
-    assert_eq!((given.every, given.deadline, given.run_on_start), (minute, minute, false));
+    assert_eq!(given.rhythm, Rhythm::Every(minute));
+    assert_eq!((given.deadline, given.run_on_start), (minute, false));
     let none = ReconcilerSettings { on_demand_only: true, ..ReconcilerSettings::default() };
     assert_eq!(cadence("never_ends", none), None);
     let unchanged = cadence("never_ends", ReconcilerSettings::default()).unwrap();
-    assert_eq!(unchanged.every, Duration::from_hours(1));
+    assert_eq!(unchanged.rhythm, Rhythm::Every(Duration::from_hours(1)));
     for (name, changed, says) in [
         ("sweep", every(minute), "no reconciler has this name"),
         ("never_ends", every(Duration::from_millis(5)), "at least 1s"),

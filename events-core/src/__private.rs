@@ -3,6 +3,8 @@
 pub use core;
 pub use inventory;
 
+pub use std::borrow::Cow;
+
 use std::any::TypeId;
 use std::future::Future;
 use std::pin::Pin;
@@ -12,7 +14,7 @@ use pin_project_lite::pin_project;
 
 use serde_json::Value as Json;
 
-pub use crate::cadence::Cadence;
+pub use crate::cadence::{CRON_DEADLINE, Cadence, Rhythm};
 pub use crate::event::{
     DecodeError, EncodeError, Encoder, Event, EventType, Field, JsonKind, Object,
 };

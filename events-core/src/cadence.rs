@@ -1,5 +1,7 @@
 //! When reconcilers run by themselves, and what all processes together remember of it.
 
+use std::borrow::Cow;
+use std::fmt;
 use std::future::Future;
 use std::time::Duration;
 
@@ -11,11 +13,13 @@ use crate::event::WorkerId;
 use crate::reconciler::Report;
 
 /// When a reconciler runs by itself: once per cluster, however many workers there are.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+///
+/// Runs that were missed, because no worker ran, are not made up for one by one: the next comes at
+/// once, and the one after it at its time.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Cadence {
-    /// From one start to the next. Runs that were missed, because no worker ran, are not made up
-    /// for: the next comes at once, and the one after it an interval later.
-    pub every: Duration,
+    /// What the runs follow.
+    pub rhythm: Rhythm,
     /// Each run comes up to this much later, at random.
     pub jitter: Duration,
     /// A worker that starts runs it at once, unless a run began within the last minute.
@@ -24,43 +28,43 @@ pub struct Cadence {
     pub deadline: Duration,
 }
 
-/// Runs that began within this time before a worker's start do for `run_on_start`: workers that
-/// start together run it once.
-const JUST_NOW: Duration = Duration::from_mins(1);
+/// What the runs of a reconciler follow.
+///
+/// These are the words only: who computes with them, as workers do, reads the expression and looks
+/// up the time zone, and says what is wrong with either.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Rhythm {
+    /// So long from one start to the next.
+    Every(Duration),
+    /// At the times that a cron expression names, on the clocks of a time zone.
+    Cron {
+        /// Minute, hour, day of month, month and day of week; with six fields, seconds first.
+        expression: Cow<'static, str>,
+        /// Its name in the IANA database, such as `Europe/Berlin` or `UTC`.
+        time_zone: Cow<'static, str>,
+    },
+}
 
-/// A run that has not ended is over this long after its deadline: it began a little later than its
-/// stamp, and clocks differ.
-const OVERDUE: Duration = Duration::from_secs(10);
+/// How long a run at the times of a cron expression may take unless something else is said: from
+/// one to the next it may be a minute or a month, so it follows neither.
+pub const CRON_DEADLINE: Duration = Duration::from_hours(1);
 
-impl Cadence {
-    /// When the run after that of `start` is due; `chance` is from 0 to 1.
+impl Rhythm {
+    /// How long a run may take unless something else is said: an interval, or [`CRON_DEADLINE`].
     #[must_use]
-    pub fn next(&self, start: Timestamp, chance: f64) -> Timestamp {
-        start + self.every + self.jitter.mul_f64(chance.clamp(0.0, 1.0))
-    }
-
-    /// When the next run is due, as a worker sees it now that started at `worker_started`.
-    ///
-    /// What was written down counts, unless the cadence has become shorter since, or a clock that
-    /// was ahead has written it. A run that has not ended is waited for until its deadline is over.
-    #[must_use]
-    pub fn due(
-        &self,
-        state: &ReconcilerState,
-        worker_started: Timestamp,
-        now: Timestamp,
-    ) -> Timestamp {
-        let started_at = state.started_at.filter(|start| *start <= now + self.every);
-        let latest = self.next(started_at.unwrap_or(worker_started), 1.0);
-        let mut due = state.next_at.min(latest);
-        if self.run_on_start
-            && started_at.is_none_or(|start| start < worker_started.before(JUST_NOW))
-        {
-            due = due.min(worker_started);
+    pub fn default_deadline(&self) -> Duration {
+        match self {
+            Self::Every(every) => *every,
+            Self::Cron { .. } => CRON_DEADLINE,
         }
-        match started_at {
-            Some(start) if state.is_running() => due.max(start + self.deadline + OVERDUE),
-            _ => due,
+    }
+}
+
+impl fmt::Display for Rhythm {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Every(every) => write!(f, "every {}", humantime::format_duration(*every)),
+            Self::Cron { expression, time_zone } => write!(f, "{expression} ({time_zone})"),
         }
     }
 }
@@ -188,76 +192,35 @@ pub trait ReconcilerRuns: Send + Sync {
 mod tests {
     use super::*;
 
-    const MINUTE: Duration = Duration::from_mins(1);
-
-    fn cadence() -> Cadence {
-        Cadence { every: 15 * MINUTE, jitter: MINUTE, run_on_start: false, deadline: MINUTE }
-    }
-
-    fn at(minutes: i64) -> Timestamp {
-        Timestamp::from_micros(minutes * 60_000_000)
-    }
-
-    /// Of a reconciler that has ended at once, if it ever ran.
-    fn state(started_at: Option<i64>, next_at: i64) -> ReconcilerState {
+    fn state(started_at: Option<i64>, ended_at: Option<i64>) -> ReconcilerState {
         ReconcilerState {
             name: "sweep".into(),
-            started_at: started_at.map(at),
+            started_at: started_at.map(Timestamp::from_micros),
             started_by: None,
-            next_at: at(next_at),
-            ended_at: started_at.map(at),
+            next_at: Timestamp::from_micros(20),
+            ended_at: ended_at.map(Timestamp::from_micros),
             result: None,
         }
     }
 
-    /// For a worker that started then, as long ago as it takes for runs to be due.
-    fn due(cadence: &Cadence, state: &ReconcilerState, worker_started: i64) -> Timestamp {
-        cadence.due(state, at(worker_started), at(200))
-    }
-
-    #[test]
-    fn the_next_run_is_an_interval_later_and_up_to_the_jitter_more() {
-        assert_eq!(cadence().next(at(100), 0.0), at(115));
-        assert_eq!(cadence().next(at(100), 1.0), at(116));
-    }
-
-    #[test]
-    fn what_was_written_down_counts_unless_the_cadence_became_shorter() {
-        assert_eq!(due(&cadence(), &state(Some(100), 115), 0), at(115));
-        assert_eq!(due(&cadence(), &state(Some(100), 1_000), 0), at(116));
-        assert_eq!(due(&cadence(), &state(None, 7), 0), at(7));
-        assert_eq!(due(&cadence(), &state(None, 1_000), 180), at(196), "announced for later");
-    }
-
-    #[test]
-    fn what_a_clock_that_was_ahead_has_written_does_not_count() {
-        assert_eq!(due(&cadence(), &state(Some(1_000_000), 1_000_015), 180), at(196));
-        let on_start = Cadence { run_on_start: true, ..cadence() };
-        assert_eq!(due(&on_start, &state(Some(1_000_000), 1_000_015), 180), at(180));
-    }
-
-    #[test]
-    fn run_that_has_not_ended_is_waited_for_until_its_deadline_is_over() {
-        let slow = Cadence { run_on_start: true, deadline: 10 * MINUTE, ..cadence() };
-        let running = ReconcilerState { ended_at: None, ..state(Some(190), 205) };
-        assert_eq!(due(&slow, &running, 195), at(200) + OVERDUE);
-        assert_eq!(due(&slow, &state(Some(190), 205), 195), at(195), "it has ended");
-    }
-
-    #[test]
-    fn workers_that_start_together_run_it_once_on_start() {
-        let on_start = Cadence { run_on_start: true, ..cadence() };
-        assert_eq!(due(&on_start, &state(None, 15), 3), at(3), "it never ran");
-        assert_eq!(due(&on_start, &state(Some(100), 115), 103), at(103));
-        assert_eq!(due(&on_start, &state(Some(100), 115), 101), at(115), "it ran just now");
-        assert_eq!(due(&on_start, &state(Some(104), 119), 103), at(119), "another ran it");
-        assert_eq!(due(&cadence(), &state(Some(100), 115), 103), at(115), "nobody asks for it");
-    }
-
     #[test]
     fn a_run_that_started_and_has_not_ended_is_running() {
-        let ended = |ended_at| ReconcilerState { ended_at, ..state(Some(5), 20) };
-        assert!(ended(None).is_running() && ended(Some(at(4))).is_running());
-        assert!(!ended(Some(at(6))).is_running() && !state(None, 20).is_running());
+        assert!(state(Some(5), None).is_running() && state(Some(5), Some(4)).is_running());
+        assert!(!state(Some(5), Some(6)).is_running() && !state(None, None).is_running());
+    }
+
+    #[test]
+    fn rhythm_is_shown_as_it_is_written() {
+        assert_eq!(Rhythm::Every(Duration::from_secs(90)).to_string(), "every 1m 30s");
+        let cron = Rhythm::Cron { expression: "0 3 * * *".into(), time_zone: "UTC".into() };
+        assert_eq!(cron.to_string(), "0 3 * * * (UTC)");
+    }
+
+    #[test]
+    fn run_may_take_its_interval_and_an_hour_where_there_is_none() {
+        let every = Duration::from_mins(15);
+        assert_eq!(Rhythm::Every(every).default_deadline(), every);
+        let cron = Rhythm::Cron { expression: "* * * * *".into(), time_zone: "UTC".into() };
+        assert_eq!(cron.default_deadline(), Duration::from_hours(1));
     }
 }

@@ -4,8 +4,10 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
+use crate::cadence::Rhythm;
 use crate::coverage::{self, Severity};
 use crate::event::{EventType, Field};
+use crate::reconciler::Reconciler;
 use crate::registry::Registry;
 use crate::settings::EventSettings;
 
@@ -96,8 +98,12 @@ pub struct CatalogDebounce {
 pub struct CatalogReconciler {
     /// Its name.
     pub name: &'static str,
-    /// How often its attribute says that it runs, in milliseconds; `None` on demand only.
+    /// The interval at which its attribute says that it runs, in milliseconds, if it has one.
     pub every_ms: Option<u128>,
+    /// The cron expression by which its attribute says that it runs, if it has one.
+    pub cron: Option<&'static str>,
+    /// The time zone of the cron expression.
+    pub time_zone: Option<&'static str>,
     /// `file:line`.
     pub location: String,
 }
@@ -149,11 +155,7 @@ impl Catalog {
         for event in &mut events {
             event.publishers.sort();
         }
-        let reconcilers = registry.reconcilers().iter().map(|reconciler| CatalogReconciler {
-            name: reconciler.name,
-            every_ms: reconciler.cadence.map(|cadence| cadence.every.as_millis()),
-            location: format!("{}:{}", reconciler.file, reconciler.line),
-        });
+        let reconcilers = registry.reconcilers().iter().map(|reconciler| of_reconciler(reconciler));
         let findings = coverage::findings(registry).into_iter().map(|finding| CatalogFinding {
             kind: finding.kind(),
             error: finding.severity() == Severity::Error,
@@ -161,6 +163,18 @@ impl Catalog {
         });
         Self { events, reconcilers: reconcilers.collect(), findings: findings.collect() }
     }
+}
+
+fn of_reconciler(reconciler: &'static Reconciler) -> CatalogReconciler {
+    let (every_ms, cron, time_zone) = match reconciler.cadence.as_ref().map(|it| &it.rhythm) {
+        Some(Rhythm::Every(every)) => (Some(every.as_millis()), None, None),
+        Some(Rhythm::Cron { expression, time_zone }) => {
+            (None, Some(&**expression), Some(&**time_zone))
+        }
+        None => (None, None, None),
+    };
+    let location = format!("{}:{}", reconciler.file, reconciler.line);
+    CatalogReconciler { name: reconciler.name, every_ms, cron, time_zone, location }
 }
 
 fn event<'c>(

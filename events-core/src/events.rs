@@ -5,14 +5,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use crate::cadence::Cadence;
+use crate::cadence::{Cadence, Rhythm};
 use crate::clock::{Clock, SystemClock, Timestamp};
 use crate::dispatch::{FanOut, fan_out};
 use crate::extract::States;
 use crate::reconciler::{ReconcileError, Reconciler, Report, Scope};
 use crate::registry::{Registry, RegistryError};
 use crate::session::PendingEvents;
-use crate::settings::{EventSettings, InvalidSetting};
+use crate::settings::{EventSettings, InvalidSetting, ReconcilerSettings};
 use crate::task::Task;
 
 /// The events of a program: its registry, settings, clock and switches. Cheap to clone; clones
@@ -143,27 +143,41 @@ impl Events {
     /// demand only.
     #[must_use]
     pub fn cadence(&self, reconciler: &Reconciler) -> Option<Cadence> {
-        let settings = self.0.settings.reconcilers.iter();
-        let mut of_this = settings.filter(|(name, _)| {
-            self.0.registry.reconciler(name).is_some_and(|found| found.name == reconciler.name)
-        });
-        let Some((_, settings)) = of_this.next() else { return reconciler.cadence };
+        let declared = reconciler.cadence.clone();
+        let Some((_, settings)) = self.reconciler_settings(reconciler) else { return declared };
         if settings.on_demand_only {
             return None;
         }
-        let Some(every) = settings.every else { return reconciler.cadence };
-        let declared = reconciler.cadence.unwrap_or(Cadence {
-            every,
-            jitter: Duration::ZERO,
-            run_on_start: false,
-            deadline: every,
-        });
-        // A deadline that was the interval stays the interval.
-        let deadline = match declared.deadline == declared.every {
-            true => every,
-            false => declared.deadline.min(every),
+        let Some(rhythm) = settings.rhythm() else { return declared };
+        let usual = rhythm.default_deadline();
+        let Some(declared) = declared else {
+            let (jitter, run_on_start) = (Duration::ZERO, false);
+            return Some(Cadence { rhythm, jitter, run_on_start, deadline: usual });
         };
-        Some(Cadence { every, jitter: declared.jitter.min(every), deadline, ..declared })
+        let longest = match rhythm {
+            Rhythm::Every(every) => every,
+            Rhythm::Cron { .. } => Duration::MAX,
+        };
+        // A deadline that was not chosen for the rhythm before follows the new one.
+        let deadline = match declared.deadline == declared.rhythm.default_deadline() {
+            true => usual,
+            false => declared.deadline.min(longest),
+        };
+        Some(Cadence { rhythm, jitter: declared.jitter.min(longest), deadline, ..declared })
+    }
+
+    /// What the settings say of this reconciler, and the name by which they call it.
+    #[must_use]
+    pub fn reconciler_settings(
+        &self,
+        reconciler: &Reconciler,
+    ) -> Option<(&str, &ReconcilerSettings)> {
+        let registry = self.0.registry;
+        let is_this = |name: &str| {
+            registry.reconciler(name).is_some_and(|found| found.name == reconciler.name)
+        };
+        let mut settings = self.0.settings.reconcilers.iter();
+        settings.find(|(name, _)| is_this(name)).map(|(name, settings)| (&**name, settings))
     }
 
     /// Runs the reconciler of this name now, in this process, and returns its report. Whether and

@@ -338,11 +338,40 @@ pub use events_macros::publishes;
 /// | key | meaning | default |
 /// |-----|---------|---------|
 /// | `every = "15m"` | how often it runs, once per cluster | on demand only |
+/// | `cron = "0 3 * * *"`, `time_zone = "Europe/Berlin"` | instead: when it runs, on the clocks of this zone | on demand only |
 /// | `jitter = "30s"` | each run comes up to this much later, at random | none |
 /// | `run_on_start` | a worker that starts runs it at once, unless a run began within the last minute | it waits for its time |
-/// | `deadline = "5m"` | a run that takes longer is stopped | `every` |
+/// | `deadline = "5m"` | a run that takes longer is stopped | `every`; with `cron` an hour |
 /// | `name = "sweeps.orders"` | its name: ASCII identifiers joined by dots | the function's path with dots |
 /// | `crate = path` | where events-core is | `::events_core` |
+///
+/// # Cron expressions
+///
+/// ```
+/// use events_core::cadence::Rhythm;
+/// use events_core::{Registry, prelude::*};
+///
+/// /// Every night at three, whether it is summer or winter in Berlin.
+/// #[reconciles(cron = "0 3 * * *", time_zone = "Europe/Berlin", jitter = "5m", deadline = "2h")]
+/// async fn sweep_orders(_scope: Scope) -> Result<Report, Failure> {
+///     Ok(Report::default())
+/// }
+///
+/// let registry = Registry::builder().reconciler::<sweep_orders>().build()?;
+/// let cadence = registry.reconcilers()[0].cadence.as_ref().expect("it is declared");
+/// assert!(matches!(&cadence.rhythm, Rhythm::Cron { expression, .. } if expression == "0 3 * * *"));
+/// # Ok::<(), events_core::RegistryError>(())
+/// ```
+///
+/// Five fields: minute, hour, day of month, month, day of week; with six, seconds come first. `*`,
+/// numbers, ranges, lists and steps (`*/15`, `8-18/2`), `JAN` to `DEC`, `SUN` to `SAT`; for the last
+/// day of a month `L`, for the second Monday `MON#2`; and `@hourly`, `@daily` and the like. If both
+/// a day of month and a day of week are given, either suffices.
+///
+/// The zone is always named, also `"UTC"`. When its clocks are put forward, an expression with one
+/// time of day that does not exist runs at the first moment after the gap; when they are put back,
+/// it runs once, at the first of the two. One with several times of a day (`*/15`, `2,14`) runs at
+/// all that exist: not in the gap, and twice in the repeated hour.
 pub use events_macros::reconciles;
 
 /// Names the crates (or modules) whose subscribers and publishers this program must contain.

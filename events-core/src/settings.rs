@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Deserializer};
 
+use crate::cadence::Rhythm;
 use crate::lifecycle::RetryBackoff;
 
 /// Settings of the framework, to be embedded in the application's own configuration.
@@ -58,12 +59,29 @@ pub struct EventSettings {
 }
 
 /// What is to be different for a reconciler from what its attribute says.
+///
+/// ```
+/// # use events_core::EventSettings;
+/// let settings: EventSettings = serde_json::from_str(
+///     r#"{ "reconcilers": {
+///         "sweep_orders": { "cron": "30 2 * * *", "time_zone": "Europe/Berlin" },
+///         "sweep_people": { "every": "1h" },
+///         "sweep_files": { "on_demand_only": true }
+///     } }"#,
+/// )?;
+/// assert_eq!(settings.reconcilers["sweep_orders"].cron.as_deref(), Some("30 2 * * *"));
+/// # Ok::<(), serde_json::Error>(())
+/// ```
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct ReconcilerSettings {
     /// How often it runs. One that runs on demand only gets a cadence by it.
     #[serde(deserialize_with = "optional_duration")]
     pub every: Option<Duration>,
+    /// The cron expression by which it runs, instead of `every`; read by workers when they start.
+    pub cron: Option<String>,
+    /// The time zone of `cron`, which it needs, by its name in the IANA database.
+    pub time_zone: Option<String>,
     /// `true`: it runs on demand only.
     pub on_demand_only: bool,
 }
@@ -126,14 +144,43 @@ impl EventSettings {
         if self.max_retry_backoff < self.retry_backoff {
             return refuse("max_retry_backoff", "make it at least `retry_backoff`");
         }
-        let hurried = |settings: &ReconcilerSettings| {
-            settings.every.is_some_and(|every| every < SHORTEST_CADENCE)
-        };
-        if let Some((name, _)) = self.reconcilers.iter().find(|(_, settings)| hurried(settings)) {
-            let key = format!("reconcilers.{name}.every");
-            return Err(InvalidSetting::new(key, "give at least 1s"));
+        self.reconcilers.iter().try_for_each(|(name, settings)| settings.check(name))
+    }
+}
+
+impl ReconcilerSettings {
+    /// What its runs follow instead, if that is said.
+    pub(crate) fn rhythm(&self) -> Option<Rhythm> {
+        match (self.every, &self.cron, &self.time_zone) {
+            (Some(every), _, _) => Some(Rhythm::Every(every)),
+            (None, Some(expression), Some(time_zone)) => Some(Rhythm::Cron {
+                expression: expression.clone().into(),
+                time_zone: time_zone.clone().into(),
+            }),
+            _ => None,
         }
-        Ok(())
+    }
+
+    fn check(&self, name: &str) -> Result<(), InvalidSetting> {
+        let refuse = |key, remedy: &'static str| {
+            Err(InvalidSetting::new(format!("reconcilers.{name}.{key}"), remedy))
+        };
+        if self.every.is_some_and(|every| every < SHORTEST_CADENCE) {
+            return refuse("every", "give at least 1s");
+        }
+        match (&self.every, &self.cron, &self.time_zone) {
+            (Some(_), Some(_), _) => {
+                refuse("cron", "`every` says when it runs already; keep one of them")
+            }
+            (_, Some(_), None) => refuse(
+                "time_zone",
+                "`cron` is read on the clocks of a time zone; add one, such as \"UTC\"",
+            ),
+            (_, None, Some(_)) => {
+                refuse("time_zone", "it is for `cron`; add that beside it, or remove this")
+            }
+            _ => Ok(()),
+        }
     }
 }
 

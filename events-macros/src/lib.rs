@@ -14,6 +14,7 @@ mod publishes;
 mod reconciles;
 mod subscribes_to;
 
+mod cron;
 mod function;
 mod keys;
 mod mistakes;

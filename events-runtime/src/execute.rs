@@ -48,7 +48,8 @@ pub struct Execution<R> {
     pub stale: bool,
 }
 
-/// Handlers take things that nobody provided.
+/// What a worker cannot start without: what handlers and reconcilers take and nobody provided, and
+/// cron expressions that can be read.
 #[derive(Debug, Clone)]
 pub struct MissingNeeds {
     missing: Vec<String>,
@@ -60,7 +61,7 @@ impl MissingNeeds {
         if missing.is_empty() { Ok(()) } else { Err(Self { missing }) }
     }
 
-    /// One sentence for each missing thing, with its remedy.
+    /// One sentence for each, with its remedy.
     #[must_use]
     pub fn missing(&self) -> &[String] {
         &self.missing

@@ -12,9 +12,11 @@
 //! reports afterwards is refused.
 
 mod checkup;
+mod cron;
 mod execute;
 mod liveness;
 mod memory;
+mod plan;
 mod schedule;
 mod settle;
 mod statistics;

@@ -9,15 +9,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use events_core::broker::{Broker, BrokerError};
-use events_core::cadence::{Cadence, ReconcilerState, RunResult, RunStart};
+use events_core::cadence::{ReconcilerState, RunResult, RunStart};
 use events_core::context::Cancellation;
 use events_core::event::WorkerId;
 use events_core::extract::States;
 use events_core::reconciler::{Reconciler, ReconcilerContext};
-use events_core::{Events, Scope, Timestamp};
+use events_core::{Scope, Timestamp};
 use futures_util::FutureExt;
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
+
+use crate::plan::{Plan, Scheduled};
 
 /// At least so often it is looked whether something is due: a clock may have been set.
 const LOOK_EVERY: Duration = Duration::from_secs(30);
@@ -31,13 +33,9 @@ pub(crate) struct Schedule<B: Broker> {
     states: Arc<States>,
     worker: WorkerId,
     started: Timestamp,
-    reconcilers: Vec<(&'static Reconciler, Cadence)>,
-}
-
-/// Those that run by themselves.
-pub(crate) fn scheduled(events: &Events) -> Vec<(&'static Reconciler, Cadence)> {
-    let all = events.registry().reconcilers().iter();
-    all.filter_map(|reconciler| Some((*reconciler, events.cadence(reconciler)?))).collect()
+    reconcilers: Vec<Scheduled>,
+    /// How long runs may go on once the worker stops.
+    grace: Duration,
 }
 
 impl<B: Broker> Schedule<B> {
@@ -45,10 +43,11 @@ impl<B: Broker> Schedule<B> {
         broker: B,
         worker: WorkerId,
         states: Arc<States>,
-        reconcilers: Vec<(&'static Reconciler, Cadence)>,
+        reconcilers: Vec<Scheduled>,
+        grace: Duration,
     ) -> Self {
         let started = broker.events().now();
-        Self { broker, states, worker, started, reconcilers }
+        Self { broker, states, worker, started, reconcilers, grace }
     }
 
     /// Runs what is due until `stop` is requested, and then waits for what runs.
@@ -89,17 +88,17 @@ impl<B: Broker> Schedule<B> {
     ) -> Result<Option<Timestamp>, BrokerError> {
         let known = self.broker.reconcilers().await?;
         let mut next = None;
-        for (reconciler, cadence) in &self.reconcilers {
+        for Scheduled { reconciler, plan } in &self.reconcilers {
             if stop.is_cancelled() {
                 break;
             }
             let state = known.iter().find(|state| state.name == reconciler.name);
             let due = match state {
-                Some(state) => cadence.due(state, self.started, self.broker.events().now()),
-                None => self.announce(reconciler, cadence).await?,
+                Some(state) => plan.due(state, self.started, self.broker.events().now()),
+                None => self.announce(reconciler, plan).await?,
             };
             let due = match due <= self.broker.events().now() {
-                true => self.begin(reconciler, *cadence, state, stop, running).await?,
+                true => self.begin(reconciler, plan, state, stop, running).await?,
                 false => due,
             };
             next = Some(next.map_or(due, |next: Timestamp| next.min(due)));
@@ -107,16 +106,16 @@ impl<B: Broker> Schedule<B> {
         Ok(next)
     }
 
-    /// One that nobody has heard of waits for its first interval, or begins at once.
+    /// One that nobody has heard of waits for its first time, or begins at once.
     async fn announce(
         &self,
         reconciler: &Reconciler,
-        cadence: &Cadence,
+        plan: &Plan,
     ) -> Result<Timestamp, BrokerError> {
         let now = self.broker.events().now();
-        let first = match cadence.run_on_start {
+        let first = match plan.run_on_start {
             true => now,
-            false => cadence.next(now, fastrand::f64()),
+            false => plan.next(now, fastrand::f64()),
         };
         self.broker.announce_reconciler(reconciler.name, first).await?;
         Ok(first)
@@ -126,7 +125,7 @@ impl<B: Broker> Schedule<B> {
     async fn begin(
         &self,
         reconciler: &'static Reconciler,
-        cadence: Cadence,
+        plan: &Plan,
         state: Option<&ReconcilerState>,
         stop: &Cancellation,
         running: &mut JoinSet<()>,
@@ -137,15 +136,16 @@ impl<B: Broker> Schedule<B> {
             after: state.and_then(|state| state.started_at),
             started_at: now,
             started_by: self.worker,
-            next_at: cadence.next(now, fastrand::f64()),
+            next_at: plan.next(now, fastrand::f64()),
         };
         if self.broker.begin_run(&start).await? {
             let run = Run {
                 broker: self.broker.clone(),
                 states: self.states.clone(),
                 start: start.clone(),
-                deadline: cadence.deadline,
+                deadline: plan.deadline,
                 stop: stop.clone(),
+                grace: self.grace,
             };
             running.spawn(run.run());
         }
@@ -160,19 +160,49 @@ struct Run<B: Broker> {
     start: RunStart,
     deadline: Duration,
     stop: Cancellation,
+    grace: Duration,
 }
 
 impl<B: Broker> Run<B> {
     async fn run(self) {
-        let Self { broker, states, start, deadline, stop } = self;
-        let mut states = (*states).clone();
-        states.insert(ReconcilerContext::new(stop));
-        let events = broker.events().clone();
+        let result = self.result().await;
+        let Self { broker, start, .. } = self;
         let name = start.name;
-        let reconcile = events.reconcile(name, Scope::All, &states);
+        // Also if the clock was set back meanwhile.
+        let ended_at = broker.events().now().max(start.started_at);
+        let end = broker.end_run(name, start.started_at, ended_at, &result).await;
+        if let Err(error) = end {
+            tracing::warn!(
+                reconciler = name,
+                error = &error as &dyn std::error::Error,
+                "how a reconciler's run ended could not be remembered"
+            );
+        }
+    }
+
+    /// Runs it, however that ends.
+    async fn result(&self) -> RunResult {
+        let (name, deadline) = (self.start.name, self.deadline);
+        let mut states = (*self.states).clone();
+        states.insert(ReconcilerContext::new(self.stop.clone()));
+        let reconcile = self.broker.events().reconcile(name, Scope::All, &states);
         // A panic must not end the schedule, nor leave the run without an end.
-        let reconcile = AssertUnwindSafe(reconcile).catch_unwind();
-        let result = match timeout(deadline, reconcile).await {
+        let reconcile = timeout(deadline, AssertUnwindSafe(reconcile).catch_unwind());
+        let stopped = async {
+            self.stop.cancelled().await;
+            sleep(self.grace).await;
+        };
+        let ended = tokio::select! {
+            ended = reconcile => ended,
+            () = stopped => {
+                tracing::warn!(
+                    reconciler = name,
+                    "a reconciler is stopped in the middle of its run; the next run or an on-demand run recovers"
+                );
+                return RunResult::failed("stopped: its worker shut down");
+            }
+        };
+        match ended {
             Ok(Ok(Ok(report))) => RunResult::of(&report),
             Ok(Ok(Err(error))) => {
                 let cause = error.source().map(ToString::to_string);
@@ -193,16 +223,6 @@ impl<B: Broker> Run<B> {
                 );
                 RunResult::failed(format!("stopped: it took longer than {deadline:?}"))
             }
-        };
-        // Also if the clock was set back meanwhile.
-        let ended_at = events.now().max(start.started_at);
-        let end = broker.end_run(name, start.started_at, ended_at, &result).await;
-        if let Err(error) = end {
-            tracing::warn!(
-                reconciler = name,
-                error = &error as &dyn std::error::Error,
-                "how a reconciler's run ended could not be remembered"
-            );
         }
     }
 }

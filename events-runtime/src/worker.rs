@@ -9,9 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use events_core::broker::{Admin, Broker};
-use events_core::cadence::Cadence;
 use events_core::context::CancellationSource;
-use events_core::reconciler::Reconciler;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
@@ -21,6 +19,7 @@ use running::Running;
 
 use crate::execute::Executor;
 use crate::liveness::{Liveness, Standing};
+use crate::plan::Scheduled;
 use crate::schedule::Schedule;
 use crate::settle;
 use crate::statistics::Statistics;
@@ -43,7 +42,7 @@ pub struct Worker<B: Broker> {
     prefetch: Option<usize>,
     shutdown_grace: Duration,
     /// Those that run by themselves.
-    reconcilers: Vec<(&'static Reconciler, Cadence)>,
+    reconcilers: Vec<Scheduled>,
     statistics: Arc<Statistics>,
 }
 
@@ -119,7 +118,8 @@ impl<B: Broker> Worker<B> {
         let heart = background.spawn(liveness.run());
         let schedule_stops = CancellationSource::new();
         let states = self.executor.states().clone();
-        let schedule = Schedule::new(broker.clone(), worker, states, self.reconcilers.clone());
+        let (reconcilers, grace) = (self.reconcilers.clone(), self.shutdown_grace);
+        let schedule = Schedule::new(broker.clone(), worker, states, reconcilers, grace);
         let mut schedules = JoinSet::new();
         schedules.spawn(schedule.run(schedule_stops.token()));
         let mut running = Running::new(&self, standing.subscribe(), outcomes);
@@ -130,13 +130,9 @@ impl<B: Broker> Worker<B> {
             Some(_) = schedules.join_next() => return Err(WorkerError::Died),
         }
         schedule_stops.cancel();
-        let reconciled = timeout(self.shutdown_grace, schedules.join_next());
-        let (idle, reconciled) = tokio::join!(running.stop(self.shutdown_grace), reconciled);
-        if reconciled.is_err() {
-            tracing::warn!(
-                "a reconciler is stopped in the middle of its run; the next run or an on-demand run recovers"
-            );
-        }
+        // They stop by themselves when the grace period is over, and say how they ended.
+        let reconciled = timeout(grace + LAST_WORDS, schedules.join_next());
+        let (idle, _) = tokio::join!(running.stop(grace), reconciled);
         drop(schedules);
         drop(running); // closes the channel of outcomes
         let flushed = timeout(LAST_WORDS, async {

@@ -8,6 +8,7 @@
 //! | move time by hand                              | [`ManualClock`]                          |
 //! | see what a fault does                          | [`faults`]                               |
 //! | prove that publishers and subscribers match    | [`coverage()`]                           |
+//! | prove that reconcilers make up for lost events | [`lost_events()`]                        |
 //! | prove that a broker keeps its promises         | [`contract`]                             |
 //!
 //! Nothing here is a mock of the framework: events are encoded, fanned out, executed and settled by
@@ -19,12 +20,14 @@ pub mod contract;
 mod coverage;
 mod drain;
 pub mod faults;
+mod lost_events;
 mod session;
 
 pub use assertions::{clear_pending_events, published, published_events};
 pub use clock::ManualClock;
 pub use coverage::{Coverage, CoverageError, coverage};
 pub use drain::{Drained, Run, drain};
+pub use lost_events::{LostEvents, LostEventsError, lost_events};
 pub use session::TestSession;
 
 #[doc(hidden)] // Not public API. Used by macros.

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use events_core::__private::{ReconcilerFunction, SubscriberFunction};
-use events_core::cadence::Cadence;
+use events_core::cadence::{Cadence, Rhythm};
 use events_core::prelude::*;
 use events_core::subscriber::{Backoff, Debounce, Handler};
 
@@ -51,6 +51,16 @@ async fn sweep(_scope: Scope) -> Result<Report, Failure> {
     Ok(Report::default())
 }
 
+#[reconciles(cron = "0 3 * * MON-FRI", time_zone = "Europe/Berlin", jitter = "5m")]
+async fn nightly(_scope: Scope) -> Result<Report, Failure> {
+    Ok(Report::default())
+}
+
+#[reconciles(cron = "*/10 * * * * *", time_zone = "UTC", run_on_start, deadline = "1s")]
+async fn often(_scope: Scope) -> Result<Report, Failure> {
+    Ok(Report::default())
+}
+
 fn main() {
     assert_eq!(Changed::NAME, "shop.changed");
     let [id, count] = Changed::FIELDS else { panic!("two fields") };
@@ -94,11 +104,23 @@ fn main() {
     assert!(matches!(plain.handler, Handler::Blocking(_)));
 
     let cadence = Cadence {
-        every: Duration::from_secs(900),
+        rhythm: Rhythm::Every(Duration::from_secs(900)),
         jitter: Duration::from_secs(30),
         run_on_start: true,
         deadline: Duration::from_secs(300),
     };
     assert_eq!(sweep::RECONCILER.cadence, Some(cadence));
     assert_eq!(sweep::RECONCILER.name, "sweeps.all");
+
+    let rhythm =
+        Rhythm::Cron { expression: "0 3 * * MON-FRI".into(), time_zone: "Europe/Berlin".into() };
+    let cadence = Cadence {
+        rhythm,
+        jitter: Duration::from_secs(300),
+        run_on_start: false,
+        deadline: Duration::from_secs(3600),
+    };
+    assert_eq!(nightly::RECONCILER.cadence, Some(cadence));
+    let often = often::RECONCILER.cadence.as_ref().expect("it has one");
+    assert_eq!((often.run_on_start, often.deadline), (true, Duration::from_secs(1)));
 }

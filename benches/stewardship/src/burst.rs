@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 
-use events_core::Admin;
+use events_core::{Admin as _, Broker as _};
 use events_runtime::Worker;
 use stewardship::database::{CONCURRENCY, CONNECTIONS};
 use stewardship::repositories::{monitors, operations};
@@ -15,6 +15,9 @@ use crate::world::World;
 
 const OPERATIONS: usize = 100_000;
 const MONITORS: usize = 1_000;
+
+/// So many in one transaction.
+const AT_ONCE: usize = 10;
 
 /// Those of them that publish beside the handlers.
 const PUBLISHERS: usize = if CONNECTIONS > 1 { 4 } else { 1 };
@@ -54,7 +57,7 @@ pub(crate) async fn run(report: &mut Report) -> Result<(), Failed> {
     let computed = statistics.completed();
     let rate = OPERATIONS as f64 / published.as_secs_f64();
     report.figure(
-        "operations published, one to a transaction",
+        "operations published, ten to a transaction",
         &format!("{OPERATIONS} in {published:.1?} ({rate:.0}/s)"),
     );
     report.figure("until all statistics are right", &format!("{:.1?}", started.elapsed()));
@@ -72,14 +75,16 @@ async fn publish(
     next: Arc<AtomicUsize>,
 ) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
     loop {
-        let number = next.fetch_add(1, Ordering::Relaxed);
-        if number >= OPERATIONS {
+        let first = next.fetch_add(AT_ONCE, Ordering::Relaxed);
+        if first >= OPERATIONS {
             return Ok(());
         }
         let mut session = queue.begin().await?;
-        // Spread over the monitors, so that each is busy all the time.
-        let monitor = format!("m{}", number * 7919 % MONITORS);
-        operations::complete(&mut session, &monitor, "classify", &[]).await?;
+        for number in first..first + AT_ONCE {
+            // Spread over the monitors, so that each is busy all the time.
+            let monitor = format!("m{}", number * 7919 % MONITORS);
+            operations::complete(&mut session, &monitor, "classify", &[]).await?;
+        }
         session.commit().await?;
     }
 }

@@ -67,7 +67,7 @@ pub(crate) const ORGANISATION: [&str; 6] = [
      SELECT 'connection-' || n FROM numbers",
     "INSERT INTO system_managers (user_id, system_id)
      WITH RECURSIVE numbers (n) AS (SELECT 0 UNION ALL SELECT n + 1 FROM numbers WHERE n < 49999)
-     SELECT 'user-' || (n * 7 % 2000), 'system-' || (n % 10000) FROM numbers WHERE true
+     SELECT 'user-' || ((n * 7 + n / 10000) % 2000), 'system-' || (n % 10000) FROM numbers WHERE true
      ON CONFLICT DO NOTHING",
     "INSERT INTO system_connection_config_links (system_id, connection_config_id)
      WITH RECURSIVE numbers (n) AS (SELECT 0 UNION ALL SELECT n + 1 FROM numbers WHERE n < 9999)

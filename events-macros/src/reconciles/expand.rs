@@ -5,7 +5,7 @@ use quote::{quote, quote_spanned};
 use syn::ext::IdentExt;
 use syn::spanned::Spanned;
 
-use super::model::Reconciler;
+use super::model::{Cadence, Reconciler, Rhythm};
 use crate::spans::{at, generated};
 use crate::values::duration_tokens;
 
@@ -23,16 +23,9 @@ pub(super) fn expand(item: &TokenStream, reconciler: &Reconciler) -> TokenStream
         None => quote!(#krate::__dotted!(#core::module_path!(), "::", #function)),
     };
     let cadence = match &reconciler.cadence {
-        Some(cadence) => {
-            let duration = |duration| duration_tokens(krate, duration);
-            let (every, jitter) = (duration(cadence.every), duration(cadence.jitter));
-            let (deadline, run_on_start) = (duration(cadence.deadline), cadence.run_on_start);
-            quote!(#core::option::Option::Some(#private::Cadence {
-                every: #every,
-                jitter: #jitter,
-                run_on_start: #run_on_start,
-                deadline: #deadline,
-            }))
+        Some(given) => {
+            let cadence = cadence(krate, given);
+            quote!(#core::option::Option::Some(#cadence))
         }
         None => quote!(#core::option::Option::None),
     };
@@ -65,6 +58,33 @@ pub(super) fn expand(item: &TokenStream, reconciler: &Reconciler) -> TokenStream
             }
         };
     }
+}
+
+fn cadence(krate: &TokenStream, cadence: &Cadence) -> TokenStream {
+    let private = quote!(#krate::__private);
+    let rhythm = match &cadence.rhythm {
+        Rhythm::Every(every) => {
+            let every = duration_tokens(krate, *every);
+            quote!(Every(#every))
+        }
+        Rhythm::Cron { expression, time_zone } => quote!(Cron {
+            expression: #private::Cow::Borrowed(#expression),
+            time_zone: #private::Cow::Borrowed(#time_zone),
+        }),
+    };
+    let deadline = match (cadence.deadline, &cadence.rhythm) {
+        (Some(deadline), _) => duration_tokens(krate, deadline),
+        (None, Rhythm::Every(every)) => duration_tokens(krate, *every),
+        (None, Rhythm::Cron { .. }) => quote!(#private::CRON_DEADLINE),
+    };
+    let jitter = duration_tokens(krate, cadence.jitter);
+    let run_on_start = cadence.run_on_start;
+    quote!(#private::Cadence {
+        rhythm: #private::Rhythm::#rhythm,
+        jitter: #jitter,
+        run_on_start: #run_on_start,
+        deadline: #deadline,
+    })
 }
 
 /// The function behind one signature.

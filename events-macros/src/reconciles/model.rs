@@ -6,6 +6,7 @@ use proc_macro2::{Ident, TokenStream};
 use syn::{LitStr, Type, Visibility};
 
 use super::parse::Parsed;
+use crate::cron;
 use crate::function::{Function, is_called};
 use crate::keys::Arguments;
 use crate::mistakes::Mistakes;
@@ -25,10 +26,16 @@ pub(super) struct Reconciler {
 
 /// When it runs by itself.
 pub(super) struct Cadence {
-    pub(super) every: Duration,
+    pub(super) rhythm: Rhythm,
     pub(super) jitter: Duration,
     pub(super) run_on_start: bool,
-    pub(super) deadline: Duration,
+    /// `None`: what is usual for the rhythm.
+    pub(super) deadline: Option<Duration>,
+}
+
+pub(super) enum Rhythm {
+    Every(Duration),
+    Cron { expression: LitStr, time_zone: LitStr },
 }
 
 impl Reconciler {
@@ -67,30 +74,61 @@ impl Reconciler {
 }
 
 fn cadence(arguments: &Arguments, found: &mut Mistakes) -> Option<Cadence> {
-    let every = arguments.duration("every", found);
+    let rhythm = rhythm(arguments, found);
     let jitter = arguments.duration("jitter", found);
     let deadline = arguments.duration("deadline", found);
     let run_on_start = arguments.flag("run_on_start", found);
-    if arguments.key("every").is_none() {
+    if !["every", "cron", "time_zone"].iter().any(|key| arguments.has(key)) {
         for key in ["jitter", "run_on_start", "deadline"] {
             if let Some(key) = arguments.key(key) {
-                let message = format!("`{key}` is about runs at a cadence; add `every = \"15m\"`");
+                let message = format!(
+                    "`{key}` is about runs at a cadence; add `every = \"15m\"`, or `cron` and `time_zone`"
+                );
                 found.at(key, message);
             }
         }
     }
-    let every = every?;
-    for (key, longest) in [("jitter", jitter), ("deadline", deadline)] {
-        if let (Some(key), true) = (arguments.key(key), longest.is_some_and(|it| it > every)) {
-            found.at(key, format!("`{key}` is at most as long as `every`: runs must not overlap"));
+    let rhythm = rhythm?;
+    if let Rhythm::Every(every) = rhythm {
+        for (key, longest) in [("jitter", jitter), ("deadline", deadline)] {
+            if let (Some(key), true) = (arguments.key(key), longest.is_some_and(|it| it > every)) {
+                let message =
+                    format!("make `{key}` at most as long as `every`: runs must not overlap");
+                found.at(key, message);
+            }
         }
     }
-    Some(Cadence {
-        every,
-        jitter: jitter.unwrap_or_default(),
-        run_on_start,
-        deadline: deadline.unwrap_or(every),
-    })
+    Some(Cadence { rhythm, jitter: jitter.unwrap_or_default(), run_on_start, deadline })
+}
+
+fn rhythm(arguments: &Arguments, found: &mut Mistakes) -> Option<Rhythm> {
+    let every = arguments.duration("every", found);
+    let mut checked = |key, check: fn(&str) -> Result<(), String>| {
+        let text = arguments.text(key, found)?;
+        check(&text.value()).map_err(|message| found.at(&text, message)).ok().map(|()| text)
+    };
+    let expression = checked("cron", cron::check_expression);
+    let time_zone = checked("time_zone", cron::check_time_zone);
+    let keys = ["every", "cron", "time_zone"].map(|key| arguments.key(key));
+    match keys {
+        [Some(_), Some(cron), _] => {
+            found.at(cron, "`every` says when it runs already; keep one of `every` and `cron`");
+        }
+        [None, Some(cron), None] => found.at(
+            cron,
+            "`cron` is read on the clocks of a time zone; add one, such as `time_zone = \"UTC\"`",
+        ),
+        [_, None, Some(time_zone)] => found.at(
+            time_zone,
+            "`time_zone` is for `cron`; add `cron = \"0 3 * * *\"` beside it, or remove it",
+        ),
+        _ => {}
+    }
+    match (every, expression, time_zone) {
+        (Some(every), ..) => Some(Rhythm::Every(every)),
+        (None, Some(expression), Some(time_zone)) => Some(Rhythm::Cron { expression, time_zone }),
+        _ => None,
+    }
 }
 
 fn returns(function: &Function, found: &mut Mistakes) -> Type {
@@ -133,9 +171,9 @@ mod tests {
         )
         .unwrap_or_else(|errors| panic!("{errors:?}"));
         let cadence = reconciler.cadence.expect("it is given");
-        assert_eq!(cadence.every, Duration::from_mins(15));
+        assert!(matches!(cadence.rhythm, Rhythm::Every(every) if every == Duration::from_mins(15)));
         assert_eq!((cadence.jitter, cadence.run_on_start), (Duration::from_secs(30), true));
-        assert_eq!(cadence.deadline, Duration::from_mins(5));
+        assert_eq!(cadence.deadline, Some(Duration::from_mins(5)));
         assert_eq!(reconciler.takes.len(), 2);
     }
 
@@ -149,6 +187,37 @@ mod tests {
         let mistakes = |arguments| model(arguments, item()).err().expect("mistakes");
         assert_eq!(mistakes(quote!(jitter = "1s", run_on_start, deadline = "1s")).len(), 3);
         assert_eq!(mistakes(quote!(every = "1m", jitter = "2m", deadline = "2m")).len(), 2);
+    }
+
+    #[test]
+    fn cron_expression_comes_with_its_time_zone_and_without_an_interval() {
+        let item = || {
+            quote!(
+                async fn sweep(scope: Scope) -> Result<Report, Failure> {}
+            )
+        };
+        let given = quote!(cron = "0 3 * * *", time_zone = "Europe/Berlin", jitter = "5m");
+        let reconciler = model(given, item()).unwrap_or_else(|errors| panic!("{errors:?}"));
+        let cadence = reconciler.cadence.expect("it is given");
+        let Rhythm::Cron { expression, time_zone } = cadence.rhythm else { panic!("an interval") };
+        assert_eq!(
+            (expression.value(), time_zone.value()),
+            ("0 3 * * *".into(), "Europe/Berlin".into())
+        );
+        assert_eq!((cadence.jitter, cadence.deadline), (Duration::from_mins(5), None));
+        for (arguments, says) in [
+            (quote!(cron = "0 3 * * *", deadline = "1h"), "add one, such as `time_zone = \"UTC\"`"),
+            (quote!(time_zone = "UTC", jitter = "1m"), "add `cron = \"0 3 * * *\"` beside it"),
+            (quote!(every = "1h", time_zone = "UTC"), "or remove it"),
+            (quote!(every = "1h", cron = "0 3 * * *", time_zone = "UTC"), "keep one of"),
+            (quote!(cron = "0 3 * *", time_zone = "UTC"), "such as \"0 3 * * *\""),
+            (quote!(cron = "0 3 * * *", time_zone = "Mars"), "such as \"UTC\""),
+            (quote!(cron = 3, time_zone = "UTC"), "write `cron = \"0 3 * * *\"`"),
+        ] {
+            let mistakes = model(arguments, item()).err().expect("a mistake");
+            assert_eq!(mistakes.len(), 1, "{mistakes:?}");
+            assert!(mistakes[0].contains(says), "{mistakes:?}");
+        }
     }
 
     #[test]

@@ -3,6 +3,7 @@
 //! ```text
 //! #[reconciles]
 //! #[reconciles(every = "15m", jitter = "30s", run_on_start, deadline = "5m")]
+//! #[reconciles(cron = "0 3 * * *", time_zone = "Europe/Berlin", deadline = "1h")]
 //! #[reconciles(name = "sweep", crate = path)]
 //! async fn name(scope: Scope, argument: State<T>, …) -> Result<Report, E> { … }
 //! ```
@@ -15,6 +16,8 @@ use crate::mistakes::Mistakes;
 
 const KEYS: &[Key] = &[
     Key::new("every", "every = \"15m\""),
+    Key::new("cron", "cron = \"0 3 * * *\""),
+    Key::new("time_zone", "time_zone = \"UTC\""),
     Key::new("jitter", "jitter = \"30s\""),
     Key::new("run_on_start", "run_on_start"),
     Key::new("deadline", "deadline = \"5m\""),

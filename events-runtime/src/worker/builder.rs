@@ -4,14 +4,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use events_core::broker::{Broker, BrokerError};
-use events_core::cadence::Cadence;
 use events_core::extract::{StateValue, States};
 use events_core::reconciler::Reconciler;
 use events_core::{Events, Queues};
 
 use super::Worker;
 use crate::execute::{Executor, MissingNeeds};
-use crate::schedule;
+use crate::plan::{self, Scheduled};
 use crate::statistics::Statistics;
 
 impl<B: Broker> Worker<B> {
@@ -103,8 +102,9 @@ impl<B: Broker> WorkerBuilder<B> {
     /// Checks that every handler of these queues can be called, and every reconciler that it runs.
     ///
     /// # Errors
-    /// A handler or reconciler takes something that nobody provided, a queue of the list belongs to no
-    /// subscriber, or the concurrency is zero.
+    /// A handler or reconciler takes something that nobody provided, a reconciler's cron expression or
+    /// time zone cannot be used, a queue of the list belongs to no subscriber, or the concurrency is
+    /// zero.
     pub fn build(self) -> Result<Worker<B>, WorkerError> {
         if self.concurrency == 0 {
             return Err(WorkerError::NoConcurrency);
@@ -126,11 +126,13 @@ impl<B: Broker> WorkerBuilder<B> {
         }) {
             return Err(WorkerError::UnknownQueue { queue: unknown.clone() });
         }
+        let mut problems = Vec::new();
         let reconcilers = match self.reconcilers {
-            true => schedule::scheduled(&self.events),
+            true => plan::scheduled(&self.events, &mut problems),
             false => Vec::new(),
         };
-        MissingNeeds::check(missing(&reconcilers, &self.states))?;
+        problems.extend(missing(&reconcilers, &self.states));
+        MissingNeeds::check(problems)?;
         let states = Arc::new(self.states);
         let executor = Executor::for_subscribers(self.broker, states, &subscribers)?;
         Ok(Worker {
@@ -146,7 +148,7 @@ impl<B: Broker> WorkerBuilder<B> {
 }
 
 /// What reconcilers take that nobody provided.
-fn missing(reconcilers: &[(&'static Reconciler, Cadence)], states: &States) -> Vec<String> {
+fn missing(reconcilers: &[Scheduled], states: &States) -> Vec<String> {
     let of = |reconciler: &'static Reconciler| {
         reconciler.missing(states).into_iter().map(move |state| {
             format!(
@@ -155,14 +157,15 @@ fn missing(reconcilers: &[(&'static Reconciler, Cadence)], states: &States) -> V
             )
         })
     };
-    reconcilers.iter().flat_map(|(reconciler, _)| of(reconciler)).collect()
+    reconcilers.iter().flat_map(|scheduled| of(scheduled.reconciler)).collect()
 }
 
 /// Why a worker cannot start.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum WorkerError {
-    /// A handler takes something that nobody provided.
+    /// A handler or reconciler takes something that nobody provided, or a reconciler's cron
+    /// expression or time zone cannot be used.
     #[error(transparent)]
     Missing(#[from] MissingNeeds),
     /// No handler could ever run.

@@ -253,8 +253,8 @@ impl<'w, B: Broker> Running<'w, B> {
     }
 }
 
-/// Dropped in the midst of it: async handlers are dropped along, sync ones are told. In this order:
-/// an async one that was told first would put its task back, or not, as the threads fall.
+/// Dropped in the midst of it: async handlers are dropped along, sync ones are told. In this order, so
+/// that an async one hardly ever sees that it is told; if it does, it puts its task back.
 impl<B: Broker> Drop for Running<'_, B> {
     fn drop(&mut self) {
         self.handlers.abort_all();

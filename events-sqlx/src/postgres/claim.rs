@@ -221,11 +221,7 @@ pub(super) async fn claim(
     let claimed = delivery.claimed.as_mut().expect("not taken yet");
     if limit > 0 {
         let known = inner.lanes.of_queues(&queues);
-        let (began, returns) = (inner.events.now(), inner.lanes.returns());
-        claim_from(&inner, worker, &known, limit, &mut claimed.tasks).await?;
-        let tasks = claimed.tasks.iter().map(|lease| &lease.task);
-        let seen = tasks.map(|task| (&*task.queue, task.priority, task.due_at));
-        inner.lanes.advance(seen, began, returns);
+        claim_from(&inner, worker, &known.lanes, limit, &mut claimed.tasks).await?;
     }
     if claimed.tasks.is_empty() || inner.lanes.look_is_overdue() {
         look_around(&inner, worker, &queues, limit, claimed).await?;

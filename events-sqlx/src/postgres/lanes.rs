@@ -36,12 +36,26 @@ pub(super) struct Start {
     pub(super) due_at: Timestamp,
 }
 
+/// Where to start, and when that was known.
+#[derive(Debug)]
+pub(super) struct Starts {
+    pub(super) lanes: Vec<Start>,
+    /// Among the tasks that wait until their key is quiet.
+    debounced: Timestamp,
+    /// How often tasks had gone back by then.
+    returns: u64,
+}
+
 /// A look from the beginning that takes no longer leaves nothing to be saved.
 const CHEAP: Duration = Duration::from_millis(3);
 
 /// Looks from the beginning may take this part of the time: so few that not one claim in a hundred
 /// waits for one.
 const SHARE: u32 = 100;
+
+/// At least so often it is looked, from where claims start: so that what waits in other lanes, or
+/// until its key is quiet, is found although claims bring enough, and so that the starts move on.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
 
 /// At least so often, tasks that came behind are found.
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
@@ -64,7 +78,9 @@ struct Known {
     debounced: Timestamp,
     /// The last look from the beginning: when it ended, and how long it took.
     looked: Option<(Instant, Duration)>,
-    /// When it began, by the clock that tasks are due by.
+    /// When the last look of any kind ended.
+    looked_at_all: Option<Instant>,
+    /// When the latest look began, by the clock that tasks are due by.
     began: Timestamp,
     /// How often tasks went back to where they were: a look that began before one of these saw
     /// less than there is.
@@ -84,6 +100,7 @@ impl Lanes {
             starts,
             debounced: BEGINNING,
             looked: None,
+            looked_at_all: None,
             began: BEGINNING,
             returns: 0,
         }))
@@ -93,16 +110,17 @@ impl Lanes {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The known lanes of these queues, and where to start in them.
-    pub(super) fn of_queues(&self, queues: &Queues) -> Vec<Start> {
+    /// Where to start in the known lanes of these queues.
+    pub(super) fn of_queues(&self, queues: &Queues) -> Starts {
         let known = self.known();
         let served = known.starts.iter().filter(|(lane, _)| queues.contains(&lane.queue));
-        served.map(|(lane, due_at)| Start { lane: lane.clone(), due_at: *due_at }).collect()
-    }
-
-    /// Where to start among the tasks that wait until their key is quiet.
-    fn debounced_start(&self) -> Timestamp {
-        self.known().debounced
+        Starts {
+            lanes: served
+                .map(|(lane, due_at)| Start { lane: lane.clone(), due_at: *due_at })
+                .collect(),
+            debounced: known.debounced,
+            returns: known.returns,
+        }
     }
 
     /// Whether it is time to look from the beginning.
@@ -115,15 +133,12 @@ impl Lanes {
             })
     }
 
-    /// Whether the last look from the beginning is so long ago that a claim must not put it off.
+    /// Whether the last look is so long ago that a claim must not put it off.
     pub(super) fn look_is_overdue(&self) -> bool {
-        let known = self.known();
-        known.looked.is_none_or(|(at, took)| {
-            at.elapsed() >= (took * SHARE).clamp(Duration::from_secs(1), LONGEST_PAUSE)
-        })
+        self.known().looked_at_all.is_none_or(|at| at.elapsed() >= LOOK_EVERY)
     }
 
-    pub(super) fn returns(&self) -> u64 {
+    fn returns(&self) -> u64 {
         self.known().returns
     }
 
@@ -134,8 +149,8 @@ impl Lanes {
         if known.returns != returns {
             return;
         }
-        known.looked = Some((Instant::now(), took));
-        known.began = began;
+        let now = Instant::now();
+        (known.looked, known.looked_at_all, known.began) = (Some((now, took)), Some(now), began);
         let start = |due_at: Timestamp| match took <= CHEAP {
             true => BEGINNING,
             false => near(due_at, began),
@@ -147,37 +162,27 @@ impl Lanes {
         known.debounced = start(scan.debounced_due.unwrap_or(began));
     }
 
-    /// Moves the starts on: at `began`, tasks of these lanes were due at these times, and before the
-    /// first of each nobody waited.
-    pub(super) fn advance<'t>(
-        &self,
-        seen: impl IntoIterator<Item = (&'t str, i16, Timestamp)>,
-        began: Timestamp,
-        returns: u64,
-    ) {
+    /// Moves the starts on, after a look that began at `began` and from these starts. Only what a look
+    /// sees tells where nobody waits any more: a claim steps over rows that others have locked, and
+    /// they may be let go.
+    fn advance(&self, scan: &Scan, from: &Starts, began: Timestamp) {
         let mut known = self.known();
-        if !known.is_costly() || known.returns != returns {
+        if known.returns != from.returns {
             return;
         }
-        let mut first = BTreeMap::new();
-        for (queue, priority, due_at) in seen {
-            let at = first.entry((priority, queue)).or_insert(due_at);
-            *at = due_at.min(*at);
+        known.looked_at_all = Some(Instant::now());
+        known.began = began.max(known.began);
+        if known.looked.is_none_or(|(_, took)| took <= CHEAP) {
+            return; // they are at the beginning, and nothing is to be saved
         }
-        for ((priority, queue), due_at) in first {
-            let lane = Lane { priority, queue: queue.to_owned() };
-            if let Some(start) = known.starts.get_mut(&lane) {
-                *start = near(due_at, began).max(*start);
+        for Start { lane, .. } in &from.lanes {
+            let first = scan.heads.iter().find(|head| head.lane == *lane);
+            let first = first.map_or(began, |head| head.due_at);
+            if let Some(start) = known.starts.get_mut(lane) {
+                *start = near(first, began).max(*start);
             }
         }
-    }
-
-    /// As [`advance`](Self::advance), for the tasks that wait until their key is quiet.
-    fn advance_debounced(&self, first: Option<Timestamp>, began: Timestamp, returns: u64) {
-        let mut known = self.known();
-        if known.is_costly() && known.returns == returns {
-            known.debounced = near(first.unwrap_or(began), began).max(known.debounced);
-        }
+        known.debounced = near(scan.debounced_due.unwrap_or(began), began).max(known.debounced);
     }
 
     /// Tasks went back to where they were: claims start from the beginning again.
@@ -187,13 +192,6 @@ impl Lanes {
         known.debounced = BEGINNING;
         known.looked = None;
         known.returns += 1;
-    }
-}
-
-impl Known {
-    /// Whether starting from the beginning takes long.
-    fn is_costly(&self) -> bool {
-        self.looked.is_some_and(|(_, took)| took > CHEAP)
     }
 }
 
@@ -272,14 +270,14 @@ pub(super) async fn scan(inner: &Inner, worker: WorkerId) -> Result<Scan, QueueE
 pub(super) async fn next(
     inner: &Inner,
     worker: WorkerId,
-    lanes: &[Start],
+    from: &Starts,
 ) -> Result<Scan, QueueError> {
-    let (queues, priorities, starts) = columns(lanes);
+    let (queues, priorities, starts) = columns(&from.lanes);
     let mut connection = Own::acquire(&inner.own, STEP).await?;
-    let (began, returns) = (inner.events.now(), inner.lanes.returns());
+    let began = inner.events.now();
     let rows = sqlx::query(inner.sql().next.clone())
         .bind(uuid(worker))
-        .bind(inner.lanes.debounced_start().as_micros())
+        .bind(from.debounced.as_micros())
         .bind(queues)
         .bind(priorities)
         .bind(starts)
@@ -288,10 +286,7 @@ pub(super) async fn next(
         .map_err(failed)?;
     connection.finish();
     let scan = read(&rows)?;
-    let heads = scan.heads.iter();
-    let heads = heads.map(|head| (head.lane.queue.as_str(), head.lane.priority, head.due_at));
-    inner.lanes.advance(heads, began, returns);
-    inner.lanes.advance_debounced(scan.debounced_due, began, returns);
+    inner.lanes.advance(&scan, from, began);
     Ok(scan)
 }
 

@@ -21,7 +21,7 @@ use sqlite as chosen;
 pub use chosen::{ABOUT, CONCURRENCY, CONNECTIONS, Connection, Database, NOTATION, Pool, Queue};
 pub(crate) use chosen::{
     BEGIN_SNAPSHOT, DEFAULT, EXAMPLE, HAS_SCHEMA, SERVICE_CONNECTIONS, begin_alone, is_conflict,
-    locked, one_of, open, refusal, taking, temporary,
+    is_of_rows, locked, one_of, open, refusal, taking, temporary,
 };
 
 /// Where a database is, as `--database` says it.

@@ -120,7 +120,7 @@ pub async fn converge(
     }
     let removed = sqlx::query(concat!(
         "DELETE FROM monitor_stewards
-         WHERE source = 'inherited'
+         WHERE source_system_id IS NOT NULL
            AND NOT EXISTS (
                SELECT 1 FROM due_inherited_stewards AS due
                WHERE due.monitor_config_key = monitor_stewards.monitor_config_key

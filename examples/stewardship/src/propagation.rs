@@ -82,7 +82,7 @@ pub async fn follow_reassigned_connection(
 }
 
 /// Computes a monitor's statistics after it has completed operations: once for all that come within
-/// the window, and at the latest ten seconds after the first, however busy the monitor is.
+/// the window, and at the latest thirty seconds after the first, however busy the monitor is.
 ///
 /// # Errors
 /// The database failed; the task is tried again.
@@ -91,7 +91,7 @@ pub async fn follow_reassigned_connection(
     queue = "statistics",
     debounce = "1s",
     debounce_by = monitor_config_key,
-    debounce_max = "10s",
+    debounce_max = "30s",
     reconciled_by = aggregate_statistics
 )]
 pub async fn recompute_statistics(

@@ -41,8 +41,9 @@ pub async fn aggregate_statistics(
     stale_after: State<StaleAfter>,
     context: ReconcilerContext,
 ) -> Result<Report, SweepError> {
-    let old = queue.events().now().before(stale_after.0.0);
-    sweep(&Statistics { old }, scope, &queue, &context).await
+    let now = queue.events().now();
+    let rule = Statistics { old: now.before(stale_after.0.0), now };
+    sweep(&rule, scope, &queue, &context).await
 }
 
 /// What the reconcilers of a worker take; its sweeps leave statistics alone that are not yet old.
@@ -82,21 +83,21 @@ impl Rule for InheritedStewards {
         after: &str,
         last: &str,
     ) -> Result<Vec<String>, sqlx::Error> {
-        // A row of only one of the two is missing, or not due.
+        // A monitor is right that has every row that is due, and as many.
         sqlx::query_scalar(
-            "SELECT DISTINCT monitor_config_key FROM (
-                 SELECT monitor_config_key FROM (
-                     SELECT monitor_config_key, source_system_id, user_id
-                     FROM due_inherited_stewards
-                     WHERE monitor_config_key > $1 AND monitor_config_key <= $2
-                     UNION ALL
-                     SELECT monitor_config_key, source_system_id, user_id
-                     FROM monitor_stewards
-                     WHERE monitor_config_key > $1 AND monitor_config_key <= $2
-                       AND source = 'inherited') AS either
-                 GROUP BY monitor_config_key, source_system_id, user_id
-                 HAVING count(*) = 1) AS wrong
-             ORDER BY monitor_config_key",
+            "SELECT key FROM monitor_configs AS monitors
+             WHERE key > $1 AND key <= $2
+               AND (SELECT count(*) FROM monitor_stewards AS kept
+                    WHERE kept.monitor_config_key = monitors.key
+                      AND kept.source_system_id IS NOT NULL)
+                <> (SELECT CASE count(*) WHEN count(kept.user_id) THEN count(*) ELSE -1 END
+                    FROM due_inherited_stewards AS due
+                    LEFT JOIN monitor_stewards AS kept
+                        ON kept.monitor_config_key = due.monitor_config_key
+                        AND kept.source_system_id = due.source_system_id
+                        AND kept.user_id = due.user_id
+                    WHERE due.monitor_config_key = monitors.key)
+             ORDER BY key",
         )
         .bind(after)
         .bind(last)
@@ -113,9 +114,11 @@ impl Rule for InheritedStewards {
     }
 }
 
-/// Monitors whose statistics are missing, or were computed before then.
+/// Monitors whose statistics are missing, or were computed before then; or after now, by a clock that
+/// was ahead.
 struct Statistics {
     old: Timestamp,
+    now: Timestamp,
 }
 
 impl Rule for Statistics {
@@ -131,6 +134,7 @@ impl Rule for Statistics {
                  ON kept.monitor_config_key = monitors.key
              WHERE monitors.key > $1 AND monitors.key <= $2
                AND (kept.computed_at_micros <= $3
+                   OR kept.computed_at_micros >= $4
                    OR (kept.computed_at_micros IS NULL AND EXISTS (
                        SELECT 1 FROM monitor_operations AS done
                        WHERE done.monitor_config_key = monitors.key)))
@@ -139,6 +143,7 @@ impl Rule for Statistics {
         .bind(after)
         .bind(last)
         .bind(self.old.as_micros())
+        .bind(self.now.as_micros())
         .fetch_all(connection)
         .await
     }

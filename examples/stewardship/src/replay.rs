@@ -143,11 +143,14 @@ pub async fn run(options: &Options, measured: &Measured) -> Result<Report, Repla
             let applied_in = started.elapsed();
             drain(&queue, &display).await?;
             let drained_in = started.elapsed();
+            // Before a sweep looks at them.
+            let statistics_delays_ms =
+                fresh::statistics_delays_ms(queue.pool()).await.map_err(ReplayError::Check)?;
             let swept_at_end = match options.reconcile_at_end || options.without_events {
                 true => Some(sweeps::sweep(&queue).await?),
                 false => None,
             };
-            Ok((applied_in, drained_in, swept_at_end))
+            Ok((applied_in, drained_in, statistics_delays_ms, swept_at_end))
         };
         tokio::select! {
             outcome = work => outcome,
@@ -158,12 +161,10 @@ pub async fn run(options: &Options, measured: &Measured) -> Result<Report, Repla
     workers.stop().await;
     display.finish();
     applier.summarise_refusals();
-    let (applied_in, drained_in, swept_at_end) = outcome?;
+    let (applied_in, drained_in, statistics_delays_ms, swept_at_end) = outcome?;
 
     let dead = queue.counts().await?.dead;
     let letters = queue.dead_letters(report::SHOWN, None).await?;
-    let statistics_delays_ms =
-        fresh::statistics_delays_ms(queue.pool()).await.map_err(ReplayError::Check)?;
     let differences = fresh::differences(queue.pool()).await.map_err(ReplayError::Check)?;
     let report = Report {
         progress: applier.progress().clone(),

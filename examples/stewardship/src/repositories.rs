@@ -134,8 +134,11 @@ impl Thing {
         StoreError::Unknown { what: self, id: id.to_owned() }
     }
 
-    /// Refuses what was to create something and did not insert a row.
+    /// Refuses what was to create something and did not insert a row, or one that nobody could name.
     fn created(self, id: &str, inserted: u64) -> Result<(), StoreError> {
+        if id.is_empty() {
+            return Err(StoreError::Value(format!("the name of a {self} is not empty")));
+        }
         if inserted > 0 {
             Ok(())
         } else {

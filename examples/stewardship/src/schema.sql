@@ -50,7 +50,8 @@ CREATE TABLE monitor_stewards (
 CREATE UNIQUE INDEX monitor_stewards_explicit
     ON monitor_stewards (monitor_config_key, user_id) WHERE source = 'explicit';
 CREATE UNIQUE INDEX monitor_stewards_inherited
-    ON monitor_stewards (monitor_config_key, source_system_id, user_id) WHERE source = 'inherited';
+    ON monitor_stewards (monitor_config_key, source_system_id, user_id)
+    WHERE source_system_id IS NOT NULL; -- and so the index alone answers which rows are inherited
 CREATE INDEX monitor_stewards_by_user ON monitor_stewards (user_id);
 CREATE INDEX monitor_stewards_by_source
     ON monitor_stewards (source_system_id, monitor_config_key);

@@ -9,7 +9,7 @@ use crate::database::{Connection, one_of};
 use crate::inheritance::Taken;
 
 /// How old statistics may become before a sweep computes them again, whether they look wrong or not.
-/// A sweep on demand is given none: it computes all of them.
+/// A sweep on demand is given zero: it computes all of them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct StaleAfter(pub Duration);
 
@@ -54,7 +54,7 @@ pub async fn recompute(
     // Those that were right are now known to be.
     sqlx::query(concat!(
         "UPDATE monitor_aggregate_statistics SET computed_at_micros = $2
-         WHERE computed_at_micros < $2 AND ",
+         WHERE computed_at_micros <> $2 AND ",
         one_of!("monitor_config_key", "$1"),
     ))
     .bind(monitors.as_json())

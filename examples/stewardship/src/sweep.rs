@@ -11,7 +11,7 @@ use events_core::reconciler::ReconcilerContext;
 use events_core::{Report, Scope};
 use events_sqlx::QueueError;
 
-use crate::database::{Connection, Queue, one_of};
+use crate::database::{self, Connection, Queue, one_of};
 use crate::inheritance::{self, Converged, Taken};
 use crate::repositories::Session;
 
@@ -19,7 +19,10 @@ use crate::repositories::Session;
 const PAGE: i64 = 2_000;
 
 /// Monitors that one transaction mends.
-const BATCH: usize = 500;
+const BATCH: usize = 1_000;
+
+/// How often a batch is tried again because another transaction stood in its way.
+const MOST_CONFLICTS: u32 = 8;
 
 /// What a sweep looks for, and how it mends it.
 pub(crate) trait Rule: Sync {
@@ -49,13 +52,24 @@ pub enum SweepError {
     /// The database failed.
     #[error("the database could not execute a statement of the sweep")]
     Database(#[from] sqlx::Error),
+    /// It was asked to stop, and did; what was mended stays.
+    #[error("the sweep was stopped after {checked} monitors; the next one looks at all of them")]
+    Stopped {
+        /// How many it had looked at.
+        checked: u64,
+    },
 }
 
 impl SweepError {
-    /// Whether it may be about some of the monitors only: the database refused something. Otherwise
-    /// it cannot be reached, and trying the others is no use.
+    /// Whether it is about the rows of some of the monitors. Otherwise the database is away or full,
+    /// and trying the others is no use.
     fn is_of_monitors(&self) -> bool {
-        matches!(self, Self::Database(sqlx::Error::Database(_)))
+        matches!(self, Self::Database(error) if database::is_of_rows(error))
+    }
+
+    /// Whether another transaction stood in the way, and trying again helps.
+    fn is_conflict(&self) -> bool {
+        matches!(self, Self::Database(error) if database::is_conflict(error))
     }
 }
 
@@ -83,7 +97,7 @@ struct Sweep<'s, R> {
 
 impl<R: Rule> Sweep<'_, R> {
     async fn all(&mut self) -> Result<(), SweepError> {
-        let mut after = String::new(); // no key is empty
+        let mut after = String::new(); // no name is empty
         while !self.context.cancellation().is_cancelled() {
             let (suspects, count, last) = {
                 let mut connection = self.queue.pool().acquire().await?;
@@ -91,26 +105,30 @@ impl<R: Rule> Sweep<'_, R> {
                 let Some(last) = last else { return Ok(()) };
                 (self.rule.suspects(&mut connection, &after, &last).await?, count, last)
             };
-            self.report.checked += count;
             self.mend(&suspects).await?;
+            self.report.checked += count;
             self.context.progress(&self.report);
             after = last;
         }
-        Ok(())
+        Err(self.stopped())
     }
 
     async fn given(&mut self, mut keys: Vec<String>) -> Result<(), SweepError> {
         keys.sort_unstable();
         keys.dedup();
         for batch in keys.chunks(BATCH) {
-            self.report.checked += batch.len() as u64;
             let known = self.known(batch).await?;
             let unknown = batch.iter().filter(|key| known.binary_search(key).is_err());
             let reason = || "there is no monitor of this key".to_owned();
             self.report.failed.extend(unknown.map(|key| (key.clone(), reason())));
             self.mend(&known).await?;
+            self.report.checked += batch.len() as u64;
         }
         Ok(())
+    }
+
+    fn stopped(&self) -> SweepError {
+        SweepError::Stopped { checked: self.report.checked }
     }
 
     /// Those of these monitors that there are, sorted.
@@ -128,14 +146,20 @@ impl<R: Rule> Sweep<'_, R> {
 
     async fn mend(&mut self, keys: &[String]) -> Result<(), SweepError> {
         let mut left: Vec<_> = keys.chunks(BATCH).rev().collect();
+        let mut conflicts = 0;
         while let Some(batch) = left.pop() {
             if self.context.cancellation().is_cancelled() {
-                return Ok(());
+                return Err(self.stopped());
             }
             match self.mend_batch(batch).await {
                 Ok(changed) => {
+                    conflicts = 0;
                     self.report.added += changed.added;
                     self.report.removed += changed.removed;
+                }
+                Err(error) if error.is_conflict() && conflicts < MOST_CONFLICTS => {
+                    conflicts += 1;
+                    left.push(batch);
                 }
                 Err(error) if !error.is_of_monitors() => return Err(error),
                 Err(error) => match batch {

@@ -4,7 +4,7 @@
 mod run;
 mod scenarios;
 
-use run::{Way, run};
+use run::{Struck, Way, run};
 use scenarios::{Theme, log};
 
 use crate::harness::Workspace;
@@ -16,14 +16,17 @@ const SEEDS: u64 = 5;
 fn three_ways_lead_to_one_state(theme: Theme) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let workspace = Workspace::with_log("");
+    let mut struck = Struck::default();
     for seed in 0..SEEDS {
         let log = log(theme, seed);
-        let state = |way| runtime.block_on(run(&workspace, &log, way, seed));
+        let mut state = |way| runtime.block_on(run(&workspace, &log, way, seed, &mut struck));
         let events = state(Way::Events);
         assert!(events.iter().any(|row| row.starts_with("monitor ")), "{theme:?} {seed}");
         assert_eq!(events, state(Way::Reconciler), "{theme:?} {seed}: without events");
         assert_eq!(events, state(Way::Faults), "{theme:?} {seed}: with faults");
     }
+    let Struck { failures, cut_off, dropped, repeated } = struck;
+    assert!(failures > 10 && cut_off > 5 && dropped > 10 && repeated > 20, "{theme:?}: {struck:?}");
 }
 
 macro_rules! batteries {

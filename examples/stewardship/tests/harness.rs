@@ -19,7 +19,7 @@ use postgres as chosen;
 #[cfg(not(feature = "postgres"))]
 use sqlite as chosen;
 
-pub(crate) use chosen::{OTHER_KIND, REMEDY, TestDatabase};
+pub(crate) use chosen::{OTHER_KIND, POISON, REMEDY, TestDatabase};
 
 /// Every row of the application's state, derived and not, to compare two databases.
 pub(crate) const STATE: &str = "SELECT 'user ' || id FROM users
@@ -154,6 +154,13 @@ impl Workspace {
         self.with_connection(async |connection| {
             sqlx::query(sql).execute(connection).await.unwrap().rows_affected()
         })
+    }
+
+    /// Several statements at once.
+    pub(crate) fn execute_all(&self, sql: &'static str) {
+        self.with_connection(async |connection| {
+            sqlx::raw_sql(sql).execute(connection).await.unwrap();
+        });
     }
 
     /// `monitor user source system`, sorted.

@@ -20,3 +20,4 @@ mod serve;
 #[cfg(feature = "postgres")]
 mod side_by_side;
 mod statistics;
+mod sweeps;

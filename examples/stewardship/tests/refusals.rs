@@ -72,6 +72,15 @@ fn a_field_that_is_lacking_wrong_or_double_is_refused() {
 }
 
 #[test]
+fn what_has_no_name_is_refused() {
+    refused(r#"{"op":"create_user","user_id":""}"#, "the name of a user is not empty");
+    refused(
+        r#"{"op":"create_monitor","key":"","connection_config_id":null,"inherit_system_stewards":true}"#,
+        "the name of a monitor is not empty",
+    );
+}
+
+#[test]
 fn what_names_something_unknown_is_refused() {
     refused(r#"{"op":"add_steward","system_id":"x","user_id":"u"}"#, r#"system "x" is unknown"#);
     refused(r#"{"op":"add_steward","system_id":"s","user_id":"x"}"#, r#"user "x" is unknown"#);

@@ -45,7 +45,7 @@ fn a_burst_is_computed_once_and_fresh_within_the_window() {
     let ended = workspace.replay();
     ended.assert_converged(0);
     assert_eq!(ended.number("events published"), 400);
-    // Once for each ten seconds that the log takes to apply, and once in the end.
+    // Once for each thirty seconds that the log takes to apply, and once in the end.
     let computed = ended.number("tasks debounced");
     assert!((1..=5).contains(&computed), "{computed} of 400: {ended:?}");
     let delays = workspace.rows(
@@ -68,6 +68,10 @@ fn sweeps_find_nothing_to_mend_where_events_have_come_through() {
         let nothing = format!("{reconciler}: 1 checked, 0 added, 0 removed, 0 failed");
         assert!(ended.stdout.contains(&nothing), "{ended:?}");
     }
+    // Told as the events have left it: the sweep has looked at the statistics since.
+    let told = ended.stdout.split("at most ").nth(1).unwrap();
+    let told: u64 = told.split(' ').next().unwrap().parse().unwrap();
+    assert!((900..20_000).contains(&told), "{ended:?}");
 }
 
 #[test]

@@ -151,6 +151,13 @@ pub(crate) fn refusal(error: &sqlx::Error) -> Option<String> {
     (code.starts_with(DATA_EXCEPTIONS) || code == PROGRAM_LIMIT_EXCEEDED).then(|| error.to_string())
 }
 
+/// Whether a statement was refused for the rows it was about, and not because the server is away,
+/// stopping or full: data exceptions, violated constraints, and what functions raise.
+pub(crate) fn is_of_rows(error: &sqlx::Error) -> bool {
+    let code = code(error);
+    code.is_some_and(|code| ["22", "23", "54", "P0"].iter().any(|class| code.starts_with(class)))
+}
+
 fn code(error: &sqlx::Error) -> Option<std::borrow::Cow<'_, str>> {
     error.as_database_error()?.code()
 }

@@ -135,6 +135,14 @@ pub(crate) fn is_unavailable(error: &sqlx::Error) -> bool {
     matches!(primary, Some(BUSY | LOCKED | IO | FULL | CANNOT_OPEN))
 }
 
+/// Whether a statement was refused for the rows it was about, and not because the database is away,
+/// locked or full.
+pub(crate) fn is_of_rows(error: &sqlx::Error) -> bool {
+    const CONSTRAINT: i32 = 19; // the lowest byte of the code, whose others say which
+    let code = error.as_database_error().and_then(|error| error.code()?.parse::<i32>().ok());
+    code.is_some_and(|code| code & 0xff == CONSTRAINT)
+}
+
 /// Why the database does not take a value; it takes them all.
 pub(crate) fn refusal(_: &sqlx::Error) -> Option<String> {
     None

@@ -181,30 +181,35 @@ pub async fn complete(
 
 /// What was found before keeps its status.
 async fn stage(session: &mut Session, key: &str, urns: &[String]) -> Result<(), StoreError> {
-    let found = match urns {
-        [] => vec![next_urn(session, key).await?],
-        named => named.to_vec(),
-    };
-    for urn in found {
-        sqlx::query(
-            "INSERT INTO staged_resources (urn, monitor_config_key, status)
-             VALUES ($1, $2, 'addition') ON CONFLICT DO NOTHING",
+    for urn in urns {
+        insert(session, key, urn).await?;
+    }
+    if urns.is_empty() {
+        let staged: i64 = sqlx::query_scalar(
+            "SELECT count(*) FROM staged_resources WHERE monitor_config_key = $1",
         )
-        .bind(urn)
         .bind(key)
-        .execute(&mut **session)
+        .fetch_one(&mut **session)
         .await?;
+        let mut number = staged + 1;
+        while !insert(session, key, &format!("{key}/{number}")).await? {
+            number += 1; // somebody has named one so, or another execution was faster
+        }
     }
     Ok(())
 }
 
-async fn next_urn(session: &mut Session, key: &str) -> Result<String, StoreError> {
-    let staged: i64 =
-        sqlx::query_scalar("SELECT count(*) FROM staged_resources WHERE monitor_config_key = $1")
-            .bind(key)
-            .fetch_one(&mut **session)
-            .await?;
-    Ok(format!("{key}/{}", staged + 1))
+/// Whether it is new.
+async fn insert(session: &mut Session, key: &str, urn: &str) -> Result<bool, StoreError> {
+    let inserted = sqlx::query(
+        "INSERT INTO staged_resources (urn, monitor_config_key, status)
+         VALUES ($1, $2, 'addition') ON CONFLICT DO NOTHING",
+    )
+    .bind(urn)
+    .bind(key)
+    .execute(&mut **session)
+    .await?;
+    Ok(inserted.rows_affected() > 0)
 }
 
 async fn move_on(

@@ -243,6 +243,7 @@ fn unavailable_below(error: &(dyn Error + 'static)) -> bool {
         let of_sweep = || match cause.downcast_ref::<SweepError>()? {
             SweepError::Queue(error) => Some(is_unavailable(error)),
             SweepError::Database(error) => Some(database::is_unavailable(error)),
+            SweepError::Stopped { .. } => Some(true),
         };
         let of_sql = || cause.downcast_ref::<sqlx::Error>().map(database::is_unavailable);
         of_queue.or_else(of_sweep).or_else(of_sql).unwrap_or(false)

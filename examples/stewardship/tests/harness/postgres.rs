@@ -10,6 +10,13 @@ use stewardship::database::Connection;
 pub(crate) const OTHER_KIND: &str = "app.db";
 pub(crate) const REMEDY: &str = "build it without `--features postgres`";
 
+/// Refuses stewards of the monitor `m1234`.
+pub(crate) const POISON: &str = "
+    CREATE FUNCTION poison() RETURNS trigger LANGUAGE plpgsql AS
+        'BEGIN RAISE EXCEPTION $$poisoned$$; END';
+    CREATE TRIGGER poison BEFORE INSERT ON monitor_stewards FOR EACH ROW
+        WHEN (NEW.monitor_config_key = 'm1234') EXECUTE FUNCTION poison()";
+
 /// A database of the test's own.
 pub(crate) struct TestDatabase(Database);
 

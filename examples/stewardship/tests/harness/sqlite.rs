@@ -10,6 +10,11 @@ use stewardship::database::Connection;
 pub(crate) const OTHER_KIND: &str = "postgres://user@host/name";
 pub(crate) const REMEDY: &str = "build it with `--features postgres`";
 
+/// Refuses stewards of the monitor `m1234`.
+pub(crate) const POISON: &str = "
+    CREATE TRIGGER poison BEFORE INSERT ON monitor_stewards WHEN NEW.monitor_config_key = 'm1234'
+    BEGIN SELECT RAISE(ABORT, 'poisoned'); END";
+
 /// A database of the test's own.
 pub(crate) struct TestDatabase(String);
 

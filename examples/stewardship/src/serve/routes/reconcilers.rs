@@ -3,7 +3,7 @@
 use axum::Json;
 use axum::extract::State;
 use events_core::Broker as _;
-use events_core::cadence::{ReconcilerRuns as _, ReconcilerState};
+use events_core::cadence::{ReconcilerRuns as _, ReconcilerState, Rhythm};
 use serde::Serialize;
 use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
@@ -27,7 +27,7 @@ struct Reconcilers {
 #[derive(Serialize, ToSchema)]
 struct Reconciler {
     name: String,
-    /// From one start to the next, as this process is configured; null if it runs on demand only.
+    /// From one start to the next, as this process is configured; null if it has no interval.
     every_seconds: Option<u64>,
     /// When its last run started; null if it never ran.
     started_at: Option<String>,
@@ -67,7 +67,10 @@ async fn list_reconcilers(
     let states = service.queue.reconcilers().await?;
     let events = service.queue.events();
     let items = events.registry().reconcilers().iter().map(|reconciler| Reconciler {
-        every_seconds: events.cadence(reconciler).map(|cadence| cadence.every.as_secs()),
+        every_seconds: events.cadence(reconciler).and_then(|cadence| match cadence.rhythm {
+            Rhythm::Every(interval) => Some(interval.as_secs()),
+            Rhythm::Cron { .. } => None,
+        }),
         ..Reconciler::of(reconciler.name, states.iter().find(|state| state.name == reconciler.name))
     });
     Ok(Json(Reconcilers { items: items.collect() }))

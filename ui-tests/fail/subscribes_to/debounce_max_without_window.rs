@@ -1,0 +1,11 @@
+use events_core::prelude::*;
+
+#[derive(Event)]
+struct SystemChanged {
+    system_id: String,
+}
+
+#[subscribes_to(SystemChanged, debounce_max = "5m")]
+async fn on_change(_event: SystemChanged) {}
+
+fn main() {}
