@@ -202,6 +202,13 @@ impl InvalidSetting {
     ) -> Self {
         Self { key: key.into(), remedy: remedy.into() }
     }
+
+    /// The key, as it is written within the table of [`EventSettings`]: for an application that tells
+    /// where the value came from.
+    #[must_use]
+    pub fn key(&self) -> &str {
+        &self.key
+    }
 }
 
 pub(crate) const QUEUE_NAMES: &str =

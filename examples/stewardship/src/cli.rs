@@ -1,5 +1,6 @@
 //! The command line: what may be asked for, and with which exit code it ends.
 
+use std::ffi::OsString;
 use std::io::{self, Write};
 use std::path::PathBuf;
 
@@ -7,12 +8,13 @@ use clap::builder::{OsStringValueParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand};
 use events_core::{Registry, Scope};
 
+use crate::configuration::{Configuration, ConfigurationError, Flags, Purpose};
 use crate::database::{self, Location};
 use crate::generate::Plan;
 use crate::replay::measurements::Measured;
 use crate::replay::sweeps::InNumbers;
 use crate::replay::{self, Options, ReplayError, worker_process};
-use crate::{catalog, reconcile, telemetry};
+use crate::{catalog, reconcile, serve, telemetry, worker};
 
 /// How a command ended. The numbers are the process's exit codes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -30,6 +32,8 @@ pub enum Exit {
     Input = 66,
     /// Something kept the command from its end.
     Failed = 70,
+    /// The configuration cannot be used.
+    Configuration = 78,
     /// It was interrupted.
     Interrupted = 130,
 }
@@ -44,11 +48,28 @@ pub struct Cli {
 
 const EXIT_CODES: &str = "Exit codes: 0 all is well, 1 the derived rows differ, 2 lines were \
 refused and all else is well,
-64 wrong usage, 66 the change log cannot be used, 70 anything else, 130 interrupted.
-Log lines are chosen with RUST_LOG (default: warn).";
+64 wrong usage, 66 the change log cannot be used, 78 the configuration cannot be used,
+70 anything else, 130 interrupted.
+Log lines are chosen with RUST_LOG (default: warn; of a service and its workers: info).";
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Serve over HTTP until told to end, with a worker inside unless configured otherwise
+    Serve {
+        #[command(flatten)]
+        configured: Configured,
+        /// Where to listen; port 0 is any that is free
+        #[arg(long, value_name = "ADDRESS:PORT")]
+        listen: Option<String>,
+        /// Whether a worker runs inside the service
+        #[arg(long, value_name = "true|false")]
+        worker: Option<bool>,
+    },
+    /// Work apart from the service until told to end; several share the work
+    Worker {
+        #[command(flatten)]
+        configured: Configured,
+    },
     /// Apply a change log while workers propagate it, and check the result
     Replay(Replay),
     /// List events, publishers, subscribers and what coverage finds
@@ -70,10 +91,27 @@ enum Command {
     Generate(Generate),
     /// Work on a database until standard input ends
     #[command(hide = true)]
-    Worker {
+    ReplayWorker {
         #[arg(long, value_name = database::NOTATION, value_parser = location())]
         database: Location,
     },
+}
+
+/// What a service and its workers have in common.
+#[derive(Debug, Args)]
+struct Configured {
+    /// The configuration, as TOML; the environment (`STEWARDSHIP_…`) wins over it
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// The database
+    #[arg(long, value_name = database::NOTATION)]
+    database: Option<OsString>,
+}
+
+impl Configured {
+    fn flags(self) -> Flags {
+        Flags { config: self.config, database: self.database, ..Flags::default() }
+    }
 }
 
 #[derive(Debug, Args)]
@@ -134,11 +172,15 @@ impl Cli {
     #[must_use]
     pub fn run(self) -> Exit {
         let ended = match self.command {
+            Command::Serve { configured, listen, worker } => {
+                serve(Flags { listen, worker, ..configured.flags() })
+            }
+            Command::Worker { configured } => work(configured.flags()),
             Command::Replay(replay) => replay.run(),
             Command::Catalog { json } => print_catalog(json),
             Command::Reconcile { database, monitors } => run_reconcilers(&database, monitors),
             Command::Generate(generate) => generate.run(),
-            Command::Worker { database } => work(&database),
+            Command::ReplayWorker { database } => work_for_replay(&database),
         };
         ended.unwrap_or_else(|failure| {
             complain(&*failure.error);
@@ -156,6 +198,9 @@ struct CommandFailure {
 impl<E: Into<events_core::BoxError>> From<E> for CommandFailure {
     fn from(error: E) -> Self {
         let error = error.into();
+        if error.is::<ConfigurationError>() {
+            return Self { exit: Exit::Configuration, error };
+        }
         let exit = match error.downcast_ref::<ReplayError>() {
             Some(ReplayError::ReadLog { .. } | ReplayError::OtherLog { .. }) => Exit::Input,
             Some(ReplayError::Interrupted { .. }) => Exit::Interrupted,
@@ -229,11 +274,36 @@ impl Generate {
     }
 }
 
-fn work(database: &Location) -> Ended {
+fn work_for_replay(database: &Location) -> Ended {
     let measured = Measured::default();
     telemetry::start(Some(measured.clone()), "");
     runtime()?.block_on(worker_process::run(database, &measured))?;
     Ok(Exit::Success)
+}
+
+fn serve(flags: Flags) -> Ended {
+    let configuration = Configuration::load(Purpose::Serve, flags, std::env::vars_os())?;
+    telemetry::start_configured(&configuration.log);
+    let listening = |address| {
+        print(&format!("listening on http://{address}\n")).ok(); // the log says it, too
+    };
+    let ended = service_runtime()?.block_on(serve::run(&configuration, listening))?;
+    Ok(match ended {
+        serve::Ended::Well => Exit::Success,
+        serve::Ended::AtOnce => Exit::Interrupted,
+    })
+}
+
+fn work(flags: Flags) -> Ended {
+    let configuration = Configuration::load(Purpose::Work, flags, std::env::vars_os())?;
+    telemetry::start_configured(&configuration.log);
+    service_runtime()?.block_on(worker::run(&configuration))?;
+    Ok(Exit::Success)
+}
+
+/// Of several threads: a sweep or a large answer keeps nobody else waiting.
+fn service_runtime() -> io::Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_multi_thread().enable_all().build()
 }
 
 fn runtime() -> io::Result<tokio::runtime::Runtime> {

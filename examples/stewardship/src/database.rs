@@ -20,8 +20,8 @@ use sqlite as chosen;
 
 pub use chosen::{ABOUT, CONCURRENCY, CONNECTIONS, Connection, Database, NOTATION, Pool, Queue};
 pub(crate) use chosen::{
-    BEGIN_SNAPSHOT, HAS_SCHEMA, begin_alone, is_conflict, is_of_rows, locked, one_of, open,
-    refusal, taking, temporary,
+    BEGIN_SNAPSHOT, DEFAULT, EXAMPLE, HAS_SCHEMA, SERVICE_CONNECTIONS, begin_alone, is_conflict,
+    is_of_rows, locked, one_of, open, refusal, taking, temporary,
 };
 
 /// Where a database is, as `--database` says it.
@@ -33,6 +33,11 @@ impl Location {
     #[must_use]
     pub fn is_missing(&self) -> bool {
         chosen::is_missing(&self.0)
+    }
+
+    /// For the log: without the password that a URL may have in it.
+    pub(crate) fn shown(&self) -> String {
+        chosen::shown(&self.0.to_string_lossy())
     }
 }
 
@@ -65,4 +70,13 @@ pub struct WrongDatabase(&'static str);
 /// Whether a text is the URL of a PostgreSQL database.
 fn is_postgres(given: &str) -> bool {
     given.starts_with("postgres://") || given.starts_with("postgresql://")
+}
+
+/// Whether the database cannot be used now, by anybody, and later may.
+pub(crate) fn is_unavailable(error: &sqlx::Error) -> bool {
+    use sqlx::Error::{Io, PoolClosed, PoolTimedOut, Tls, WorkerCrashed};
+    match error {
+        Io(_) | Tls(_) | PoolTimedOut | PoolClosed | WorkerCrashed => true,
+        other => chosen::is_unavailable(other),
+    }
 }

@@ -9,6 +9,8 @@
 //! | lost events are made up for         | [`reconcile`], [`sweep`]                   |
 //! | SQLite or PostgreSQL is chosen      | [`database`]                               |
 //! | an application and workers start    | [`replay`]                                 |
+//! | a service answers over HTTP         | [`serve`], [`configuration`]               |
+//! | a worker runs apart                 | [`worker`]                                 |
 //! | the wiring is inspected             | [`catalog`]                                |
 //!
 //! [`change_log`] and [`generate`] are about the replay's input, [`cli`] is the command line.
@@ -16,6 +18,7 @@
 pub mod catalog;
 pub mod change_log;
 pub mod cli;
+pub mod configuration;
 pub mod database;
 pub mod events;
 pub mod generate;
@@ -25,7 +28,10 @@ pub mod reconcile;
 pub mod replay;
 pub mod repositories;
 pub mod schema;
+pub mod serve;
 pub mod settings;
+mod signals;
 pub mod statistics;
 pub mod sweep;
 mod telemetry;
+pub mod worker;

@@ -26,6 +26,7 @@ use crate::change_log::lines::Lines;
 use crate::database::{self, Location, Queue};
 use crate::generate;
 use crate::repositories::StoreError;
+use crate::signals::interrupted;
 use crate::{schema, settings};
 use apply::Applier;
 use display::Display;
@@ -213,7 +214,7 @@ pub async fn open_database(location: &Location) -> Result<(Events, Queue), Repla
 /// # Errors
 /// The database cannot be used.
 pub async fn open_with(location: &Location, events: &Events) -> Result<Queue, ReplayError> {
-    let queue = database::open(location, events).await?;
+    let queue = database::open(location, events, database::CONNECTIONS).await?;
     schema::create(queue.pool()).await.map_err(ReplayError::Schema)?;
     Ok(queue)
 }
@@ -221,7 +222,7 @@ pub async fn open_with(location: &Location, events: &Events) -> Result<Queue, Re
 /// Opens the database for a worker: the application has made its tables already.
 async fn open_queue(location: &Location) -> Result<(Events, Queue), ReplayError> {
     let events = Events::builder().settings(settings::settings()).build()?;
-    let queue = database::open(location, &events).await?;
+    let queue = database::open(location, &events, database::CONNECTIONS).await?;
     Ok((events, queue))
 }
 
@@ -261,22 +262,5 @@ async fn drain(queue: &Queue, display: &Display) -> Result<(), ReplayError> {
         }
         display.draining(counts.available + counts.scheduled + counts.running);
         tokio::time::sleep(LOOK).await;
-    }
-}
-
-/// Resolves when the user or the system asks the program to end.
-async fn interrupted() {
-    #[cfg(unix)]
-    {
-        use tokio::signal::unix::{SignalKind, signal};
-        if let Ok(mut terminate) = signal(SignalKind::terminate()) {
-            tokio::select! {
-                _ = terminate.recv() => return,
-                Ok(()) = tokio::signal::ctrl_c() => return,
-            }
-        }
-    }
-    if tokio::signal::ctrl_c().await.is_err() {
-        std::future::pending::<()>().await;
     }
 }

@@ -1,5 +1,5 @@
 //! Who may change what. Each module owns the mutations of one part of the state and publishes what
-//! changed, and only if something did.
+//! changed, and only if something did; and what may be read of it.
 
 pub mod connections;
 pub mod links;
@@ -15,7 +15,7 @@ use std::fmt;
 use events_core::PublishError;
 use events_sqlx::EventTransaction;
 
-use crate::database::{self, Database};
+use crate::database::{self, Connection, Database};
 
 /// The session that all mutations take: an open transaction.
 pub type Session = EventTransaction<Database>;
@@ -124,9 +124,9 @@ impl Thing {
     }
 
     /// Refuses what names something that does not exist.
-    async fn require(self, session: &mut Session, id: &str) -> Result<(), StoreError> {
+    async fn require(self, connection: &mut Connection, id: &str) -> Result<(), StoreError> {
         let exists: bool =
-            sqlx::query_scalar(self.exists_sql()).bind(id).fetch_one(&mut **session).await?;
+            sqlx::query_scalar(self.exists_sql()).bind(id).fetch_one(connection).await?;
         if exists { Ok(()) } else { Err(self.unknown(id)) }
     }
 

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use events_core::EventSettings;
+use events_core::settings::ReconcilerSettings;
 
 /// The settings of the application and of its workers.
 #[must_use]
@@ -19,4 +20,10 @@ pub fn settings() -> EventSettings {
         lease: Duration::from_secs(5),
         ..EventSettings::default()
     }
+}
+
+/// Sets how often a reconciler of this application runs by itself.
+pub(crate) fn sweep_every(settings: &mut EventSettings, reconciler: &str, every: Duration) {
+    let cadence = ReconcilerSettings { every: Some(every), ..ReconcilerSettings::default() };
+    settings.reconcilers.insert(reconciler.to_owned(), cadence);
 }

@@ -4,7 +4,7 @@ use crate::harness::{OTHER_KIND, REMEDY, run};
 
 #[test]
 fn a_database_of_the_other_kind_is_refused_with_the_remedy() {
-    for command in ["replay", "reconcile", "worker"] {
+    for command in ["replay", "reconcile", "replay-worker"] {
         let ended = run(&[command, "--database", OTHER_KIND]);
         assert_eq!(ended.code, Some(64), "{ended:?}");
         assert!(ended.stderr.contains(REMEDY), "{ended:?}");

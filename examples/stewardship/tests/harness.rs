@@ -192,7 +192,7 @@ impl Workspace {
         })
     }
 
-    fn with_connection<R>(&self, act: impl AsyncFnOnce(&mut Connection) -> R) -> R {
+    pub(crate) fn with_connection<R>(&self, act: impl AsyncFnOnce(&mut Connection) -> R) -> R {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         runtime.block_on(async {
             let mut connection = self.database.connect().await;

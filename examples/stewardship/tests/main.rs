@@ -15,6 +15,8 @@ mod interruption;
 mod parsing;
 mod refusals;
 mod repositories;
+#[cfg(unix)]
+mod serve;
 #[cfg(feature = "postgres")]
 mod side_by_side;
 mod statistics;

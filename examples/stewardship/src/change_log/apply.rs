@@ -35,7 +35,7 @@ async fn apply_operation(session: &mut Session, operation: &Operation) -> Result
             system_stewards::remove(session, system_id, user_id).await
         }
         Operation::SetManagedSystems { user_id, system_ids } => {
-            system_stewards::set_managed_systems(session, user_id, system_ids).await
+            system_stewards::set_managed_systems(session, user_id, system_ids).await.map(drop)
         }
         Operation::Link { system_id, connection_config_id } => {
             links::link(session, system_id, connection_config_id).await

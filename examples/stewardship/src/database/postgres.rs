@@ -31,6 +31,16 @@ pub const CONCURRENCY: usize = 4;
 /// spare.
 pub const CONNECTIONS: u32 = 6;
 
+/// How many connections a service has: those of a worker, and one for each of some requests that are
+/// answered at once.
+pub(crate) const SERVICE_CONNECTIONS: u32 = CONNECTIONS + 10;
+
+/// There is none that a service could take without being told.
+pub(crate) const DEFAULT: Option<&str> = None;
+
+/// What to write for it in a configuration.
+pub(crate) const EXAMPLE: &str = "a URL, such as \"postgres://user@host/name\"";
+
 /// Begins a transaction in which all reads see one state.
 pub(crate) const BEGIN_SNAPSHOT: &str = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY";
 
@@ -82,15 +92,25 @@ pub(super) fn is_missing(_: &OsStr) -> bool {
     false
 }
 
+/// What of a URL is no secret: the host and the name of the database.
+pub(super) fn shown(url: &str) -> String {
+    let place = url.rsplit_once('@').map_or(url, |(_, place)| place);
+    place.split('?').next().unwrap_or_default().to_owned()
+}
+
 /// There are none.
 pub(crate) fn temporary() -> io::Result<(Location, TempDir)> {
     Err(io::Error::new(io::ErrorKind::Unsupported, "PostgreSQL has no temporary databases"))
 }
 
-/// Opens the database, with the queue's tables in it.
-pub(crate) async fn open(location: &Location, events: &Events) -> Result<Queue, QueueError> {
+/// Opens the database, with the queue's tables in it and so many connections of the application.
+pub(crate) async fn open(
+    location: &Location,
+    events: &Events,
+    connections: u32,
+) -> Result<Queue, QueueError> {
     let url = location.0.to_string_lossy();
-    PostgresQueueOptions::new().max_connections(CONNECTIONS).connect(&url, events).await
+    PostgresQueueOptions::new().max_connections(connections).connect(&url, events).await
 }
 
 /// Begins a transaction that nobody else begins so meanwhile.
@@ -110,6 +130,16 @@ pub(crate) fn is_conflict(error: &sqlx::Error) -> bool {
     const SERIALIZATION_FAILURE: &str = "40001";
     const DEADLOCK_DETECTED: &str = "40P01";
     matches!(code(error).as_deref(), Some(SERIALIZATION_FAILURE | DEADLOCK_DETECTED))
+}
+
+/// Whether the database cannot be used now, by anybody, and later may: it is gone or going, starts,
+/// has too many clients, or takes too long.
+pub(crate) fn is_unavailable(error: &sqlx::Error) -> bool {
+    const CONNECTION_EXCEPTIONS: &str = "08";
+    const INSUFFICIENT_RESOURCES: &str = "53";
+    const OPERATOR_INTERVENTIONS: &str = "57";
+    let classes = [CONNECTION_EXCEPTIONS, INSUFFICIENT_RESOURCES, OPERATOR_INTERVENTIONS];
+    code(error).is_some_and(|code| classes.iter().any(|class| code.starts_with(class)))
 }
 
 /// Why the database does not take a value, such as a text with a NUL in it, or one that is too long

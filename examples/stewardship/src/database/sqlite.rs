@@ -30,6 +30,16 @@ pub const CONCURRENCY: usize = 4;
 /// connection that nobody writes beside keeps its cache of pages warm.
 pub const CONNECTIONS: u32 = 1;
 
+/// How many connections a service has: the one that writes, and some that read beside it, so that a
+/// request which only reads does not wait for a handler.
+pub(crate) const SERVICE_CONNECTIONS: u32 = 4;
+
+/// The database of a service that is told of none.
+pub(crate) const DEFAULT: Option<&str> = Some("stewardship.db");
+
+/// What to write for it in a configuration.
+pub(crate) const EXAMPLE: &str = "a path, such as \"stewardship.db\"";
+
 /// Begins a transaction in which all reads see one state.
 pub(crate) const BEGIN_SNAPSHOT: &str = "BEGIN";
 
@@ -80,15 +90,24 @@ pub(super) fn is_missing(location: &OsStr) -> bool {
     }
 }
 
+/// What of a location is no secret: all of it.
+pub(super) fn shown(location: &str) -> String {
+    location.to_owned()
+}
+
 /// A database that is removed with the directory it is in.
 pub(crate) fn temporary() -> io::Result<(Location, TempDir)> {
     let directory = tempfile::tempdir()?;
     Ok((Location(directory.path().join("stewardship.db").into()), directory))
 }
 
-/// Opens the database, with the queue's tables in it.
-pub(crate) async fn open(location: &Location, events: &Events) -> Result<Queue, QueueError> {
-    SqliteQueueOptions::new().max_connections(CONNECTIONS).open(&location.0, events).await
+/// Opens the database, with the queue's tables in it and so many connections of the application.
+pub(crate) async fn open(
+    location: &Location,
+    events: &Events,
+    connections: u32,
+) -> Result<Queue, QueueError> {
+    SqliteQueueOptions::new().max_connections(connections).open(&location.0, events).await
 }
 
 /// Begins a transaction that nobody else begins so meanwhile.
@@ -102,6 +121,18 @@ pub(crate) async fn begin_alone(
 /// waited for its turn to write before it does anything.
 pub(crate) fn is_conflict(_: &sqlx::Error) -> bool {
     false
+}
+
+/// Whether the database cannot be used now, by anybody, and later may.
+pub(crate) fn is_unavailable(error: &sqlx::Error) -> bool {
+    const BUSY: u32 = 5;
+    const LOCKED: u32 = 6;
+    const IO: u32 = 10;
+    const FULL: u32 = 13;
+    const CANNOT_OPEN: u32 = 14;
+    let code = error.as_database_error().and_then(sqlx::error::DatabaseError::code);
+    let primary = code.and_then(|code| code.parse::<u32>().ok()).map(|code| code & 0xff);
+    matches!(primary, Some(BUSY | LOCKED | IO | FULL | CANNOT_OPEN))
 }
 
 /// Whether a statement was refused for the rows it was about, and not because the database is away,

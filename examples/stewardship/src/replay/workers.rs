@@ -114,7 +114,7 @@ impl Post {
     fn spawn(&self) -> Result<Child, ReplayError> {
         let program = std::env::current_exe().map_err(ReplayError::Spawn)?;
         let child = Command::new(program)
-            .arg("worker")
+            .arg("replay-worker")
             .arg("--database")
             .arg(&self.database)
             .stdin(Stdio::piped()) // closed to stop it, also by this process's death

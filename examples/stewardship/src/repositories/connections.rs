@@ -1,6 +1,7 @@
 //! Connections.
 
 use super::{Session, StoreError, Thing};
+use crate::database::Connection;
 
 /// Creates a connection config.
 ///
@@ -22,4 +23,40 @@ pub async fn create(session: &mut Session, id: &str) -> Result<(), StoreError> {
 /// It is unknown, or the database failed.
 pub async fn delete(session: &mut Session, id: &str) -> Result<(), StoreError> {
     Thing::Connection.delete(session, id).await
+}
+
+/// The ids of connection configs after this one, in order; at most so many.
+///
+/// # Errors
+/// The database failed, or does not take the id.
+pub async fn list(
+    connection: &mut Connection,
+    after: &str,
+    limit: i64,
+) -> Result<Vec<String>, StoreError> {
+    let ids =
+        sqlx::query_scalar("SELECT id FROM connection_configs WHERE id > $1 ORDER BY id LIMIT $2")
+            .bind(after)
+            .bind(limit)
+            .fetch_all(connection)
+            .await?;
+    Ok(ids)
+}
+
+/// The systems that are reached through a connection config, in order.
+///
+/// # Errors
+/// The connection config is unknown, or the database failed.
+pub async fn systems(connection: &mut Connection, id: &str) -> Result<Vec<String>, StoreError> {
+    let systems: Vec<String> = sqlx::query_scalar(
+        "SELECT system_id FROM system_connection_config_links
+         WHERE connection_config_id = $1 ORDER BY system_id",
+    )
+    .bind(id)
+    .fetch_all(&mut *connection)
+    .await?;
+    if systems.is_empty() {
+        Thing::Connection.require(connection, id).await?;
+    }
+    Ok(systems)
 }

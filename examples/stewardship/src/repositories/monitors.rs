@@ -3,7 +3,63 @@
 use events_core::prelude::*;
 
 use super::{Session, StoreError, Thing};
+use crate::database::Connection;
 use crate::events::{MonitorConnectionReassigned, MonitorInheritanceFlagChanged};
+
+/// A monitor, as it is set.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Monitor {
+    /// What it is called.
+    pub key: String,
+    /// What it watches.
+    pub connection_config_id: Option<String>,
+    /// Whether it inherits the stewards of the systems that it watches.
+    pub inherit_system_stewards: bool,
+}
+
+/// A row of what the selects here select.
+type Row = (String, Option<String>, bool);
+
+impl From<Row> for Monitor {
+    fn from((key, connection_config_id, inherit_system_stewards): Row) -> Self {
+        Self { key, connection_config_id, inherit_system_stewards }
+    }
+}
+
+/// The monitor of this key.
+///
+/// # Errors
+/// It is unknown, or the database failed.
+pub async fn find(connection: &mut Connection, key: &str) -> Result<Monitor, StoreError> {
+    let found: Option<Row> = sqlx::query_as(
+        "SELECT key, connection_config_id, inherit_system_stewards
+         FROM monitor_configs WHERE key = $1",
+    )
+    .bind(key)
+    .fetch_optional(connection)
+    .await?;
+    found.map(Monitor::from).ok_or_else(|| Thing::Monitor.unknown(key))
+}
+
+/// The monitors whose keys are after this one, in order; at most so many.
+///
+/// # Errors
+/// The database failed, or does not take the key.
+pub async fn list(
+    connection: &mut Connection,
+    after: &str,
+    limit: i64,
+) -> Result<Vec<Monitor>, StoreError> {
+    let monitors: Vec<Row> = sqlx::query_as(
+        "SELECT key, connection_config_id, inherit_system_stewards
+         FROM monitor_configs WHERE key > $1 ORDER BY key LIMIT $2",
+    )
+    .bind(after)
+    .bind(limit)
+    .fetch_all(connection)
+    .await?;
+    Ok(monitors.into_iter().map(Monitor::from).collect())
+}
 
 /// Creates a monitor; if it inherits stewards, that is published.
 ///

@@ -4,7 +4,7 @@ use events_core::Session as _;
 use events_core::prelude::*;
 
 use super::{Session, StoreError, Thing};
-use crate::database::one_of;
+use crate::database::{Connection, one_of};
 use crate::events::MonitorOperationCompleted;
 
 /// The operation that finds resources.
@@ -30,6 +30,110 @@ const STEPS: [Step; 6] = [
     },
     Step { operation: "unmute", from: r#"["muted"]"#, to: "addition" },
 ];
+
+/// A resource that a monitor has found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Resource {
+    /// What it is called.
+    pub urn: String,
+    /// How far it has come.
+    pub status: String,
+}
+
+/// The resources of a monitor after this one, in order; at most so many.
+///
+/// # Errors
+/// The monitor is unknown, or the database failed.
+pub async fn resources(
+    connection: &mut Connection,
+    key: &str,
+    after: &str,
+    limit: i64,
+) -> Result<Vec<Resource>, StoreError> {
+    let found: Vec<(String, String)> = sqlx::query_as(
+        "SELECT urn, status FROM staged_resources
+         WHERE monitor_config_key = $1 AND urn > $2 ORDER BY urn LIMIT $3",
+    )
+    .bind(key)
+    .bind(after)
+    .bind(limit)
+    .fetch_all(&mut *connection)
+    .await?;
+    if found.is_empty() {
+        Thing::Monitor.require(connection, key).await?;
+    }
+    Ok(found.into_iter().map(|(urn, status)| Resource { urn, status }).collect())
+}
+
+/// The statistics of a monitor, as they were computed; `None` if it has completed nothing, or that
+/// was just now.
+///
+/// # Errors
+/// The monitor is unknown, or the database failed.
+pub async fn statistics(
+    connection: &mut Connection,
+    key: &str,
+) -> Result<Option<Statistics>, StoreError> {
+    let computed: Option<StatisticsRow> = sqlx::query_as(
+        "SELECT addition, classified, reviewed, confirmed, promoted, muted, operations,
+             last_completed_at_micros, computed_at_micros
+         FROM monitor_aggregate_statistics WHERE monitor_config_key = $1",
+    )
+    .bind(key)
+    .fetch_optional(&mut *connection)
+    .await?;
+    if computed.is_none() {
+        Thing::Monitor.require(connection, key).await?;
+    }
+    Ok(computed.map(Statistics::from))
+}
+
+/// How many resources a monitor has in which status, and what it has completed.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[allow(missing_docs)] // the statuses
+pub struct Statistics {
+    pub addition: i64,
+    pub classified: i64,
+    pub reviewed: i64,
+    pub confirmed: i64,
+    pub promoted: i64,
+    pub muted: i64,
+    /// How many operations.
+    pub operations: i64,
+    /// When the last of them was completed.
+    pub last_completed_at_micros: i64,
+    /// When all this was computed.
+    pub computed_at_micros: i64,
+}
+
+type StatisticsRow = (i64, i64, i64, i64, i64, i64, i64, i64, i64);
+
+impl From<StatisticsRow> for Statistics {
+    fn from(row: StatisticsRow) -> Self {
+        let (
+            addition,
+            classified,
+            reviewed,
+            confirmed,
+            promoted,
+            muted,
+            operations,
+            last,
+            computed,
+        ) = row;
+        Self {
+            addition,
+            classified,
+            reviewed,
+            confirmed,
+            promoted,
+            muted,
+            operations,
+            last_completed_at_micros: last,
+            computed_at_micros: computed,
+        }
+    }
+}
 
 /// Records that a monitor has completed an operation, and does to its resources what the operation
 /// means: [`EXECUTION`] stages resources, `classify`, `review`, `confirm`, `promote`, `mute` and

@@ -34,6 +34,15 @@ pub async fn remove(
     }
 }
 
+/// What setting all systems of a user has changed, each sorted.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Difference {
+    /// The systems that they are a steward of now and were not.
+    pub added: Vec<String>,
+    /// The systems that they were a steward of and are not.
+    pub removed: Vec<String>,
+}
+
 /// Makes a user the steward of exactly these systems. Only what differs is changed and published:
 /// first what they lose, then what they gain, each sorted.
 ///
@@ -43,7 +52,7 @@ pub async fn set_managed_systems<S: AsRef<str>>(
     session: &mut Session,
     user_id: &str,
     system_ids: &[S],
-) -> Result<(), StoreError> {
+) -> Result<Difference, StoreError> {
     let wanted: BTreeSet<&str> = system_ids.iter().map(AsRef::as_ref).collect();
     take(session, user_id).await?;
     for system_id in &wanted {
@@ -55,14 +64,17 @@ pub async fn set_managed_systems<S: AsRef<str>>(
     .bind(user_id)
     .fetch_all(&mut **session)
     .await?;
+    let mut difference = Difference::default();
     for lost in managed.iter().filter(|system| !wanted.contains(system.as_str())) {
         delete(session, lost, user_id).await?;
+        difference.removed.push(lost.clone());
     }
     let managed: BTreeSet<&str> = managed.iter().map(String::as_str).collect();
     for gained in wanted.difference(&managed) {
         insert(session, gained, user_id).await?;
+        difference.added.push((*gained).to_owned());
     }
-    Ok(())
+    Ok(difference)
 }
 
 /// Takes the user, so that of two who set their systems at once the later one sees what the earlier

@@ -1,0 +1,111 @@
+//! The tokens. What is said about them never says one.
+
+use std::fs;
+
+use toml::{Table, Value};
+
+use super::Purpose;
+use super::mistakes::{Mistake, Origin};
+use super::sources::{Sources, literal};
+use crate::serve::authorization::{Scope, Scopes, Tokens};
+
+pub(super) const EXAMPLE: &str =
+    "a list such as [{ token = \"…\", scopes = [\"monitor:read\"] }], or with `token_file`";
+
+/// Shorter ones can be guessed.
+const SHORTEST: usize = 16;
+
+/// The tokens that are configured. A service without any would be open to nobody, or to all: it is
+/// refused.
+pub(super) fn tokens(purpose: Purpose, sources: &mut Sources) -> Tokens {
+    let mut tokens = Tokens::default();
+    let mut given = false;
+    if let Some((origin, value)) = sources.take_raw("token") {
+        given = true;
+        match value.as_str().ok_or_else(|| "it is no text".to_owned()).and_then(checked) {
+            Ok(token) => tokens.add(token, Scopes::ALL),
+            Err(reason) => sources.refuse("token", &origin, reason),
+        }
+    }
+    if let Some((origin, value)) = sources.take_raw("tokens") {
+        given = true;
+        match list(&origin, value) {
+            Some(list) => list.iter().enumerate().for_each(|(index, entry)| match token(entry) {
+                Ok((token, scopes)) => tokens.add(&token, scopes),
+                Err(reason) => {
+                    let number = index + 1;
+                    sources.refuse("tokens", &origin, format!("entry {number}: {reason}"));
+                }
+            }),
+            None => sources.refuse("tokens", &origin, "it is no list, or an empty one"),
+        }
+    }
+    if !given && purpose == Purpose::Serve {
+        sources.add(Mistake::new(
+            "`token`: nothing is configured, so that nobody could use the service; make one with \
+             `openssl rand -hex 32` and set `STEWARDSHIP_TOKEN` in the environment or `token` in \
+             the file; `tokens` has several, each with its scopes",
+        ));
+    }
+    tokens
+}
+
+fn list(origin: &Origin, value: Value) -> Option<Vec<Value>> {
+    let value = match (origin, value) {
+        (Origin::Variable(_), Value::String(text)) => literal(&text)?,
+        (_, value) => value,
+    };
+    match value {
+        Value::Array(list) if !list.is_empty() => Some(list),
+        _ => None,
+    }
+}
+
+fn token(entry: &Value) -> Result<(String, Scopes), String> {
+    let entry = entry.as_table().ok_or("it is no table")?;
+    if let Some(unknown) =
+        entry.keys().find(|key| !["token", "token_file", "scopes"].contains(&key.as_str()))
+    {
+        return Err(format!("`{unknown}` is none of `token`, `token_file` and `scopes`"));
+    }
+    let scopes = scopes(entry)?;
+    let token = match (entry.get("token"), entry.get("token_file")) {
+        (Some(Value::String(token)), None) => checked(token)?.to_owned(),
+        (None, Some(Value::String(path))) => {
+            let text = fs::read_to_string(path)
+                .map_err(|error| format!("`token_file` {path:?} cannot be read: {error}"))?;
+            checked(text.trim())
+                .map_err(|reason| format!("`token_file` {path:?}: {reason}"))?
+                .to_owned()
+        }
+        _ => return Err("it needs one text, `token` or `token_file`".into()),
+    };
+    Ok((token, scopes))
+}
+
+fn scopes(entry: &Table) -> Result<Scopes, String> {
+    let known = || Scope::ALL.map(Scope::name).join(", ");
+    let listed = entry.get("scopes").and_then(Value::as_array).filter(|list| !list.is_empty());
+    let listed = listed.ok_or_else(|| format!("it needs `scopes`, a list of {}", known()))?;
+    let mut scopes = Scopes::NONE;
+    for name in listed {
+        let name = name.as_str().unwrap_or("what is no text");
+        let scope = Scope::named(name)
+            .ok_or_else(|| format!("`{name}` is no scope; there are {}", known()))?;
+        scopes = scopes.with(scope);
+    }
+    Ok(scopes)
+}
+
+/// A token that a header can carry and nobody guesses.
+fn checked(token: &str) -> Result<&str, String> {
+    if !token.bytes().all(|byte| byte.is_ascii_graphic()) {
+        return Err("it has characters that a header does not carry".into());
+    }
+    match token.len() {
+        length if length < SHORTEST => {
+            Err(format!("it has {length} characters, which can be guessed"))
+        }
+        _ => Ok(token),
+    }
+}
