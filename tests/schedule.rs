@@ -5,7 +5,7 @@ mod cron;
 use std::time::{Duration, Instant};
 
 use events_core::broker::Broker;
-use events_core::cadence::{ReconcilerState, Rhythm};
+use events_core::cadence::{ReconcilerState, Schedule};
 use events_core::extract::States;
 use events_core::prelude::*;
 use events_core::registry::Registry;
@@ -272,18 +272,23 @@ fn settings_change_the_cadence_of_a_reconciler() {
     let minute = Duration::from_mins(1);
     let every = |every| ReconcilerSettings { every: Some(every), ..ReconcilerSettings::default() };
     let faster = cadence("never_ends", every(minute)).unwrap();
-    assert_eq!(faster.rhythm, Rhythm::Every(minute));
-    assert_eq!(faster.deadline, Duration::from_millis(20));
+    assert_eq!(faster.schedule, Schedule::Every(minute));
+    assert_eq!(faster.deadline, Some(Duration::from_millis(20)));
     let given = cadence("on_demand", every(minute)).unwrap();
-    assert_eq!(given.rhythm, Rhythm::Every(minute));
-    assert_eq!((given.deadline, given.run_on_start), (minute, false));
+    assert_eq!(given.schedule, Schedule::Every(minute));
+    assert_eq!((given.longest_run(), given.run_on_start), (minute, false));
     let none = ReconcilerSettings { on_demand_only: true, ..ReconcilerSettings::default() };
     assert_eq!(cadence("never_ends", none), None);
     let unchanged = cadence("never_ends", ReconcilerSettings::default()).unwrap();
-    assert_eq!(unchanged.rhythm, Rhythm::Every(Duration::from_hours(1)));
+    assert_eq!(unchanged.schedule, Schedule::Every(Duration::from_hours(1)));
     for (name, changed, says) in [
         ("sweep", every(minute), "no reconciler has this name"),
         ("never_ends", every(Duration::from_millis(5)), "at least 1s"),
+        (
+            "never_ends",
+            ReconcilerSettings { on_demand_only: true, ..every(minute) },
+            "a cadence is given, too; keep one of them",
+        ),
     ] {
         let refused = Events::builder().registry(registry()).settings(settings(name, changed));
         let refused = refused.build().unwrap_err().to_string();

@@ -14,7 +14,7 @@ use pin_project_lite::pin_project;
 
 use serde_json::Value as Json;
 
-pub use crate::cadence::{CRON_DEADLINE, Cadence, Rhythm};
+pub use crate::cadence::{Cadence, Schedule};
 pub use crate::event::{
     DecodeError, EncodeError, Encoder, Event, EventType, Field, JsonKind, Object,
 };

@@ -1,7 +1,6 @@
 //! When reconcilers run by themselves, and what all processes together remember of it.
 
 use std::borrow::Cow;
-use std::fmt;
 use std::future::Future;
 use std::time::Duration;
 
@@ -18,22 +17,39 @@ use crate::reconciler::Report;
 /// once, and the one after it at its time.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Cadence {
-    /// What the runs follow.
-    pub rhythm: Rhythm,
+    /// When runs begin.
+    pub schedule: Schedule,
     /// Each run comes up to this much later, at random.
     pub jitter: Duration,
     /// A worker that starts runs it at once, unless a run began within the last minute.
     pub run_on_start: bool,
-    /// A run that takes longer is stopped and has failed.
-    pub deadline: Duration,
+    /// A run that takes longer is stopped and has failed; `None` is as
+    /// [`longest_run`](Self::longest_run) says.
+    pub deadline: Option<Duration>,
 }
 
-/// What the runs of a reconciler follow.
+/// How long a run at the times of a cron expression may take unless something else is said. They are
+/// unevenly far apart, so no interval can serve.
+const CRON_DEADLINE: Duration = Duration::from_hours(1);
+
+impl Cadence {
+    /// How long a run may take: the deadline; without one the interval, or with a cron expression an
+    /// hour.
+    #[must_use]
+    pub fn longest_run(&self) -> Duration {
+        self.deadline.unwrap_or(match self.schedule {
+            Schedule::Every(every) => every,
+            Schedule::Cron { .. } => CRON_DEADLINE,
+        })
+    }
+}
+
+/// When the runs of a reconciler begin.
 ///
-/// These are the words only: who computes with them, as workers do, reads the expression and looks
-/// up the time zone, and says what is wrong with either.
+/// It holds text only. A worker reads the expression and looks up the time zone when it is built, and
+/// reports what is wrong with either.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Rhythm {
+pub enum Schedule {
     /// So long from one start to the next.
     Every(Duration),
     /// At the times that a cron expression names, on the clocks of a time zone.
@@ -43,30 +59,6 @@ pub enum Rhythm {
         /// Its name in the IANA database, such as `Europe/Berlin` or `UTC`.
         time_zone: Cow<'static, str>,
     },
-}
-
-/// How long a run at the times of a cron expression may take unless something else is said: from
-/// one to the next it may be a minute or a month, so it follows neither.
-pub const CRON_DEADLINE: Duration = Duration::from_hours(1);
-
-impl Rhythm {
-    /// How long a run may take unless something else is said: an interval, or [`CRON_DEADLINE`].
-    #[must_use]
-    pub fn default_deadline(&self) -> Duration {
-        match self {
-            Self::Every(every) => *every,
-            Self::Cron { .. } => CRON_DEADLINE,
-        }
-    }
-}
-
-impl fmt::Display for Rhythm {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Every(every) => write!(f, "every {}", humantime::format_duration(*every)),
-            Self::Cron { expression, time_zone } => write!(f, "{expression} ({time_zone})"),
-        }
-    }
 }
 
 /// What is remembered of a reconciler, by all processes together.
@@ -210,17 +202,17 @@ mod tests {
     }
 
     #[test]
-    fn rhythm_is_shown_as_it_is_written() {
-        assert_eq!(Rhythm::Every(Duration::from_secs(90)).to_string(), "every 1m 30s");
-        let cron = Rhythm::Cron { expression: "0 3 * * *".into(), time_zone: "UTC".into() };
-        assert_eq!(cron.to_string(), "0 3 * * * (UTC)");
-    }
-
-    #[test]
     fn run_may_take_its_interval_and_an_hour_where_there_is_none() {
-        let every = Duration::from_mins(15);
-        assert_eq!(Rhythm::Every(every).default_deadline(), every);
-        let cron = Rhythm::Cron { expression: "* * * * *".into(), time_zone: "UTC".into() };
-        assert_eq!(cron.default_deadline(), Duration::from_hours(1));
+        let cadence = |schedule, deadline| Cadence {
+            schedule,
+            jitter: Duration::ZERO,
+            run_on_start: false,
+            deadline,
+        };
+        let (every, minute) = (Duration::from_mins(15), Duration::from_mins(1));
+        let cron = Schedule::Cron { expression: "* * * * *".into(), time_zone: "UTC".into() };
+        assert_eq!(cadence(Schedule::Every(every), None).longest_run(), every);
+        assert_eq!(cadence(cron.clone(), None).longest_run(), Duration::from_hours(1));
+        assert_eq!(cadence(cron, Some(minute)).longest_run(), minute);
     }
 }

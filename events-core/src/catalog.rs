@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use crate::cadence::Rhythm;
+use crate::cadence::Schedule;
 use crate::coverage::{self, Severity};
 use crate::event::{EventType, Field};
 use crate::reconciler::Reconciler;
@@ -166,9 +166,9 @@ impl Catalog {
 }
 
 fn of_reconciler(reconciler: &'static Reconciler) -> CatalogReconciler {
-    let (every_ms, cron, time_zone) = match reconciler.cadence.as_ref().map(|it| &it.rhythm) {
-        Some(Rhythm::Every(every)) => (Some(every.as_millis()), None, None),
-        Some(Rhythm::Cron { expression, time_zone }) => {
+    let (every_ms, cron, time_zone) = match reconciler.cadence.as_ref().map(|it| &it.schedule) {
+        Some(Schedule::Every(every)) => (Some(every.as_millis()), None, None),
+        Some(Schedule::Cron { expression, time_zone }) => {
             (None, Some(&**expression), Some(&**time_zone))
         }
         None => (None, None, None),

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use crate::cadence::{Cadence, Rhythm};
+use crate::cadence::{Cadence, Schedule};
 use crate::clock::{Clock, SystemClock, Timestamp};
 use crate::dispatch::{FanOut, fan_out};
 use crate::extract::States;
@@ -148,25 +148,21 @@ impl Events {
         if settings.on_demand_only {
             return None;
         }
-        let Some(rhythm) = settings.rhythm() else { return declared };
-        let usual = rhythm.default_deadline();
+        let Some(schedule) = settings.schedule() else { return declared };
         let Some(declared) = declared else {
             let (jitter, run_on_start) = (Duration::ZERO, false);
-            return Some(Cadence { rhythm, jitter, run_on_start, deadline: usual });
+            return Some(Cadence { schedule, jitter, run_on_start, deadline: None });
         };
-        let longest = match rhythm {
-            Rhythm::Every(every) => every,
-            Rhythm::Cron { .. } => Duration::MAX,
+        let longest = match schedule {
+            Schedule::Every(every) => every,
+            Schedule::Cron { .. } => Duration::MAX,
         };
-        // A deadline that was not chosen for the rhythm before follows the new one.
-        let deadline = match declared.deadline == declared.rhythm.default_deadline() {
-            true => usual,
-            false => declared.deadline.min(longest),
-        };
-        Some(Cadence { rhythm, jitter: declared.jitter.min(longest), deadline, ..declared })
+        let deadline = declared.deadline.map(|deadline| deadline.min(longest));
+        Some(Cadence { schedule, jitter: declared.jitter.min(longest), deadline, ..declared })
     }
 
     /// What the settings say of this reconciler, and the name by which they call it.
+    #[doc(hidden)] // for the messages of workers
     #[must_use]
     pub fn reconciler_settings(
         &self,

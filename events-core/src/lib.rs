@@ -348,7 +348,7 @@ pub use events_macros::publishes;
 /// # Cron expressions
 ///
 /// ```
-/// use events_core::cadence::Rhythm;
+/// use events_core::cadence::Schedule;
 /// use events_core::{Registry, prelude::*};
 ///
 /// /// Every night at three, whether it is summer or winter in Berlin.
@@ -359,7 +359,7 @@ pub use events_macros::publishes;
 ///
 /// let registry = Registry::builder().reconciler::<sweep_orders>().build()?;
 /// let cadence = registry.reconcilers()[0].cadence.as_ref().expect("it is declared");
-/// assert!(matches!(&cadence.rhythm, Rhythm::Cron { expression, .. } if expression == "0 3 * * *"));
+/// assert!(matches!(&cadence.schedule, Schedule::Cron { expression, .. } if expression == "0 3 * * *"));
 /// # Ok::<(), events_core::RegistryError>(())
 /// ```
 ///

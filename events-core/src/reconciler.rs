@@ -100,7 +100,7 @@ impl Report {
 ///     let mut report = Report::default();
 ///     for item in ["crm", "erp"].into_iter().filter(|item| scope.contains(item)) {
 ///         if context.cancellation().is_cancelled() {
-///             break; // the worker shuts down: what is left, the next run does
+///             return Err(Failure::retry("stopped: the worker shuts down")); // the next run goes on
 ///         }
 ///         // … look at the item …
 ///         # let _ = item;

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Deserializer};
 
-use crate::cadence::Rhythm;
+use crate::cadence::Schedule;
 use crate::lifecycle::RetryBackoff;
 
 /// Settings of the framework, to be embedded in the application's own configuration.
@@ -60,6 +60,9 @@ pub struct EventSettings {
 
 /// What is to be different for a reconciler from what its attribute says.
 ///
+/// At most one of `every`, `cron` and `on_demand_only`. `jitter`, `run_on_start` and `deadline` stay
+/// those of the attribute; jitter and deadline are cut to a shorter `every`.
+///
 /// ```
 /// # use events_core::EventSettings;
 /// let settings: EventSettings = serde_json::from_str(
@@ -75,7 +78,7 @@ pub struct EventSettings {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct ReconcilerSettings {
-    /// How often it runs. One that runs on demand only gets a cadence by it.
+    /// How often it runs, at least one second. One that runs on demand only gets a cadence by it.
     #[serde(deserialize_with = "optional_duration")]
     pub every: Option<Duration>,
     /// The cron expression by which it runs, instead of `every`; read by workers when they start.
@@ -149,11 +152,11 @@ impl EventSettings {
 }
 
 impl ReconcilerSettings {
-    /// What its runs follow instead, if that is said.
-    pub(crate) fn rhythm(&self) -> Option<Rhythm> {
+    /// When its runs begin instead, if that is said.
+    pub(crate) fn schedule(&self) -> Option<Schedule> {
         match (self.every, &self.cron, &self.time_zone) {
-            (Some(every), _, _) => Some(Rhythm::Every(every)),
-            (None, Some(expression), Some(time_zone)) => Some(Rhythm::Cron {
+            (Some(every), _, _) => Some(Schedule::Every(every)),
+            (None, Some(expression), Some(time_zone)) => Some(Schedule::Cron {
                 expression: expression.clone().into(),
                 time_zone: time_zone.clone().into(),
             }),
@@ -167,6 +170,9 @@ impl ReconcilerSettings {
         };
         if self.every.is_some_and(|every| every < SHORTEST_CADENCE) {
             return refuse("every", "give at least 1s");
+        }
+        if self.on_demand_only && (self.every.is_some() || self.cron.is_some()) {
+            return refuse("on_demand_only", "a cadence is given, too; keep one of them");
         }
         match (&self.every, &self.cron, &self.time_zone) {
             (Some(_), Some(_), _) => {

@@ -61,7 +61,8 @@ pub(crate) fn check_expression(expression: &str) -> Result<(), String> {
         }
     };
     fields.iter().zip(written).try_for_each(|(field, written)| {
-        let mut parts = written.strip_prefix('+').unwrap_or(written).split(',');
+        let both = if field.is_weekday() { written.strip_prefix('+') } else { None };
+        let mut parts = both.unwrap_or(written).split(',');
         parts.try_for_each(|part| field.check(part))
     })
 }
@@ -93,12 +94,28 @@ impl Field {
         match range.split_once('-') {
             _ if range == "*" => Ok(()),
             None => self.number(range).map(drop),
-            Some((from, to)) if self.number(from)? <= self.number(to)? => Ok(()),
-            Some((from, to)) => Err(format!(
-                "`{range}` runs backwards; write the {name} as two ranges, `{from}-{},{}-{to}`",
-                self.last, self.first
-            )),
+            // Of a range that ends on it, a Sunday by its name is the week's last day.
+            Some((from, to)) if self.is_weekday() && to.eq_ignore_ascii_case("SUN") => {
+                self.number(from).map(drop)
+            }
+            Some((from, to)) => self.check_range(range, self.number(from)?, self.number(to)?),
         }
+    }
+
+    fn check_range(&self, range: &str, from: u16, to: u16) -> Result<(), String> {
+        let Self { name, first, last, .. } = self;
+        if from <= to {
+            return Ok(());
+        }
+        // In numbers, of which none can be read as another.
+        let last = if self.is_weekday() { last - 1 } else { *last };
+        Err(format!(
+            "`{range}` runs backwards; write the {name} as two ranges, `{from}-{last},{first}-{to}`"
+        ))
+    }
+
+    fn is_weekday(&self) -> bool {
+        self.names.first() == Some(&"SUN")
     }
 
     fn is_name(&self, part: &str) -> bool {
@@ -110,6 +127,7 @@ impl Field {
         let position = names.iter().position(|known| known.eq_ignore_ascii_case(written));
         let number = match position.and_then(|position| u16::try_from(position).ok()) {
             Some(position) => Some(first + position),
+            None if written.starts_with('+') => None, // which numbers may, elsewhere
             None => written.parse().ok(),
         };
         number.filter(|number| (first..=last).contains(&number)).ok_or_else(|| {
@@ -146,6 +164,8 @@ mod tests {
             "0 3 * * *",
             "*/15 * * * *",
             "10-40/5 8-18 1,15 * MON-FRI",
+            "0 3 * * FRI-SUN",
+            "0 3 * * MON-SUN",
             "0 0 1 jan,Jul *",
             "*/10 * * * * *",
             "0 0 * * 7",
@@ -170,6 +190,9 @@ mod tests {
             ("0 0 3 * * * 2030", "and this 7"),
             ("60 3 * * *", "`60` is no minute; write a number from 0 to 59"),
             ("0 24 * * *", "`24` is no hour"),
+            ("+0 3 * * *", "`+0` is no minute"),
+            ("0 3 * * FRI-MON", "as two ranges, `5-6,0-1`"),
+            ("0 22-4 * * *", "as two ranges, `22-23,0-4`"),
             ("0 3 0 * *", "`0` is no day of month; write a number from 1 to 31"),
             ("0 3 * 13 *", "`13` is no month; write a number from 1 to 12, or its name"),
             ("0 3 * * MONDAY", "`MONDAY` is no day of week"),

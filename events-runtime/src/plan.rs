@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use events_core::cadence::{Cadence, ReconcilerState, Rhythm};
+use events_core::cadence::{Cadence, ReconcilerState, Schedule};
 use events_core::reconciler::Reconciler;
 use events_core::{Events, Timestamp};
 
@@ -38,14 +38,14 @@ const CLOCKS_DIFFER: Duration = Duration::from_mins(1);
 impl Plan {
     /// Reads a cron expression and finds its time zone, if there is one.
     pub(crate) fn of(cadence: &Cadence, now: Timestamp) -> Result<Self, CronMistake> {
-        let times = match &cadence.rhythm {
-            Rhythm::Every(every) => Times::Every(*every),
-            Rhythm::Cron { expression, time_zone } => {
+        let times = match &cadence.schedule {
+            Schedule::Every(every) => Times::Every(*every),
+            Schedule::Cron { expression, time_zone } => {
                 Times::Cron(Box::new(CronTimes::read(expression, time_zone, now)?))
             }
         };
-        let Cadence { jitter, run_on_start, deadline, .. } = *cadence;
-        Ok(Self { times, jitter, run_on_start, deadline })
+        let Cadence { jitter, run_on_start, .. } = *cadence;
+        Ok(Self { times, jitter, run_on_start, deadline: cadence.longest_run() })
     }
 
     /// When the run after that of `start` is due; `chance` is from 0 to 1.
@@ -137,10 +137,10 @@ mod tests {
 
     /// At every full hour.
     fn hourly() -> Plan {
-        let rhythm =
-            Rhythm::Cron { expression: "0 * * * *".into(), time_zone: "Europe/Berlin".into() };
-        let (jitter, run_on_start, deadline) = (MINUTE, false, 10 * MINUTE);
-        let cadence = Cadence { rhythm, jitter, run_on_start, deadline };
+        let schedule =
+            Schedule::Cron { expression: "0 * * * *".into(), time_zone: "Europe/Berlin".into() };
+        let (jitter, run_on_start, deadline) = (MINUTE, false, Some(10 * MINUTE));
+        let cadence = Cadence { schedule, jitter, run_on_start, deadline };
         Plan::of(&cadence, at(0)).expect("it can be read")
     }
 

@@ -15,7 +15,7 @@ pub use self::error::LostEventsError;
 use crate::clock::ManualClock;
 use crate::drain::{Run, drain};
 
-/// Proves that reconcilers repair what lost events would have done, for one scenario.
+/// Begins a check that reconcilers repair what lost events would have done, for one scenario.
 ///
 /// The scenario has two parts: a world, and changes in it. It runs twice, each time in a fresh
 /// world, whose events are handled in both. Then the changes: once their events are dispatched, and
@@ -26,6 +26,8 @@ use crate::drain::{Run, drain};
 /// Two parts, because what is stale must first have been right. Were every event lost from the
 /// beginning, nothing would ever be derived that the changes can make wrong, and a reconciler that
 /// adds what is missing but never removes what is stale would pass.
+///
+/// What the reconcilers publish is lost as well: they must repair the rows themselves.
 ///
 /// Give it `Events` of their own: it turns their kill switch, and turns it back at the end.
 ///

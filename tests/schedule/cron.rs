@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use events_core::broker::Broker;
-use events_core::cadence::{Cadence, ReconcilerRuns, Rhythm, RunResult, RunStart};
+use events_core::cadence::{Cadence, ReconcilerRuns, RunResult, RunStart, Schedule};
 use events_core::catalog::Catalog;
 use events_core::prelude::*;
 use events_core::registry::Registry;
@@ -177,6 +177,8 @@ mod every_form {
         step: "*/15 * * * *", "Europe/Berlin";
         ranges_and_lists: "10-40/5 8-18 1,15 * MON-FRI", "America/Argentina/Buenos_Aires";
         names: "0 0 1 jan,Jul sun", "Asia/Kathmandu";
+        weekend: "0 0 * * FRI-SUN", "UTC";
+        whole_week: "0 0 * * MON-SUN", "UTC";
         seconds: "*/10 * * * * *", "europe/berlin";
         sunday_as_seven: "0 0 * * 7", "UTC";
         last_day: "0 0 L * *", "UTC";
@@ -194,7 +196,7 @@ mod every_form {
     #[test]
     fn expression_that_compiles_is_one_that_workers_read() {
         let events = crate::world::events_in(module_path!());
-        assert_eq!(events.registry().reconcilers().len(), 16);
+        assert_eq!(events.registry().reconcilers().len(), 18);
         Worker::builder(&events, MemoryQueue::new(&events)).build().unwrap();
     }
 }
@@ -214,21 +216,20 @@ fn settings_give_a_reconciler_a_cron_expression() {
         let events = events_of(registry, settings(name, changed));
         events.cadence(events.registry().reconciler(name).unwrap()).unwrap()
     };
-    let rhythm = Rhythm::Cron { expression: "0 5 * * *".into(), time_zone: "UTC".into() };
+    let schedule = Schedule::Cron { expression: "0 5 * * *".into(), time_zone: "UTC".into() };
     let given = cadence("on_demand", cron(Some("0 5 * * *"), Some("UTC")));
-    let hour = Duration::from_hours(1);
     let expected = Cadence {
-        rhythm: rhythm.clone(),
+        schedule: schedule.clone(),
         jitter: Duration::ZERO,
         run_on_start: false,
-        deadline: hour,
+        deadline: None,
     };
     assert_eq!(given, expected);
     let changed = cadence("secondly", cron(Some("0 5 * * *"), Some("UTC")));
-    assert_eq!((changed.rhythm, changed.deadline), (rhythm, Duration::from_secs(5)));
+    assert_eq!((changed.schedule, changed.deadline), (schedule, Some(Duration::from_secs(5))));
     let every = Some(Duration::from_mins(2));
     let interval = cadence("secondly", ReconcilerSettings { every, ..cron(None, None) });
-    assert_eq!(interval.rhythm, Rhythm::Every(Duration::from_mins(2)));
+    assert_eq!(interval.schedule, Schedule::Every(Duration::from_mins(2)));
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use events_core::__private::{ReconcilerFunction, SubscriberFunction};
-use events_core::cadence::{Cadence, Rhythm};
+use events_core::cadence::{Cadence, Schedule};
 use events_core::prelude::*;
 use events_core::subscriber::{Backoff, Debounce, Handler};
 
@@ -104,23 +104,23 @@ fn main() {
     assert!(matches!(plain.handler, Handler::Blocking(_)));
 
     let cadence = Cadence {
-        rhythm: Rhythm::Every(Duration::from_secs(900)),
+        schedule: Schedule::Every(Duration::from_secs(900)),
         jitter: Duration::from_secs(30),
         run_on_start: true,
-        deadline: Duration::from_secs(300),
+        deadline: Some(Duration::from_secs(300)),
     };
     assert_eq!(sweep::RECONCILER.cadence, Some(cadence));
     assert_eq!(sweep::RECONCILER.name, "sweeps.all");
 
-    let rhythm =
-        Rhythm::Cron { expression: "0 3 * * MON-FRI".into(), time_zone: "Europe/Berlin".into() };
+    let schedule =
+        Schedule::Cron { expression: "0 3 * * MON-FRI".into(), time_zone: "Europe/Berlin".into() };
     let cadence = Cadence {
-        rhythm,
+        schedule,
         jitter: Duration::from_secs(300),
         run_on_start: false,
-        deadline: Duration::from_secs(3600),
+        deadline: None,
     };
     assert_eq!(nightly::RECONCILER.cadence, Some(cadence));
     let often = often::RECONCILER.cadence.as_ref().expect("it has one");
-    assert_eq!((often.run_on_start, often.deadline), (true, Duration::from_secs(1)));
+    assert_eq!((often.run_on_start, often.longest_run()), (true, Duration::from_secs(1)));
 }

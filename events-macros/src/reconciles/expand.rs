@@ -5,7 +5,7 @@ use quote::{quote, quote_spanned};
 use syn::ext::IdentExt;
 use syn::spanned::Spanned;
 
-use super::model::{Cadence, Reconciler, Rhythm};
+use super::model::{Cadence, Reconciler, Schedule};
 use crate::spans::{at, generated};
 use crate::values::duration_tokens;
 
@@ -62,25 +62,28 @@ pub(super) fn expand(item: &TokenStream, reconciler: &Reconciler) -> TokenStream
 
 fn cadence(krate: &TokenStream, cadence: &Cadence) -> TokenStream {
     let private = quote!(#krate::__private);
-    let rhythm = match &cadence.rhythm {
-        Rhythm::Every(every) => {
+    let schedule = match &cadence.schedule {
+        Schedule::Every(every) => {
             let every = duration_tokens(krate, *every);
             quote!(Every(#every))
         }
-        Rhythm::Cron { expression, time_zone } => quote!(Cron {
+        Schedule::Cron { expression, time_zone } => quote!(Cron {
             expression: #private::Cow::Borrowed(#expression),
             time_zone: #private::Cow::Borrowed(#time_zone),
         }),
     };
-    let deadline = match (cadence.deadline, &cadence.rhythm) {
-        (Some(deadline), _) => duration_tokens(krate, deadline),
-        (None, Rhythm::Every(every)) => duration_tokens(krate, *every),
-        (None, Rhythm::Cron { .. }) => quote!(#private::CRON_DEADLINE),
+    let core = quote!(#private::core);
+    let deadline = match cadence.deadline {
+        Some(deadline) => {
+            let deadline = duration_tokens(krate, deadline);
+            quote!(#core::option::Option::Some(#deadline))
+        }
+        None => quote!(#core::option::Option::None),
     };
     let jitter = duration_tokens(krate, cadence.jitter);
     let run_on_start = cadence.run_on_start;
     quote!(#private::Cadence {
-        rhythm: #private::Rhythm::#rhythm,
+        schedule: #private::Schedule::#schedule,
         jitter: #jitter,
         run_on_start: #run_on_start,
         deadline: #deadline,

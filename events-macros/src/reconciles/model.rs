@@ -26,14 +26,14 @@ pub(super) struct Reconciler {
 
 /// When it runs by itself.
 pub(super) struct Cadence {
-    pub(super) rhythm: Rhythm,
+    pub(super) schedule: Schedule,
     pub(super) jitter: Duration,
     pub(super) run_on_start: bool,
-    /// `None`: what is usual for the rhythm.
+    /// `None`: what is usual for the schedule.
     pub(super) deadline: Option<Duration>,
 }
 
-pub(super) enum Rhythm {
+pub(super) enum Schedule {
     Every(Duration),
     Cron { expression: LitStr, time_zone: LitStr },
 }
@@ -74,7 +74,7 @@ impl Reconciler {
 }
 
 fn cadence(arguments: &Arguments, found: &mut Mistakes) -> Option<Cadence> {
-    let rhythm = rhythm(arguments, found);
+    let schedule = schedule(arguments, found);
     let jitter = arguments.duration("jitter", found);
     let deadline = arguments.duration("deadline", found);
     let run_on_start = arguments.flag("run_on_start", found);
@@ -88,8 +88,8 @@ fn cadence(arguments: &Arguments, found: &mut Mistakes) -> Option<Cadence> {
             }
         }
     }
-    let rhythm = rhythm?;
-    if let Rhythm::Every(every) = rhythm {
+    let schedule = schedule?;
+    if let Schedule::Every(every) = schedule {
         for (key, longest) in [("jitter", jitter), ("deadline", deadline)] {
             if let (Some(key), true) = (arguments.key(key), longest.is_some_and(|it| it > every)) {
                 let message =
@@ -98,10 +98,10 @@ fn cadence(arguments: &Arguments, found: &mut Mistakes) -> Option<Cadence> {
             }
         }
     }
-    Some(Cadence { rhythm, jitter: jitter.unwrap_or_default(), run_on_start, deadline })
+    Some(Cadence { schedule, jitter: jitter.unwrap_or_default(), run_on_start, deadline })
 }
 
-fn rhythm(arguments: &Arguments, found: &mut Mistakes) -> Option<Rhythm> {
+fn schedule(arguments: &Arguments, found: &mut Mistakes) -> Option<Schedule> {
     let every = arguments.duration("every", found);
     let mut checked = |key, check: fn(&str) -> Result<(), String>| {
         let text = arguments.text(key, found)?;
@@ -125,8 +125,8 @@ fn rhythm(arguments: &Arguments, found: &mut Mistakes) -> Option<Rhythm> {
         _ => {}
     }
     match (every, expression, time_zone) {
-        (Some(every), ..) => Some(Rhythm::Every(every)),
-        (None, Some(expression), Some(time_zone)) => Some(Rhythm::Cron { expression, time_zone }),
+        (Some(every), ..) => Some(Schedule::Every(every)),
+        (None, Some(expression), Some(time_zone)) => Some(Schedule::Cron { expression, time_zone }),
         _ => None,
     }
 }
@@ -171,7 +171,9 @@ mod tests {
         )
         .unwrap_or_else(|errors| panic!("{errors:?}"));
         let cadence = reconciler.cadence.expect("it is given");
-        assert!(matches!(cadence.rhythm, Rhythm::Every(every) if every == Duration::from_mins(15)));
+        assert!(
+            matches!(cadence.schedule, Schedule::Every(every) if every == Duration::from_mins(15))
+        );
         assert_eq!((cadence.jitter, cadence.run_on_start), (Duration::from_secs(30), true));
         assert_eq!(cadence.deadline, Some(Duration::from_mins(5)));
         assert_eq!(reconciler.takes.len(), 2);
@@ -199,7 +201,9 @@ mod tests {
         let given = quote!(cron = "0 3 * * *", time_zone = "Europe/Berlin", jitter = "5m");
         let reconciler = model(given, item()).unwrap_or_else(|errors| panic!("{errors:?}"));
         let cadence = reconciler.cadence.expect("it is given");
-        let Rhythm::Cron { expression, time_zone } = cadence.rhythm else { panic!("an interval") };
+        let Schedule::Cron { expression, time_zone } = cadence.schedule else {
+            panic!("an interval")
+        };
         assert_eq!(
             (expression.value(), time_zone.value()),
             ("0 3 * * *".into(), "Europe/Berlin".into())

@@ -3,7 +3,7 @@
 use axum::Json;
 use axum::extract::State;
 use events_core::Broker as _;
-use events_core::cadence::{ReconcilerRuns as _, ReconcilerState, Rhythm};
+use events_core::cadence::{ReconcilerRuns as _, ReconcilerState, Schedule};
 use serde::Serialize;
 use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
@@ -29,6 +29,8 @@ struct Reconciler {
     name: String,
     /// From one start to the next, as this process is configured; null if it has no interval.
     every_seconds: Option<u64>,
+    /// The cron expression and its time zone, if it runs by one.
+    cron: Option<String>,
     /// When its last run started; null if it never ran.
     started_at: Option<String>,
     /// The worker that ran it.
@@ -66,12 +68,16 @@ async fn list_reconcilers(
 ) -> Result<Json<Reconcilers>, Problem> {
     let states = service.queue.reconcilers().await?;
     let events = service.queue.events();
-    let items = events.registry().reconcilers().iter().map(|reconciler| Reconciler {
-        every_seconds: events.cadence(reconciler).and_then(|cadence| match cadence.rhythm {
-            Rhythm::Every(interval) => Some(interval.as_secs()),
-            Rhythm::Cron { .. } => None,
-        }),
-        ..Reconciler::of(reconciler.name, states.iter().find(|state| state.name == reconciler.name))
+    let items = events.registry().reconcilers().iter().map(|reconciler| {
+        let (every_seconds, cron) = match events.cadence(reconciler).map(|it| it.schedule) {
+            Some(Schedule::Every(interval)) => (Some(interval.as_secs()), None),
+            Some(Schedule::Cron { expression, time_zone }) => {
+                (None, Some(format!("{expression} ({time_zone})")))
+            }
+            None => (None, None),
+        };
+        let state = states.iter().find(|state| state.name == reconciler.name);
+        Reconciler { every_seconds, cron, ..Reconciler::of(reconciler.name, state) }
     });
     Ok(Json(Reconcilers { items: items.collect() }))
 }
@@ -87,6 +93,7 @@ impl Reconciler {
         Self {
             name: name.to_owned(),
             every_seconds: None,
+            cron: None,
             started_at: state.and_then(|state| state.started_at).map(|at| at.to_string()),
             started_by: state.and_then(|state| state.started_by).map(|worker| worker.to_string()),
             ended_at: state.and_then(|state| state.ended_at).map(|at| at.to_string()),
