@@ -287,18 +287,27 @@ fn serve(flags: Flags) -> Ended {
     let listening = |address| {
         print(&format!("listening on http://{address}\n")).ok(); // the log says it, too
     };
-    let ended = service_runtime()?.block_on(serve::run(&configuration, listening))?;
-    Ok(match ended {
-        serve::Ended::Well => Exit::Success,
-        serve::Ended::AtOnce => Exit::Interrupted,
-    })
+    let runtime = service_runtime()?;
+    let ended = runtime.block_on(serve::run(&configuration, listening));
+    // A handler that blocks its thread would be waited for otherwise, also by who was told twice.
+    runtime.shutdown_background();
+    Ok(exit_of(ended?))
 }
 
 fn work(flags: Flags) -> Ended {
     let configuration = Configuration::load(Purpose::Work, flags, std::env::vars_os())?;
     telemetry::start_configured(&configuration.log);
-    service_runtime()?.block_on(worker::run(&configuration))?;
-    Ok(Exit::Success)
+    let runtime = service_runtime()?;
+    let ended = runtime.block_on(worker::run(&configuration));
+    runtime.shutdown_background(); // as above
+    Ok(exit_of(ended?))
+}
+
+const fn exit_of(ended: worker::Ended) -> Exit {
+    match ended {
+        worker::Ended::Well => Exit::Success,
+        worker::Ended::AtOnce => Exit::Interrupted,
+    }
 }
 
 /// Of several threads: a sweep or a large answer keeps nobody else waiting.

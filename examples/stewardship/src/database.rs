@@ -72,6 +72,14 @@ fn is_postgres(given: &str) -> bool {
     given.starts_with("postgres://") || given.starts_with("postgresql://")
 }
 
+/// Whether a commit that failed so may have been made all the same: nobody has heard its answer.
+pub(crate) fn leaves_outcome_unknown(error: &sqlx::Error) -> bool {
+    match error {
+        sqlx::Error::Database(_) => chosen::leaves_outcome_unknown(error),
+        _ => true,
+    }
+}
+
 /// Whether the database cannot be used now, by anybody, and later may.
 pub(crate) fn is_unavailable(error: &sqlx::Error) -> bool {
     use sqlx::Error::{Io, PoolClosed, PoolTimedOut, Tls, WorkerCrashed};

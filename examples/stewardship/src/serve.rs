@@ -28,8 +28,10 @@ use tokio::time::timeout;
 use crate::configuration::Configuration;
 use crate::database::{Queue, SERVICE_CONNECTIONS};
 use crate::signals::interrupted;
-use crate::worker::{LastingWorker, StartingError, open, stop};
-use service::Service;
+use crate::worker::{LastingWorker, StartingError, close, open, stop};
+use service::{Service, Sweeps};
+
+pub use crate::worker::Ended;
 
 /// A service that did not come to its end.
 #[derive(Debug, thiserror::Error)]
@@ -51,18 +53,6 @@ pub enum ServeError {
     Accept(#[source] io::Error),
 }
 
-/// How the service ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Ended {
-    /// As it was told to, with everything that had begun done or given back.
-    Well,
-    /// As it was told twice: at once.
-    AtOnce,
-}
-
-/// How long connections of the database are waited for in the end.
-const LAST_WORDS: Duration = Duration::from_secs(5);
-
 /// Serves until the process is told to end; `listening` hears where.
 ///
 /// # Errors
@@ -77,11 +67,13 @@ pub async fn run(
     let (listener, address) = listen(configuration.listen).await?;
     let (stopping, stopped) = watch::channel(false);
     let worker = configuration.worker.then(|| LastingWorker::new(configuration, &events, &queue));
+    let sweeps = Arc::new(Sweeps::default());
     let service = Service {
         queue: queue.clone(),
         tokens: Arc::new(configuration.tokens.clone()),
         database: configuration.database.clone(),
         worker: worker.as_ref().map(LastingWorker::standing),
+        sweeps: sweeps.clone(),
     };
     let place = if worker.is_some() { "inside" } else { "apart" };
     tracing::info!(%address, database = configuration.database.shown(), worker = place, "serving");
@@ -98,8 +90,9 @@ pub async fn run(
         }
         () = interrupted() => {}
     }
-    tracing::info!("stopping; requests and handlers that run may finish");
     stopping.send_replace(true);
+    sweeps.stopping.cancel(); // one of many monitors would take longer than there is time
+    tracing::info!("stopping; requests and handlers that run may finish");
     tokio::select! {
         () = running.end(configuration.shutdown_grace) => Ok(Ended::Well),
         () = interrupted() => Ok(Ended::AtOnce),
@@ -144,15 +137,14 @@ impl Running {
         let (requests, worker) = tokio::join!(timeout(grace, self.requests), self.worker);
         if requests.is_err() {
             tracing::warn!(
-                "requests that did not finish in time are given up; they are rolled back"
+                "requests that did not finish in time are cut off; what has not committed is rolled \
+                 back"
             );
         }
         if let Err(panic) = worker {
             tracing::error!(error = &panic as &dyn std::error::Error, "the worker panicked");
         }
-        if timeout(LAST_WORDS, self.queue.pool().close()).await.is_err() {
-            tracing::warn!("connections of the database are still in use; they are cut off");
-        }
+        close(&self.queue).await;
         tracing::info!("stopped");
     }
 }

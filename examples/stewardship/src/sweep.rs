@@ -114,12 +114,17 @@ impl<R: Rule> Sweep<'_, R> {
     }
 
     async fn given(&mut self, mut keys: Vec<String>) -> Result<(), SweepError> {
+        let reason = || "there is no monitor of this key".to_owned();
         keys.sort_unstable();
         keys.dedup();
+        // Not every database takes a NUL, and one such key would spoil its batch.
+        let (impossible, keys): (Vec<_>, Vec<_>) =
+            keys.into_iter().partition(|key| key.contains('\0'));
+        self.report.checked += impossible.len() as u64;
+        self.report.failed.extend(impossible.into_iter().map(|key| (key, reason())));
         for batch in keys.chunks(BATCH) {
             let known = self.known(batch).await?;
             let unknown = batch.iter().filter(|key| known.binary_search(key).is_err());
-            let reason = || "there is no monitor of this key".to_owned();
             self.report.failed.extend(unknown.map(|key| (key.clone(), reason())));
             self.mend(&known).await?;
             self.report.checked += batch.len() as u64;

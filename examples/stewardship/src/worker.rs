@@ -7,7 +7,7 @@ use events_core::{Events, StartError};
 use events_runtime::{Worker, WorkerError};
 use events_sqlx::QueueError;
 use tokio::sync::watch;
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 
 use crate::configuration::Configuration;
 use crate::database::{self, CONCURRENCY, CONNECTIONS, Queue};
@@ -37,6 +37,18 @@ pub enum StartingError {
     )]
     Missing(std::ffi::OsString),
 }
+
+/// How a service, or a worker, ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ended {
+    /// As it was told to, with everything that had begun done or given back.
+    Well,
+    /// As it was told twice: at once.
+    AtOnce,
+}
+
+/// How long connections of the database are waited for in the end.
+const LAST_WORDS: Duration = Duration::from_secs(5);
 
 /// How long after its end a worker starts again.
 const PAUSE: Duration = Duration::from_secs(1);
@@ -112,20 +124,36 @@ impl LastingWorker {
 ///
 /// # Errors
 /// The database cannot be used, or the program is wired wrongly.
-pub async fn run(configuration: &Configuration) -> Result<(), StartingError> {
+pub async fn run(configuration: &Configuration) -> Result<Ended, StartingError> {
     if configuration.database.is_missing() {
         return Err(StartingError::Missing(configuration.database.as_ref().to_owned()));
     }
     let events = Events::builder().settings(configuration.events.clone()).build()?;
     let queue = open(configuration, &events, CONNECTIONS).await?;
     let (told, stopped) = watch::channel(false);
-    tokio::spawn(async move {
+    let worker = LastingWorker::new(configuration, &events, &queue);
+    let works = async {
+        worker.run_until(|| stop(&stopped)).await?;
+        close(&queue).await;
+        Ok(Ended::Well)
+    };
+    let told_twice = async {
         interrupted().await;
         told.send_replace(true);
-    });
-    LastingWorker::new(configuration, &events, &queue).run_until(|| stop(&stopped)).await?;
-    queue.pool().close().await;
-    Ok(())
+        tracing::info!("stopping; handlers that run may finish");
+        interrupted().await;
+    };
+    tokio::select! {
+        ended = works => ended,
+        () = told_twice => Ok(Ended::AtOnce),
+    }
+}
+
+/// Closes the connections of the database, in the end.
+pub(crate) async fn close(queue: &Queue) {
+    if timeout(LAST_WORDS, queue.pool().close()).await.is_err() {
+        tracing::warn!("connections of the database are still in use; they are cut off");
+    }
 }
 
 /// Opens the database, with the application's and the queue's tables in it: whoever of a service and

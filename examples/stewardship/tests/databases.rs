@@ -32,7 +32,10 @@ mod sqlite {
     fn reconciling_makes_no_database() {
         let workspace = Workspace::with_log("");
         let path = workspace.path("app.db");
-        for location in [path.display().to_string(), format!("sqlite://{}", path.display())] {
+        let name = path.display();
+        for location in
+            [name.to_string(), format!("sqlite://{name}"), format!("sqlite:{name}?mode=rwc")]
+        {
             let ended = run(&["reconcile", "--database", &location]);
             assert_eq!(ended.code, Some(70), "{ended:?}");
             assert!(ended.stderr.contains("there is no database"), "{ended:?}");
@@ -44,9 +47,17 @@ mod sqlite {
     fn a_url_is_the_file_that_it_names() {
         let workspace = Workspace::with_lines(&[USER]);
         workspace.replay().assert_converged(0);
-        let location = format!("sqlite://{}", workspace.path("app.db").display());
-        let ended = run(&["reconcile", "--database", &location]);
-        assert_eq!(ended.code, Some(0), "{ended:?}");
+        let name = workspace.path("app.db").display().to_string();
+        let escaped = name.replace("app.db", "app%2Edb");
+        for location in [
+            format!("sqlite://{name}"),
+            format!("sqlite:{name}"),
+            format!("sqlite:{name}?mode=rwc"),
+            format!("sqlite:{escaped}"),
+        ] {
+            let ended = run(&["reconcile", "--database", &location]);
+            assert_eq!(ended.code, Some(0), "{location}: {ended:?}");
+        }
     }
 
     #[test]

@@ -14,9 +14,21 @@ use super::{Flags, KEYS};
 /// The variables of this program begin so; two underscores stand for the dot of a key.
 const PREFIX: &str = "STEWARDSHIP_";
 
-/// What orchestrators set for whoever runs beside a service that is called `stewardship`. These are
-/// not ours, and no mistake.
-const FOREIGN: [&str; 2] = ["STEWARDSHIP_SERVICE_", "STEWARDSHIP_PORT"];
+/// Whether Kubernetes sets a variable of this name for whoever runs beside a service whose name begins
+/// as ours, such as `stewardship-db`. That is not for us, and no mistake.
+fn is_of_orchestrator(name: &str) -> bool {
+    name.ends_with("_SERVICE_HOST")
+        || name.contains("_SERVICE_PORT")
+        || name.ends_with("_PORT")
+        || name.split("_PORT_").skip(1).any(names_port)
+}
+
+/// Whether it goes on as `5432_TCP` does, or `5432_TCP_ADDR`.
+fn names_port(rest: &str) -> bool {
+    let after = rest.trim_start_matches(|digit: char| digit.is_ascii_digit());
+    after.len() < rest.len()
+        && ["_TCP", "_UDP", "_SCTP"].iter().any(|protocol| after.starts_with(protocol))
+}
 
 /// Values under their keys, with dots: of several for a key, the one that wins.
 pub(super) struct Sources {
@@ -60,7 +72,7 @@ impl Sources {
 
     fn add_variable(&mut self, name: &str, value: OsString) {
         let ours = name.strip_prefix(PREFIX);
-        let key = ours.filter(|_| !FOREIGN.iter().any(|foreign| name.starts_with(foreign)));
+        let key = ours.filter(|_| !is_of_orchestrator(name));
         let origin = Origin::Variable(name.to_owned());
         match (key.map(|key| key.to_ascii_lowercase().replace("__", ".")), value.into_string()) {
             (Some(key), Ok(text)) => {

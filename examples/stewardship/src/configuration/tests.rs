@@ -115,8 +115,12 @@ fn every_mistake_names_its_key_where_it_stands_and_what_to_write() {
         ("tokens", "[]", "scopes"),
         ("tokens", "[{ scopes = ['monitor:read'] }]", "`token` or `token_file`"),
         ("tokens", "[{ token = '0123456789abcdef' }]", "monitor_steward:update"),
-        ("tokens", "[{ token = '0123456789abcdef', scopes = ['all'] }]", "`all` is no scope"),
-        ("tokens", "[{ token_file = '/no/such', scopes = ['monitor:read'] }]", "/no/such"),
+        ("tokens", "[{ token = '0123456789abcdef', scopes = ['all'] }]", "its scope 1 is none"),
+        (
+            "tokens",
+            "[{ token_file = '/no/such', scopes = ['monitor:read'] }]",
+            "entry 1: its `token_file`",
+        ),
         ("events.max_retries", "some", "u32"),
         ("events.lease", "1", "write it like \"30s\""),
         ("events.lease", "1ms", "give at least 100 ms"),
@@ -158,9 +162,19 @@ fn no_mistake_shows_a_token() {
         ("STEWARDSHIP_TOKENS", "secret secret secret"),
         ("STEWARDSHIP_TOKENS", "[{ token = 'secret', scopes = ['monitor:read'] }]"),
         ("STEWARDSHIP_TOKENS", "[{ token = 'secret secret secret' }]"),
+        ("STEWARDSHIP_TOKENS", "[{ token_file = '/secret', scopes = ['monitor:read'] }]"),
+        ("STEWARDSHIP_TOKENS", "[{ secret = ['monitor:read'] }]"),
+        ("STEWARDSHIP_TOKENS", "[{ token = 'monitor:read', scopes = ['secret'] }]"),
+        ("STEWARDSHIP_TOKENS", "{ secret = ['monitor:read'] }"),
     ] {
         let error = serve(&[(variable, given)]).unwrap_err().to_string();
         assert!(!error.contains("secret"), "{error}");
+    }
+    for text in ["[tokens]\nsecret = ['monitor:read']", "[token]\nsecret = true"] {
+        let (_directory, flags) = file(text);
+        let error = load(Purpose::Serve, flags, &[("STEWARDSHIP_DATABASE", DATABASE)]);
+        assert!(!error.as_ref().unwrap_err().to_string().contains("secret"), "{error:?}");
+        assert_told(error, &["stewardship.toml", "it is a table"]);
     }
     let configuration = serve(&[("STEWARDSHIP_TOKEN", "secret-secret-secret")]).unwrap();
     assert!(!format!("{configuration:?}").contains("secret"));
@@ -206,8 +220,17 @@ fn what_an_orchestrator_sets_for_a_service_of_this_name_is_none_of_ours() {
         ("STEWARDSHIP_SERVICE_PORT", "8080"),
         ("STEWARDSHIP_PORT", "tcp://10.0.0.1:8080"),
         ("STEWARDSHIP_PORT_8080_TCP_ADDR", "10.0.0.1"),
+        ("STEWARDSHIP_SERVICE_PORT_HTTP", "8080"),
+        ("STEWARDSHIP_DB_SERVICE_HOST", "10.0.0.2"),
+        ("STEWARDSHIP_DB_SERVICE_PORT", "5432"),
+        ("STEWARDSHIP_DB_SERVICE_PORT_POSTGRES", "5432"),
+        ("STEWARDSHIP_DB_PORT", "tcp://10.0.0.2:5432"),
+        ("STEWARDSHIP_DB_PORT_5432_TCP", "tcp://10.0.0.2:5432"),
+        ("STEWARDSHIP_DB_PORT_5432_UDP_PROTO", "udp"),
     ];
     serve(&kubernetes).unwrap();
+    let ours = "STEWARDSHIP_DB_PORT_OF_MINE";
+    assert_told(serve(&[(ours, "5432")]), &[ours, "there is no such key"]);
 }
 
 #[test]

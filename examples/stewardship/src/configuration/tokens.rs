@@ -1,4 +1,5 @@
-//! The tokens. What is said about them never says one.
+//! The tokens. What is said about them never says one, nor what stands where one may have been written
+//! by mistake: the name of a file, of a key, of a scope.
 
 use std::fs;
 
@@ -40,6 +41,9 @@ pub(super) fn tokens(purpose: Purpose, sources: &mut Sources) -> Tokens {
             None => sources.refuse("tokens", &origin, "it is no list, or an empty one"),
         }
     }
+    for key in ["token", "tokens"] {
+        given |= refuse_table(sources, key);
+    }
     if !given && purpose == Purpose::Serve {
         sources.add(Mistake::new(
             "`token`: nothing is configured, so that nobody could use the service; make one with \
@@ -48,6 +52,17 @@ pub(super) fn tokens(purpose: Purpose, sources: &mut Sources) -> Tokens {
         ));
     }
     tokens
+}
+
+/// Refuses what is below a key that is no table, if there is something: what it is called there may be
+/// a token, too.
+fn refuse_table(sources: &mut Sources, key: &'static str) -> bool {
+    let below = sources.keys_of(&format!("{key}."));
+    let taken = below.iter().filter_map(|name| sources.take_raw(&format!("{key}.{name}"))).last();
+    if let Some((origin, _)) = &taken {
+        sources.refuse(key, origin, "it is a table");
+    }
+    taken.is_some()
 }
 
 fn list(origin: &Origin, value: Value) -> Option<Vec<Value>> {
@@ -63,19 +78,17 @@ fn list(origin: &Origin, value: Value) -> Option<Vec<Value>> {
 
 fn token(entry: &Value) -> Result<(String, Scopes), String> {
     let entry = entry.as_table().ok_or("it is no table")?;
-    if let Some(unknown) =
-        entry.keys().find(|key| !["token", "token_file", "scopes"].contains(&key.as_str()))
-    {
-        return Err(format!("`{unknown}` is none of `token`, `token_file` and `scopes`"));
+    if entry.keys().any(|key| !["token", "token_file", "scopes"].contains(&key.as_str())) {
+        return Err("it has a key that is none of `token`, `token_file` and `scopes`".into());
     }
     let scopes = scopes(entry)?;
     let token = match (entry.get("token"), entry.get("token_file")) {
         (Some(Value::String(token)), None) => checked(token)?.to_owned(),
         (None, Some(Value::String(path))) => {
             let text = fs::read_to_string(path)
-                .map_err(|error| format!("`token_file` {path:?} cannot be read: {error}"))?;
+                .map_err(|error| format!("its `token_file` cannot be read: {error}"))?;
             checked(text.trim())
-                .map_err(|reason| format!("`token_file` {path:?}: {reason}"))?
+                .map_err(|reason| format!("what is in its `token_file`: {reason}"))?
                 .to_owned()
         }
         _ => return Err("it needs one text, `token` or `token_file`".into()),
@@ -88,10 +101,10 @@ fn scopes(entry: &Table) -> Result<Scopes, String> {
     let listed = entry.get("scopes").and_then(Value::as_array).filter(|list| !list.is_empty());
     let listed = listed.ok_or_else(|| format!("it needs `scopes`, a list of {}", known()))?;
     let mut scopes = Scopes::NONE;
-    for name in listed {
-        let name = name.as_str().unwrap_or("what is no text");
-        let scope = Scope::named(name)
-            .ok_or_else(|| format!("`{name}` is no scope; there are {}", known()))?;
+    for (index, name) in listed.iter().enumerate() {
+        let scope = name.as_str().and_then(Scope::named).ok_or_else(|| {
+            format!("its scope {} is none that there is; there are {}", index + 1, known())
+        })?;
         scopes = scopes.with(scope);
     }
     Ok(scopes)

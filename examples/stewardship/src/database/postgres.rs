@@ -94,8 +94,9 @@ pub(super) fn is_missing(_: &OsStr) -> bool {
 
 /// What of a URL is no secret: the host and the name of the database.
 pub(super) fn shown(url: &str) -> String {
-    let place = url.rsplit_once('@').map_or(url, |(_, place)| place);
-    place.split('?').next().unwrap_or_default().to_owned()
+    // A password among the parameters may have an `@` in it, so they go first.
+    let place = url.split_once('?').map_or(url, |(place, _)| place);
+    place.rsplit_once('@').map_or(place, |(_, place)| place).to_owned()
 }
 
 /// There are none.
@@ -129,16 +130,38 @@ pub(crate) async fn begin_alone(
 pub(crate) fn is_conflict(error: &sqlx::Error) -> bool {
     const SERIALIZATION_FAILURE: &str = "40001";
     const DEADLOCK_DETECTED: &str = "40P01";
-    matches!(code(error).as_deref(), Some(SERIALIZATION_FAILURE | DEADLOCK_DETECTED))
+    // What a row refers to was there and is deleted now: the next attempt says that it is unknown.
+    const FOREIGN_KEY_VIOLATION: &str = "23503";
+    matches!(
+        code(error).as_deref(),
+        Some(SERIALIZATION_FAILURE | DEADLOCK_DETECTED | FOREIGN_KEY_VIOLATION)
+    )
+}
+
+/// Whether the server may have committed before it said this: it ended, or does not know itself.
+pub(super) fn leaves_outcome_unknown(error: &sqlx::Error) -> bool {
+    const CONNECTION_EXCEPTIONS: &str = "08";
+    const SHUTDOWNS: &str = "57P";
+    const STATEMENT_COMPLETION_UNKNOWN: &str = "40003";
+    let unknown = [CONNECTION_EXCEPTIONS, SHUTDOWNS, STATEMENT_COMPLETION_UNKNOWN];
+    code(error).is_some_and(|code| unknown.iter().any(|class| code.starts_with(class)))
 }
 
 /// Whether the database cannot be used now, by anybody, and later may: it is gone or going, starts,
-/// has too many clients, or takes too long.
+/// can only be read since another has taken over, has too many clients, or takes too long.
 pub(crate) fn is_unavailable(error: &sqlx::Error) -> bool {
     const CONNECTION_EXCEPTIONS: &str = "08";
     const INSUFFICIENT_RESOURCES: &str = "53";
     const OPERATOR_INTERVENTIONS: &str = "57";
-    let classes = [CONNECTION_EXCEPTIONS, INSUFFICIENT_RESOURCES, OPERATOR_INTERVENTIONS];
+    const READ_ONLY_TRANSACTION: &str = "25006";
+    const IDLE_IN_TRANSACTION_TIMEOUT: &str = "25P03";
+    let classes = [
+        CONNECTION_EXCEPTIONS,
+        INSUFFICIENT_RESOURCES,
+        OPERATOR_INTERVENTIONS,
+        READ_ONLY_TRANSACTION,
+        IDLE_IN_TRANSACTION_TIMEOUT,
+    ];
     code(error).is_some_and(|code| classes.iter().any(|class| code.starts_with(class)))
 }
 
@@ -160,4 +183,22 @@ pub(crate) fn is_of_rows(error: &sqlx::Error) -> bool {
 
 fn code(error: &sqlx::Error) -> Option<std::borrow::Cow<'_, str>> {
     error.as_database_error()?.code()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::shown;
+
+    #[test]
+    fn what_is_shown_of_a_url_has_no_password() {
+        for (url, place) in [
+            ("postgres://user:secret@host/name", "host/name"),
+            ("postgres://user:se@cret@host/name", "host/name"),
+            ("postgres://user@host/name?password=secret", "host/name"),
+            ("postgres://user@host/name?password=se@cret", "host/name"),
+            ("postgres://host/name?password=se@cret", "postgres://host/name"),
+        ] {
+            assert_eq!(shown(url), place, "{url}");
+        }
+    }
 }

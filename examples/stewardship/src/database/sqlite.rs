@@ -3,10 +3,12 @@
 use std::ffi::OsStr;
 use std::io;
 use std::path::Path;
+use std::str::FromStr as _;
 
 use events_core::Events;
 use events_sqlx::{QueueError, SqliteQueueOptions};
 use sqlx::Transaction;
+use sqlx::sqlite::SqliteConnectOptions;
 use tempfile::TempDir;
 
 use super::{Location, WrongDatabase, is_postgres};
@@ -84,10 +86,11 @@ pub(super) fn check(given: &str) -> Result<(), WrongDatabase> {
 /// Whether there is no file.
 pub(super) fn is_missing(location: &OsStr) -> bool {
     let text = location.to_string_lossy();
-    match text.strip_prefix("sqlite:") {
-        Some(url) => !Path::new(url.strip_prefix("//").unwrap_or(url)).exists(),
-        None => !Path::new(location).exists(),
+    if !text.starts_with("sqlite:") {
+        return !Path::new(location).exists();
     }
+    // A URL that cannot be read names no file that could be missing; whoever opens it says so.
+    SqliteConnectOptions::from_str(&text).is_ok_and(|options| !options.get_filename().exists())
 }
 
 /// What of a location is no secret: all of it.
@@ -123,6 +126,12 @@ pub(crate) fn is_conflict(_: &sqlx::Error) -> bool {
     false
 }
 
+/// Whether the file may have the commit all the same: it was written, and then something failed.
+pub(super) fn leaves_outcome_unknown(error: &sqlx::Error) -> bool {
+    const IO: u32 = 10;
+    primary_code(error) == Some(IO)
+}
+
 /// Whether the database cannot be used now, by anybody, and later may.
 pub(crate) fn is_unavailable(error: &sqlx::Error) -> bool {
     const BUSY: u32 = 5;
@@ -130,17 +139,20 @@ pub(crate) fn is_unavailable(error: &sqlx::Error) -> bool {
     const IO: u32 = 10;
     const FULL: u32 = 13;
     const CANNOT_OPEN: u32 = 14;
-    let code = error.as_database_error().and_then(sqlx::error::DatabaseError::code);
-    let primary = code.and_then(|code| code.parse::<u32>().ok()).map(|code| code & 0xff);
-    matches!(primary, Some(BUSY | LOCKED | IO | FULL | CANNOT_OPEN))
+    matches!(primary_code(error), Some(BUSY | LOCKED | IO | FULL | CANNOT_OPEN))
 }
 
 /// Whether a statement was refused for the rows it was about, and not because the database is away,
 /// locked or full.
 pub(crate) fn is_of_rows(error: &sqlx::Error) -> bool {
-    const CONSTRAINT: i32 = 19; // the lowest byte of the code, whose others say which
-    let code = error.as_database_error().and_then(|error| error.code()?.parse::<i32>().ok());
-    code.is_some_and(|code| code & 0xff == CONSTRAINT)
+    const CONSTRAINT: u32 = 19;
+    primary_code(error) == Some(CONSTRAINT)
+}
+
+/// The lowest byte of the code, whose others say more.
+fn primary_code(error: &sqlx::Error) -> Option<u32> {
+    let code = error.as_database_error()?.code()?;
+    code.parse::<u32>().ok().map(|code| code & 0xff)
 }
 
 /// Why the database does not take a value; it takes them all.

@@ -66,13 +66,16 @@ pub async fn set_managed_systems<S: AsRef<str>>(
     .await?;
     let mut difference = Difference::default();
     for lost in managed.iter().filter(|system| !wanted.contains(system.as_str())) {
-        delete(session, lost, user_id).await?;
-        difference.removed.push(lost.clone());
+        // Whoever names the two alone does not take the user, and may have been faster.
+        if delete(session, lost, user_id).await? {
+            difference.removed.push(lost.clone());
+        }
     }
     let managed: BTreeSet<&str> = managed.iter().map(String::as_str).collect();
     for gained in wanted.difference(&managed) {
-        insert(session, gained, user_id).await?;
-        difference.added.push((*gained).to_owned());
+        if insert(session, gained, user_id).await? {
+            difference.added.push((*gained).to_owned());
+        }
     }
     Ok(difference)
 }

@@ -121,6 +121,36 @@ impl Problem {
             .header(RETRY_AFTER, "1")
     }
 
+    /// Neither that a change was made nor that it was not is known: who repeats it may make it twice,
+    /// and so nobody is told to.
+    fn outcome_unknown() -> Self {
+        Self::named(
+            StatusCode::INTERNAL_SERVER_ERROR,
+            "outcome-unknown",
+            "It is not known whether the change was made",
+        )
+        .detail("the commit was not answered; look whether it was made before you repeat it")
+    }
+
+    /// A commit that failed.
+    pub(super) fn of_commit(error: &QueueError) -> Self {
+        match error {
+            QueueError::Database { source, .. }
+                if !error.is_busy() && database::leaves_outcome_unknown(source) =>
+            {
+                Self::outcome_unknown().cause(told(error))
+            }
+            QueueError::NoAnswer { .. } => Self::outcome_unknown().cause(told(error)),
+            refused => Self::of_database(refused, is_unavailable(refused)),
+        }
+    }
+
+    /// A request was given up that may change something.
+    pub(super) fn took_too_long() -> Self {
+        Self::named(StatusCode::SERVICE_UNAVAILABLE, "took-too-long", "It took too long")
+            .detail("it took too long; look whether it was done before you repeat it")
+    }
+
     /// Something that only the log may tell.
     pub(crate) fn internal(cause: impl Into<Box<str>>) -> Self {
         Self::of(StatusCode::INTERNAL_SERVER_ERROR)
@@ -222,7 +252,15 @@ impl From<BrokerError> for Problem {
 
 impl From<ReconcileError> for Problem {
     fn from(error: ReconcileError) -> Self {
-        Self::of_database(&error, unavailable_below(&error))
+        let stopped = |cause: &(dyn Error + 'static)| {
+            matches!(cause.downcast_ref(), Some(SweepError::Stopped { .. }))
+        };
+        match causes(&error).any(stopped) {
+            true => Self::unavailable(
+                "the service stops, and the sweep with it; what it has mended stays; start it again",
+            ),
+            false => Self::of_database(&error, unavailable_below(&error)),
+        }
     }
 }
 
@@ -243,7 +281,7 @@ fn unavailable_below(error: &(dyn Error + 'static)) -> bool {
         let of_sweep = || match cause.downcast_ref::<SweepError>()? {
             SweepError::Queue(error) => Some(is_unavailable(error)),
             SweepError::Database(error) => Some(database::is_unavailable(error)),
-            SweepError::Stopped { .. } => Some(true),
+            SweepError::Stopped { .. } => None,
         };
         let of_sql = || cause.downcast_ref::<sqlx::Error>().map(database::is_unavailable);
         of_queue.or_else(of_sweep).or_else(of_sql).unwrap_or(false)
@@ -272,5 +310,46 @@ impl IntoResponses for Refusals {
             .content("application/problem+json", content)
             .build();
         BTreeMap::from([("default".to_owned(), problem.into())])
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+    use std::time::Duration;
+
+    use super::*;
+
+    fn of_commit(source: sqlx::Error) -> Problem {
+        Problem::of_commit(&QueueError::Database { step: Some("commit"), remedy: None, source })
+    }
+
+    #[test]
+    fn nobody_is_told_to_repeat_a_commit_that_was_not_answered() {
+        let broken = || sqlx::Error::Io(io::ErrorKind::ConnectionReset.into());
+        let problem = of_commit(broken());
+        assert_eq!(problem.name, Some("outcome-unknown"));
+        let answer = problem.answer("id");
+        assert_eq!(answer.status(), StatusCode::INTERNAL_SERVER_ERROR);
+        assert!(!answer.headers().contains_key(RETRY_AFTER), "{answer:?}");
+        // Elsewhere nothing can have been committed.
+        let answer = Problem::from(broken()).answer("id");
+        assert_eq!(answer.status(), StatusCode::SERVICE_UNAVAILABLE);
+        assert!(answer.headers().contains_key(RETRY_AFTER), "{answer:?}");
+    }
+
+    #[test]
+    fn a_commit_that_was_refused_was_not_made() {
+        let problem = Problem::of_commit(&QueueError::TransactionLost);
+        assert_eq!((problem.status, problem.name), (StatusCode::INTERNAL_SERVER_ERROR, None));
+        let busy = Problem::of_commit(&QueueError::WriterBusy { waited: Duration::ZERO });
+        assert_eq!(busy.name, Some("unavailable"));
+    }
+
+    #[test]
+    fn a_change_that_takes_too_long_is_not_to_be_repeated_blindly() {
+        let answer = Problem::took_too_long().answer("id");
+        assert_eq!(answer.status(), StatusCode::SERVICE_UNAVAILABLE);
+        assert!(!answer.headers().contains_key(RETRY_AFTER), "{answer:?}");
     }
 }

@@ -48,10 +48,11 @@ pub(super) async fn around(request: Request, next: Next) -> Response {
     response
 }
 
-/// The id that the request came with, if it can be used, or a new one.
+/// The id that the request came with, if it can be used, or a new one. It has no colon: a problem's
+/// `instance` would have a scheme then.
 fn id(headers: &HeaderMap) -> String {
     let given = headers.get(REQUEST_ID).and_then(|value| value.to_str().ok());
-    let harmless = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.:".contains(&byte);
+    let harmless = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
     match given {
         Some(id) if (1..=LONGEST_ID).contains(&id.len()) && id.bytes().all(harmless) => id.into(),
         _ => Uuid::now_v7().to_string(),
@@ -72,11 +73,14 @@ async fn answered(request: Request, next: Next, id: &str, probe: bool) -> Respon
     response
 }
 
-/// Gives up on a request that takes too long; what it has changed is rolled back.
+/// Gives up on a request that takes too long. What it has changed is rolled back, unless the database
+/// was committing it: then it may be there, and who only reads may try again and nobody else.
 pub(super) async fn within_time(request: Request, next: Next) -> Response {
+    let reads = request.method().is_safe();
     match tokio::time::timeout(LONGEST_REQUEST, next.run(request)).await {
         Ok(response) => response,
-        Err(_) => Problem::unavailable("it took too long; try again").into_response(),
+        Err(_) if reads => Problem::unavailable("it took too long; try again").into_response(),
+        Err(_) => Problem::took_too_long().into_response(),
     }
 }
 

@@ -13,7 +13,7 @@ use super::problem::Problem;
 use super::service::Service;
 use super::{health, request, routes};
 
-/// The largest body, in bytes: some ten thousand identifiers.
+/// The largest body, in bytes: the longest list of the longest names has room in it.
 const LARGEST_BODY: usize = 1 << 20;
 
 /// The service's addresses.

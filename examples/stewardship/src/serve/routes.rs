@@ -45,6 +45,31 @@ impl TryFrom<String> for Name {
     }
 }
 
+/// Some of many, in a body.
+#[derive(Debug, Deserialize)]
+#[serde(try_from = "Vec<T>", bound = "T: Deserialize<'de>")]
+struct List<T>(Vec<T>);
+
+/// What is longer keeps one transaction open for long, and others from theirs.
+const LONGEST_LIST: usize = 1_000;
+
+impl<T> Default for List<T> {
+    fn default() -> Self {
+        Self(Vec::new())
+    }
+}
+
+impl<T> TryFrom<Vec<T>> for List<T> {
+    type Error = String;
+
+    fn try_from(items: Vec<T>) -> Result<Self, String> {
+        match items.len() {
+            0..=LONGEST_LIST => Ok(Self(items)),
+            length => Err(format!("a list has at most {LONGEST_LIST} items, not {length}")),
+        }
+    }
+}
+
 /// Something that was created, and where it is now.
 struct Created<T>(String, T);
 

@@ -3,7 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use events_core::context::CancellationSource;
 use sqlx::pool::PoolConnection;
+use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::time::timeout;
 
 use super::authorization::Tokens;
@@ -27,6 +29,29 @@ pub(crate) struct Service {
     pub(super) database: Location,
     /// The worker inside this process, if it is to have one.
     pub(super) worker: Option<Standing>,
+    pub(super) sweeps: Arc<Sweeps>,
+}
+
+/// The sweeps on demand of this process: one at a time, until it is to stop.
+#[derive(Debug)]
+pub(crate) struct Sweeps {
+    turn: Semaphore,
+    pub(super) stopping: CancellationSource,
+}
+
+impl Default for Sweeps {
+    fn default() -> Self {
+        Self { turn: Semaphore::new(1), stopping: CancellationSource::new() }
+    }
+}
+
+impl Sweeps {
+    /// The turn of one sweep, until it is dropped. Each keeps the database busy, and a second one
+    /// would find nothing that the first does not.
+    pub(super) fn begin(&self) -> Result<SemaphorePermit<'_>, Problem> {
+        let turn = self.turn.try_acquire();
+        turn.map_err(|_| Problem::unavailable("a sweep is running; try again when it is done"))
+    }
 }
 
 /// Makes a change in one transaction, whose commit publishes what it has changed, and gives what it
@@ -76,7 +101,7 @@ impl Attempts<'_> {
         let (conflict, problem) = match made {
             Ok(made) => match session.commit().await {
                 Ok(()) => return Ok(Some(made)),
-                Err(error) => (error.is_busy(), Problem::from(error)),
+                Err(error) => (error.is_busy(), Problem::of_commit(&error)),
             },
             Err(error) => {
                 session.rollback().await.ok(); // the error is what there is to tell

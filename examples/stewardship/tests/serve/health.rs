@@ -5,6 +5,13 @@ use super::process::Service;
 use super::process::eventually;
 use crate::harness::Workspace;
 
+/// The tables of the queue are not what they were.
+const SPOILED: &str = if cfg!(feature = "postgres") {
+    "ALTER TABLE events.tasks RENAME TO somewhere_else"
+} else {
+    "ALTER TABLE events_tasks RENAME TO somewhere_else"
+};
+
 #[test]
 fn a_service_lives_and_is_ready_and_says_where_its_worker_is() {
     let workspace = Workspace::with_log("");
@@ -15,6 +22,17 @@ fn a_service_lives_and_is_ready_and_says_where_its_worker_is() {
     assert_eq!(ready.body["warnings"], serde_json::json!([]));
     let apart = Service::start_with(&workspace, &[("STEWARDSHIP_WORKER", "false")]).with_token("");
     assert_eq!(apart.get("/health/ready").assert(200)["worker"], "apart");
+}
+
+#[test]
+fn a_queue_that_cannot_tell_how_it_is_doing_is_a_warning() {
+    let workspace = Workspace::with_log("");
+    let service = Service::start_with(&workspace, &[("STEWARDSHIP_WORKER", "false")]);
+    workspace.execute(SPOILED);
+    let ready = service.get("/health/ready");
+    let warnings = ready.assert(200)["warnings"].as_array().unwrap().clone();
+    assert_eq!(warnings, ["the queue cannot tell how it is doing; the log tells why"]);
+    service.process.line("the queue cannot tell how it is doing", |_| true);
 }
 
 #[test]

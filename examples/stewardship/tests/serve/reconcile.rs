@@ -1,8 +1,12 @@
 //! The sweep on demand, and what is told of the sweeps that come by themselves.
 
-use serde_json::json;
+use std::sync::mpsc;
+use std::thread;
 
-use super::process::Service;
+use serde_json::json;
+use sqlx::Connection as _;
+
+use super::process::{Answer, Service};
 use crate::harness::Workspace;
 
 const RECONCILE: &str = "/discovery-monitor/stewardship/reconcile";
@@ -41,13 +45,15 @@ fn an_empty_body_sweeps_all_monitors_before_it_answers() {
 fn keys_are_swept_alone_and_unknown_ones_are_reported() {
     let workspace = Workspace::with_log("");
     let service = with_lost_rows(&workspace);
-    let keys = json!({ "monitor_config_keys": ["returns", "nowhere"] });
+    // Not every database takes a NUL.
+    let keys = json!({ "monitor_config_keys": ["returns", "nowhere", "re\0turns"] });
     let report = service.post(RECONCILE, &keys);
-    let failed = json!([{ "monitor_config_key": "nowhere",
-        "reason": "there is no monitor of this key" }]);
+    let failed = ["re\0turns", "nowhere"].map(
+        |key| json!({ "monitor_config_key": key, "reason": "there is no monitor of this key" }),
+    );
     assert_eq!(
         *report.assert(200),
-        json!({ "checked": 2, "added": 1, "removed": 0, "failed": failed })
+        json!({ "checked": 3, "added": 1, "removed": 0, "failed": failed })
     );
     assert_eq!(service.stewards("returns"), ["ann crm"]);
     assert!(service.stewards("orders").is_empty());
@@ -86,4 +92,59 @@ fn a_sweep_on_demand_does_not_wait_for_the_cadence_nor_move_it() {
     assert_eq!(before["started_at"], json!(null));
     service.send_text("POST", RECONCILE, &[], "").assert(200);
     assert_eq!(inheritance(), before);
+}
+
+/// Of two sweeps at once one is refused, while the other waits for monitors that somebody holds. Then
+/// comes `meanwhile`, and they are let go. Gives what the other is answered.
+fn one_of_two(workspace: &Workspace, service: &Service, meanwhile: impl FnOnce()) -> Answer {
+    let (held, is_held) = mpsc::channel();
+    let (let_go, is_let_go) = mpsc::channel();
+    let (answered, answers) = mpsc::channel();
+    thread::scope(move |scope| {
+        scope.spawn(move || {
+            workspace.with_connection(async |connection| {
+                let mut transaction = connection.begin().await.unwrap();
+                let touch = sqlx::query("UPDATE monitor_configs SET key = key");
+                touch.execute(&mut *transaction).await.unwrap();
+                held.send(()).unwrap();
+                is_let_go.recv().ok(); // or nobody is there any more who would say so
+                transaction.rollback().await.unwrap();
+            });
+        });
+        is_held.recv().unwrap();
+        for _ in 0..2 {
+            let answered = answered.clone();
+            scope.spawn(move || {
+                answered.send(service.send_text("POST", RECONCILE, &[], "")).ok();
+            });
+        }
+        let refused = answers.recv().unwrap();
+        let running = "a sweep is running; try again when it is done";
+        assert_eq!(refused.assert_problem(503), running);
+        assert_eq!(refused.header("retry-after"), "1");
+        meanwhile();
+        let_go.send(()).unwrap();
+        answers.recv().unwrap()
+    })
+}
+
+#[test]
+fn one_sweep_on_demand_runs_at_a_time() {
+    let workspace = Workspace::with_log("");
+    let service = with_lost_rows(&workspace);
+    let other = one_of_two(&workspace, &service, || {});
+    assert_eq!(other.assert(200)["added"], 2);
+    service.send_text("POST", RECONCILE, &[], "").assert(200);
+}
+
+#[test]
+fn a_sweep_on_demand_ends_when_the_service_is_to_end() {
+    let workspace = Workspace::with_log("");
+    let mut service = with_lost_rows(&workspace);
+    let stopped = one_of_two(&workspace, &service, || {
+        service.process.terminate();
+        service.process.line("stopping; requests and handlers that run may finish", |_| true);
+    });
+    assert!(stopped.assert_problem(503).starts_with("the service stops"), "{stopped:?}");
+    assert!(service.process.ended().success());
 }

@@ -69,6 +69,29 @@ fn a_failure_inside_is_told_to_the_log_and_not_to_the_client() {
     assert!(line["fields"]["cause"].as_str().unwrap().contains("staged_resources"), "{line}");
 }
 
+#[test]
+fn a_list_that_is_too_long_is_refused_with_its_name() {
+    let workspace = Workspace::with_log("");
+    let service = Service::start(&workspace).with_organisation();
+    let names = |count| (0..count).map(|n| format!("n{n}")).collect::<Vec<_>>();
+    for (method, path, list, more) in [
+        ("PUT", "/users/ann/systems", "system_ids", json!({})),
+        ("POST", "/organisation", "users", json!({})),
+        ("POST", "/organisation", "systems", json!({})),
+        ("POST", "/organisation", "connections", json!({})),
+        ("POST", "/monitors/orders/operations", "urns", json!({ "operation_type": "classify" })),
+        ("POST", "/discovery-monitor/stewardship/reconcile", "monitor_config_keys", json!({})),
+    ] {
+        let mut body = more;
+        body[list] = names(1_001).into();
+        let refused = service.send(method, path, Some(&body));
+        let detail = refused.assert_problem(422);
+        let said = format!("{list}: a list has at most 1000 items, not 1001");
+        assert!(detail.contains(&said), "{detail}");
+    }
+    service.post("/organisation", &json!({ "users": names(1_000) })).assert(200);
+}
+
 /// Another process writes, and goes on writing for longer than anybody waits.
 #[test]
 #[cfg(not(feature = "postgres"))]
@@ -129,4 +152,53 @@ fn a_change_that_meets_nothing_but_conflicts_is_to_be_tried_later() {
     );
     service.post("/users", &json!({ "user_id": "ann" })).assert_problem(503);
     assert_eq!(workspace.rows("SELECT last_value::text FROM attempts"), ["9"]);
+}
+
+/// As if the server ended after it was asked to commit: whether it has, nobody hears.
+#[test]
+#[cfg(feature = "postgres")]
+fn a_commit_that_is_not_answered_is_not_to_be_repeated_blindly() {
+    let workspace = Workspace::with_log("");
+    let service = Service::start(&workspace);
+    workspace.execute(
+        "CREATE FUNCTION broken() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+             PERFORM pg_terminate_backend(pg_backend_pid());
+             RETURN NULL;
+         END $$",
+    );
+    workspace.execute(
+        "CREATE CONSTRAINT TRIGGER broken AFTER INSERT ON users DEFERRABLE INITIALLY DEFERRED
+         FOR EACH ROW EXECUTE FUNCTION broken()",
+    );
+    let unknown = service.post("/users", &json!({ "user_id": "ann" }));
+    assert!(unknown.assert_problem(500).contains("look whether it was made"), "{unknown:?}");
+    assert_eq!(unknown.body["type"], "urn:stewardship:outcome-unknown");
+    assert!(!unknown.headers.contains_key("retry-after"), "{unknown:?}");
+}
+
+#[test]
+#[cfg(feature = "postgres")]
+fn what_is_deleted_while_something_is_to_refer_to_it_is_unknown() {
+    use sqlx::Connection as _;
+
+    const SOMEBODY_WAITS: &str = "SELECT EXISTS (SELECT 1 FROM pg_locks
+        WHERE NOT granted AND transactionid = pg_current_xact_id()::xid)";
+    let workspace = Workspace::with_log("");
+    let service = Service::start(&workspace).with_organisation();
+    let refused = std::thread::scope(|scope| {
+        workspace.with_connection(async |connection| {
+            let mut deletion = connection.begin().await.unwrap();
+            let delete = sqlx::query("DELETE FROM systems WHERE id = 'crm'");
+            delete.execute(&mut *deletion).await.unwrap();
+            let asked = scope.spawn(|| service.send("PUT", "/systems/crm/stewards/ann", None));
+            let mut waits = false;
+            while !waits {
+                assert!(!asked.is_finished(), "it does not wait");
+                waits = sqlx::query_scalar(SOMEBODY_WAITS).fetch_one(&mut *deletion).await.unwrap();
+            }
+            deletion.commit().await.unwrap();
+            asked.join().unwrap()
+        })
+    });
+    assert!(refused.assert_problem(404).contains(r#"system "crm" is unknown"#), "{refused:?}");
 }

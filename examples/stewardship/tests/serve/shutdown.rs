@@ -57,8 +57,21 @@ fn a_request_that_does_not_end_is_waited_for_no_longer_than_the_grace() {
     let _open = begun(&service);
     service.process.terminate();
     assert!(service.process.ended().success());
-    let given_up = "requests that did not finish in time are given up; they are rolled back";
-    service.process.line(given_up, |_| true);
+    let cut_off = "requests that did not finish in time are cut off; what has not committed is \
+                   rolled back";
+    service.process.line(cut_off, |_| true);
+}
+
+#[test]
+fn who_is_told_twice_to_end_does_so_at_once() {
+    let workspace = Workspace::with_log("");
+    let variables = [("STEWARDSHIP_SHUTDOWN_GRACE", "1h")];
+    let mut service = Service::start_with(&workspace, &variables).with_organisation();
+    let _open = begun(&service);
+    service.process.terminate();
+    service.process.line("stopping; requests and handlers that run may finish", |_| true);
+    service.process.terminate();
+    assert_eq!(service.process.ended().code(), Some(130));
 }
 
 #[test]

@@ -94,6 +94,26 @@ fn a_worker_sweeps_at_the_cadence_and_the_service_tells_how_it_went() {
     });
 }
 
+/// Another process writes, so that the worker cannot say that it ends.
+#[test]
+#[cfg(not(feature = "postgres"))]
+fn a_worker_that_is_told_twice_to_end_does_so_at_once() {
+    use sqlx::Connection as _;
+
+    let workspace = Workspace::with_log("");
+    let _service = Service::start_with(&workspace, &[APART]);
+    let mut worker = Process::worker(&workspace, "worker", &[]);
+    worker.line("worker started", |_| true);
+    workspace.with_connection(async |connection| {
+        let held = connection.begin_with("BEGIN IMMEDIATE").await.unwrap();
+        worker.terminate();
+        worker.line("stopping; handlers that run may finish", |_| true);
+        worker.terminate();
+        assert_eq!(worker.ended().code(), Some(130));
+        held.rollback().await.unwrap();
+    });
+}
+
 #[test]
 fn a_worker_is_not_started_on_nothing() {
     let nothing = run(&["worker"]);

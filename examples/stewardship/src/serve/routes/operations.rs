@@ -9,7 +9,7 @@ use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use super::Name;
+use super::{List, Name};
 use crate::repositories::operations;
 use crate::serve::authorization::{Granted, MonitorRead, MonitorUpdate};
 use crate::serve::page::{Asked, Page, PageOf};
@@ -34,8 +34,8 @@ struct Completed {
     /// The resources that it is about. If none is named, an execution finds a new one, and the others
     /// are about all.
     #[serde(default)]
-    #[schema(value_type = Vec<String>)]
-    urns: Vec<Name>,
+    #[schema(value_type = Vec<String>, max_items = 1000)]
+    urns: List<Name>,
 }
 
 /// A resource that a monitor has found.
@@ -95,7 +95,7 @@ async fn complete_operation(
     Path(key): Path<String>,
     Json(Completed { operation_type: Name(of_type), urns }): Json<Completed>,
 ) -> Result<StatusCode, Problem> {
-    let urns: Vec<String> = urns.into_iter().map(|Name(urn)| urn).collect();
+    let urns: Vec<String> = urns.0.into_iter().map(|Name(urn)| urn).collect();
     change!(service, |session| operations::complete(session, &key, &of_type, &urns))?;
     Ok(StatusCode::NO_CONTENT)
 }

@@ -7,7 +7,7 @@ use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use super::Name;
+use super::{List, Name};
 use crate::repositories::{
     Session, StoreError, Thing, connections, links, system_stewards, systems, users,
 };
@@ -24,18 +24,20 @@ pub(crate) fn router() -> OpenApiRouter<Service> {
 #[serde(deny_unknown_fields)]
 struct Part {
     #[serde(default)]
-    #[schema(value_type = Vec<String>)]
-    users: Vec<Name>,
+    #[schema(value_type = Vec<String>, max_items = 1000)]
+    users: List<Name>,
     #[serde(default)]
-    #[schema(value_type = Vec<String>)]
-    systems: Vec<Name>,
+    #[schema(value_type = Vec<String>, max_items = 1000)]
+    systems: List<Name>,
     #[serde(default)]
-    #[schema(value_type = Vec<String>)]
-    connections: Vec<Name>,
+    #[schema(value_type = Vec<String>, max_items = 1000)]
+    connections: List<Name>,
     #[serde(default)]
-    stewards: Vec<SystemSteward>,
+    #[schema(value_type = Vec<SystemSteward>, max_items = 1000)]
+    stewards: List<SystemSteward>,
     #[serde(default)]
-    links: Vec<Link>,
+    #[schema(value_type = Vec<Link>, max_items = 1000)]
+    links: List<Link>,
 }
 
 /// A user is a steward of a system.
@@ -84,25 +86,25 @@ async fn add_to_organisation(
 
 async fn create(session: &mut Session, part: &Part) -> Result<Created, StoreError> {
     let mut created = Created::default();
-    for Name(id) in &part.users {
+    for Name(id) in &part.users.0 {
         if is_new(users::create(session, id).await)? {
             created.users.push(id.clone());
         }
     }
-    for Name(id) in &part.systems {
+    for Name(id) in &part.systems.0 {
         if is_new(systems::create(session, id).await)? {
             created.systems.push(id.clone());
         }
     }
-    for Name(id) in &part.connections {
+    for Name(id) in &part.connections.0 {
         if is_new(connections::create(session, id).await)? {
             created.connections.push(id.clone());
         }
     }
-    for SystemSteward { system_id, user_id } in &part.stewards {
+    for SystemSteward { system_id, user_id } in &part.stewards.0 {
         system_stewards::add(session, system_id, user_id).await?;
     }
-    for Link { system_id, connection_config_id } in &part.links {
+    for Link { system_id, connection_config_id } in &part.links.0 {
         links::link(session, system_id, connection_config_id).await?;
     }
     Ok(created)

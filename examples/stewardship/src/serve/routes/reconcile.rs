@@ -5,12 +5,14 @@ use std::time::Duration;
 use axum::Json;
 use axum::body::Bytes;
 use axum::extract::State;
+use events_core::reconciler::ReconcilerContext;
 use events_core::{Broker as _, Report, Scope};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
+use super::List;
 use crate::reconcile;
 use crate::serve::authorization::{Granted, MonitorStewardUpdate};
 use crate::serve::problem::{Problem, Refusals};
@@ -25,7 +27,8 @@ pub(crate) fn router() -> OpenApiRouter<Service> {
 #[derive(Default, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 struct Wanted {
-    monitor_config_keys: Option<Vec<String>>,
+    #[schema(value_type = Option<Vec<String>>, max_items = 1000)]
+    monitor_config_keys: Option<List<String>>,
 }
 
 /// What the sweep has found and done.
@@ -59,7 +62,8 @@ impl From<Report> for Reconciled {
 
 /// Converge the inherited stewards of all monitors, or of some, now
 ///
-/// It answers when it is done. When the next sweep is due by itself stays as it is.
+/// It answers when it is done; if nobody waits for the answer any more, it ends where it is. One runs
+/// at a time. When the next sweep is due by itself stays as it is.
 #[utoipa::path(post, path = "/discovery-monitor/stewardship/reconcile", tag = "reconcilers",
     security(("token" = ["monitor_steward:update"])),
     request_body(content = Option<Wanted>, content_type = "application/json"),
@@ -71,10 +75,12 @@ async fn reconcile_stewardship(
 ) -> Result<Json<Reconciled>, Problem> {
     let scope = match wanted(&body)?.monitor_config_keys {
         None => Scope::All,
-        Some(keys) => Scope::Keys(keys),
+        Some(List(keys)) => Scope::Keys(keys),
     };
+    let _turn = service.sweeps.begin()?;
     // Of these two a sweep of stewards takes the queue only.
-    let states = reconcile::states(&service.queue, StaleAfter(Duration::ZERO));
+    let mut states = reconcile::states(&service.queue, StaleAfter(Duration::ZERO));
+    states.insert(ReconcilerContext::new(service.sweeps.stopping.token()));
     let events = service.queue.events();
     Ok(Json(events.reconcile("steward_inheritance", scope, &states).await?.into()))
 }

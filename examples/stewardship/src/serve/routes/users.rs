@@ -8,7 +8,7 @@ use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use super::{Created, Name};
+use super::{Created, List, Name};
 use crate::repositories::system_stewards::{self, Difference};
 use crate::repositories::{Thing, users};
 use crate::serve::authorization::{Granted, OrganisationRead, OrganisationWrite};
@@ -48,7 +48,8 @@ struct NewUser {
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 struct WantedSystems {
-    system_ids: Vec<String>,
+    #[schema(value_type = Vec<String>, max_items = 1000)]
+    system_ids: List<String>,
 }
 
 /// All systems that a user is a steward of, and what was different before.
@@ -129,7 +130,7 @@ async fn set_systems_of_user(
     _: Granted<OrganisationWrite>,
     State(service): State<Service>,
     Path(user_id): Path<String>,
-    Json(WantedSystems { mut system_ids }): Json<WantedSystems>,
+    Json(WantedSystems { system_ids: List(mut system_ids) }): Json<WantedSystems>,
 ) -> Result<Json<SetSystems>, Problem> {
     system_ids.sort_unstable();
     system_ids.dedup();
