@@ -46,8 +46,9 @@ pub struct Cli {
     command: Command,
 }
 
-const EXIT_CODES: &str = "Exit codes: 0 all is well, 1 the derived rows differ, 2 lines were \
-refused and all else is well,
+const EXIT_CODES: &str =
+    "Exit codes: 0 all is well, 1 the derived rows differ or items could not be \
+reconciled, 2 lines were refused and all else is well,
 64 wrong usage, 66 the change log cannot be used, 78 the configuration cannot be used,
 70 anything else, 130 interrupted.
 Log lines are chosen with RUST_LOG (default: warn; of a service and its workers: info).";
