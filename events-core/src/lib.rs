@@ -42,6 +42,7 @@ pub mod reconciler;
 pub mod registry;
 pub mod session;
 pub mod settings;
+pub mod sightings;
 pub mod subscriber;
 pub mod task;
 pub mod transport;

@@ -40,7 +40,6 @@ mod joined;
 #[cfg(feature = "postgres")]
 mod postgres;
 mod savepoint;
-mod sightings;
 mod signal;
 #[cfg(feature = "sqlite")]
 mod sqlite;

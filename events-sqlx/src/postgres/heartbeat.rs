@@ -14,7 +14,7 @@ use super::queue::Inner;
 use super::row::{self, uuid};
 use super::{claim, postponed};
 use crate::error::QueueError;
-use crate::sightings::WorkerRow;
+use events_core::sightings::WorkerRow;
 
 /// What is read of a worker: the silence, in microseconds, is measured by the server. One of a
 /// release that does not write `heard_at` is never silent by it.

@@ -21,10 +21,10 @@ use super::postponed::Postponed;
 use super::tables::{Statements, Tables};
 use crate::error::QueueError;
 use crate::joined::JoinedSession;
-use crate::sightings::Sightings;
 use crate::signal::Signal;
 use crate::standby::Standby;
 use crate::transaction::EventTransaction;
+use events_core::sightings::Sightings;
 
 /// The durable queue in a PostgreSQL database (13 or later), and the sessions that publish to it.
 /// Clones share it.

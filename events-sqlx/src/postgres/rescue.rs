@@ -21,7 +21,7 @@ use super::queue::Inner;
 use super::row::{self, uuid};
 use crate::error::QueueError;
 use crate::jitter::delay;
-use crate::sightings::WorkerRow;
+use events_core::sightings::WorkerRow;
 
 /// A worker that has beaten since it was looked at is not dead.
 pub(super) const FORGET_WORKER: &str = "

@@ -1,6 +1,6 @@
 //! Who is alive.
 //!
-//! A worker beats by growing its row; what others conclude from its silence, [`crate::sightings`] says.
+//! A worker beats by growing its row; what others conclude from its silence, [`events_core::sightings`] says.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,7 +13,7 @@ use sqlx::{Connection, SqliteConnection};
 use super::queue::Inner;
 use super::row;
 use crate::error::QueueError;
-use crate::sightings::WorkerRow;
+use events_core::sightings::WorkerRow;
 
 /// Writes a heartbeat, and looks around. With the queues that it serves, the worker is registered.
 pub(super) async fn heartbeat(

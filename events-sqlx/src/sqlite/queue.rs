@@ -19,9 +19,9 @@ use super::poll::Poller;
 use super::{insert, migrate};
 use crate::error::QueueError;
 use crate::joined::JoinedSession;
-use crate::sightings::Sightings;
 use crate::signal::Signal;
 use crate::transaction::EventTransaction;
+use events_core::sightings::Sightings;
 
 /// The durable queue in an SQLite file, and the sessions that publish to it. Clones share it.
 ///

@@ -14,7 +14,7 @@ use super::queue::Inner;
 use super::row;
 use crate::error::QueueError;
 use crate::jitter::delay;
-use crate::sightings::WorkerRow;
+use events_core::sightings::WorkerRow;
 
 /// Running tasks whose worker has no row: one that was taken for dead just now, or that went
 /// without giving them back.

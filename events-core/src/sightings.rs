@@ -1,4 +1,4 @@
-//! Which workers are dead, as a worker may judge it.
+//! Which workers are dead, as a worker may judge it. For brokers.
 //!
 //! Silence proves little: on SQLite one long transaction anywhere keeps everybody from writing, and
 //! a server that restarts silences all. It counts only while somebody else was heard: the observer
@@ -11,11 +11,12 @@ use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use events_core::{Timestamp, WorkerId};
+use crate::clock::Timestamp;
+use crate::event::WorkerId;
 
 /// What the workers of this process have seen of all workers.
 #[derive(Debug, Default)]
-pub(crate) struct Sightings(Mutex<HashMap<WorkerId, Observer>>);
+pub struct Sightings(Mutex<HashMap<WorkerId, Observer>>);
 
 /// What one worker has seen, since its heartbeats come in time.
 #[derive(Debug, Default)]
@@ -33,14 +34,18 @@ struct Sighting {
 
 /// A worker's row.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct WorkerRow {
-    pub(crate) worker: WorkerId,
-    pub(crate) heartbeat_at: Timestamp,
-    pub(crate) beats: i64,
-    pub(crate) lease: Duration,
+pub struct WorkerRow {
+    /// Its id.
+    pub worker: WorkerId,
+    /// When it beat for the last time, by its own clock.
+    pub heartbeat_at: Timestamp,
+    /// Grows with every heartbeat.
+    pub beats: i64,
+    /// How long it may be silent, by its own settings.
+    pub lease: Duration,
     /// How long ago it beat when the row was read, by the one clock that all workers share: the
     /// server's, or that of the one machine.
-    pub(crate) silence: Duration,
+    pub silence: Duration,
 }
 
 /// Whether `row` was silent for longer than its lease while others were heard: between its last
@@ -73,13 +78,7 @@ impl Sightings {
     /// If that comes more than a lease after the one before, or before it, then the observer was
     /// stalled or could not write, as perhaps nobody could, or the clock has jumped: what it saw
     /// before proves nothing, and it begins anew.
-    pub(crate) fn beat(
-        &self,
-        observer: WorkerId,
-        now: Timestamp,
-        lease: Duration,
-        rows: &[WorkerRow],
-    ) {
+    pub fn beat(&self, observer: WorkerId, now: Timestamp, lease: Duration, rows: &[WorkerRow]) {
         self.with(|observers| {
             let observer = observers.entry(observer).or_default();
             let in_time =
@@ -100,7 +99,8 @@ impl Sightings {
         });
     }
 
-    pub(crate) fn forget(&self, observer: WorkerId) {
+    /// Forgets what `observer` has seen: it has ended.
+    pub fn forget(&self, observer: WorkerId) {
         self.with(|observers| observers.remove(&observer));
     }
 
@@ -112,7 +112,8 @@ impl Sightings {
     /// has seen the same one for longer than a lease. Or the rows tell that [it is missed](is_missed).
     ///
     /// While a change of the setting is rolled out, leases differ: the longer of both counts.
-    pub(crate) fn is_dead(
+    #[must_use]
+    pub fn is_dead(
         &self,
         observer: WorkerId,
         other: &WorkerRow,
