@@ -1,0 +1,140 @@
+//! What this process holds of the messages in `unacked`.
+
+use std::collections::{HashMap, HashSet};
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use events_core::subscriber::Subscriber;
+use events_core::{EventId, Task, TaskId, Timestamp, WorkerId};
+
+use crate::keys::Step;
+use crate::message::{Message, uuid_of};
+
+/// Names one claim of one message.
+#[derive(Clone)]
+pub struct CeleryReceipt(pub(crate) Arc<Held>);
+
+impl fmt::Debug for CeleryReceipt {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "CeleryReceipt({})", self.0.tag)
+    }
+}
+
+/// A message that was claimed.
+#[derive(Debug)]
+pub(crate) struct Held {
+    /// Where it lies in `unacked`: a new one for every claim, so that a late word of an earlier
+    /// holder touches nothing.
+    pub(crate) tag: String,
+    pub(crate) queue: String,
+    pub(crate) step: Step,
+    /// As it came.
+    pub(crate) text: String,
+    pub(crate) message: Message,
+}
+
+impl Held {
+    /// The task that the message is for this subscriber.
+    pub(crate) fn task(&self, subscriber: &Subscriber, now: Timestamp) -> Result<Task, String> {
+        let message = &self.message;
+        let payload = message.call.payload(subscriber.event.fields)?;
+        let id = uuid_of(&message.id).into_bytes();
+        let published_at = message.published_at.unwrap_or(now);
+        Ok(Task {
+            id: TaskId::from_bytes(id),
+            event_id: message.call.event_id().unwrap_or_else(|| EventId::from_bytes(id)),
+            event: match &message.event {
+                Some(event) => event.clone().into(),
+                None => subscriber.event.name.into(),
+            },
+            name: message.name.clone().into(),
+            queue: self.queue.clone().into(),
+            priority: message.priority,
+            payload,
+            headers: message.headers.clone(),
+            published_at,
+            due_at: message.eta.unwrap_or(published_at),
+            debounce: None,
+        })
+    }
+
+    /// The tag under which it waits for its time.
+    pub(crate) fn waiting_tag(&self, kind: &str) -> String {
+        format!("{kind}.{}.{}|{}", self.tag, self.step.number(), self.queue)
+    }
+
+    /// The same for one that is tried again, which gives way to a newer one of its key.
+    pub(crate) fn retry_tag(&self) -> String {
+        match &self.message.debounce {
+            Some(key) => format!("again.{key}.{}|{}", self.step.number(), self.queue),
+            None => self.waiting_tag("eta"),
+        }
+    }
+}
+
+/// The tag of a debounced task that waits until its key is quiet.
+pub(crate) fn quiet_tag(key: &str, step: Step, queue: &str) -> String {
+    format!("quiet.{key}.{}|{queue}", step.number())
+}
+
+/// The beginning of the tags of all that a worker holds.
+pub(crate) fn tags_of(worker: impl fmt::Display) -> String {
+    format!("rs.{worker}.")
+}
+
+/// The tags that the workers of this process hold, to keep them alive.
+#[derive(Debug, Default)]
+pub(crate) struct HeldTags(Mutex<HashMap<WorkerId, Tags>>);
+
+#[derive(Debug, Default)]
+pub(crate) struct Tags {
+    pub(crate) held: HashSet<String>,
+    /// Of claims of which no answer came: what they took must go back.
+    pub(crate) doubtful: Vec<String>,
+}
+
+impl HeldTags {
+    fn lock(&self) -> MutexGuard<'_, HashMap<WorkerId, Tags>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn add<'t>(&self, worker: WorkerId, tags: impl IntoIterator<Item = &'t str>) {
+        let mut workers = self.lock();
+        workers.entry(worker).or_default().held.extend(tags.into_iter().map(str::to_owned));
+    }
+
+    pub(crate) fn remove<'t>(&self, worker: WorkerId, tags: impl IntoIterator<Item = &'t str>) {
+        if let Some(known) = self.lock().get_mut(&worker) {
+            for tag in tags {
+                known.held.remove(tag);
+            }
+        }
+    }
+
+    /// Forgets tags that are held no more. How many of them were still believed to be.
+    pub(crate) fn drop_lost(&self, worker: WorkerId, lost: &[String]) -> usize {
+        let mut workers = self.lock();
+        let Some(known) = workers.get_mut(&worker) else { return 0 };
+        lost.iter().filter(|tag| known.held.remove(*tag)).count()
+    }
+
+    pub(crate) fn of(&self, worker: WorkerId) -> Vec<String> {
+        self.lock().get(&worker).map_or_else(Vec::new, |tags| tags.held.iter().cloned().collect())
+    }
+
+    pub(crate) fn doubt(&self, worker: WorkerId, claim: String) {
+        self.lock().entry(worker).or_default().doubtful.push(claim);
+    }
+
+    pub(crate) fn take_doubtful(&self, worker: WorkerId) -> Vec<String> {
+        self.lock()
+            .get_mut(&worker)
+            .map_or_else(Vec::new, |tags| std::mem::take(&mut tags.doubtful))
+    }
+
+    /// Forgets the worker. Whether it held anything, or may have.
+    pub(crate) fn forget(&self, worker: WorkerId) -> bool {
+        let tags = self.lock().remove(&worker);
+        tags.is_some_and(|tags| !tags.held.is_empty() || !tags.doubtful.is_empty())
+    }
+}

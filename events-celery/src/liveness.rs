@@ -1,0 +1,206 @@
+//! Who is alive, and what is kept alive.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use events_core::broker::Heartbeat;
+use events_core::health::RegisteredWorker;
+use events_core::sightings::WorkerRow;
+use events_core::{Queues, Timestamp, WorkerId};
+use serde::{Deserialize, Serialize};
+
+use crate::broker::Inner;
+use crate::claim::seconds;
+use crate::error::CeleryError;
+use crate::keys::SEPARATOR;
+use crate::scripts;
+
+/// A worker's record.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+struct Record {
+    heartbeat_at: i64,
+    /// Grows with every heartbeat.
+    beats: i64,
+    /// In microseconds.
+    lease: u64,
+    queues: Queues,
+}
+
+/// What the workers of this process write of themselves.
+pub(crate) type Records = std::sync::Mutex<HashMap<WorkerId, (i64, Queues)>>;
+
+/// A worker with its record as it is in Redis.
+pub(crate) struct Seen {
+    pub(crate) row: WorkerRow,
+    pub(crate) record: String,
+    queues: Queues,
+}
+
+impl Seen {
+    pub(crate) fn registered(&self) -> RegisteredWorker {
+        RegisteredWorker {
+            worker: self.row.worker,
+            heartbeat_at: self.row.heartbeat_at,
+            lease: self.row.lease,
+            queues: self.queues.clone(),
+        }
+    }
+}
+
+fn record(
+    inner: &Inner,
+    worker: WorkerId,
+    queues: Option<&Queues>,
+    now: Timestamp,
+) -> Option<String> {
+    let mut records = inner.records.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+    if let Some(queues) = queues {
+        records.entry(worker).or_insert((0, queues.clone())).1 = queues.clone();
+    }
+    let (beats, queues) = records.get_mut(&worker)?;
+    *beats += 1;
+    let record = Record {
+        heartbeat_at: now.as_micros(),
+        beats: *beats,
+        lease: inner.events.settings().lease.as_micros().try_into().unwrap_or(u64::MAX),
+        queues: queues.clone(),
+    };
+    Some(serde_json::to_string(&record).expect("texts and numbers are JSON"))
+}
+
+/// Makes a worker known, and its queues to programs in Python.
+pub(crate) async fn register(
+    inner: &Inner,
+    worker: WorkerId,
+    queues: &Queues,
+) -> Result<(), CeleryError> {
+    let now = inner.events.now();
+    let record = record(inner, worker, Some(queues), now).unwrap_or_default();
+    let mut pipeline = redis::pipe();
+    pipeline.hset(&inner.keys.workers, worker.to_string(), record).ignore();
+    for queue in inner.queues(queues) {
+        bind(&mut pipeline, inner, &queue);
+    }
+    pipeline.hgetall(&inner.keys.workers);
+    let (found,): (HashMap<String, String>,) =
+        inner.link.pipeline("register a worker", &pipeline).await?;
+    look_around(inner, worker, now, &found);
+    inner.watch.lists(&inner.lists(queues), &inner.keys);
+    Ok(())
+}
+
+/// As Python's workers declare their queues: for publishers that name an exchange of the queue's name.
+fn bind(pipeline: &mut redis::Pipeline, inner: &Inner, queue: &str) {
+    let member = format!("{queue}{SEPARATOR}{SEPARATOR}{queue}");
+    pipeline.sadd(inner.keys.binding(queue), &member).ignore();
+    pipeline.sadd(inner.keys.permanent_binding(queue), &member).ignore();
+}
+
+type Answer = Option<(Vec<String>, HashMap<String, String>)>;
+
+/// Writes a heartbeat, keeps alive what the worker holds, and looks around.
+pub(crate) async fn heartbeat(inner: &Inner, worker: WorkerId) -> Result<Heartbeat, CeleryError> {
+    let now = inner.events.now();
+    let Some(record) = record(inner, worker, None, now) else { return Ok(Heartbeat::Lost) };
+    let tags = inner.held.of(worker);
+    let answer: Answer = inner
+        .link
+        .script("take a heartbeat", &scripts::BEAT, |command| {
+            command.arg(2).arg(&inner.keys.workers).arg(&inner.keys.unacked_index);
+            command.arg(worker.to_string()).arg(record).arg(seconds(now)).arg(tags);
+        })
+        .await?;
+    let Some((lost, workers)) = answer else {
+        forget(inner, worker);
+        return Ok(Heartbeat::Lost);
+    };
+    tell_lost(inner, worker, &lost);
+    look_around(inner, worker, now, &workers);
+    Ok(Heartbeat::Alive)
+}
+
+/// Messages that are not held any more, though nobody here ended their claims.
+fn tell_lost(inner: &Inner, worker: WorkerId, lost: &[String]) {
+    // Those that were settled in the meantime are not among them.
+    let lost = inner.held.drop_lost(worker, lost);
+    if lost > 0 {
+        tracing::warn!(
+            %worker,
+            messages = lost,
+            "others took messages that this worker holds and run them again; does a consumer on this Redis have a visibility timeout that is shorter than the lease, or was this worker stalled?"
+        );
+    }
+}
+
+/// Notes what `worker` sees of the others.
+fn look_around(inner: &Inner, worker: WorkerId, now: Timestamp, found: &HashMap<String, String>) {
+    let rows: Vec<_> = rows(found, now).into_iter().map(|seen| seen.row).collect();
+    inner.sightings.beat(worker, now, inner.events.settings().lease, &rows);
+}
+
+fn rows(found: &HashMap<String, String>, now: Timestamp) -> Vec<Seen> {
+    let seen = found.iter().filter_map(|(worker, record)| seen(worker, record, now));
+    seen.collect()
+}
+
+/// No worker must suffer from a record that nobody can read.
+fn seen(worker: &str, record: &str, now: Timestamp) -> Option<Seen> {
+    let (id, read) = match (worker.parse::<WorkerId>(), serde_json::from_str::<Record>(record)) {
+        (Ok(id), Ok(read)) => (id, read),
+        _ => {
+            tracing::error!(
+                worker,
+                record,
+                "a worker's record cannot be read and is passed over; delete it with HDEL"
+            );
+            return None;
+        }
+    };
+    let heartbeat_at = Timestamp::from_micros(read.heartbeat_at);
+    let row = WorkerRow {
+        worker: id,
+        heartbeat_at,
+        beats: read.beats,
+        lease: Duration::from_micros(read.lease),
+        silence: now.since(heartbeat_at),
+    };
+    Some(Seen { row, record: record.to_owned(), queues: read.queues })
+}
+
+/// All workers that are registered.
+pub(crate) async fn workers(inner: &Inner, now: Timestamp) -> Result<Vec<Seen>, CeleryError> {
+    let mut command = redis::cmd("HGETALL");
+    command.arg(&inner.keys.workers);
+    let found: HashMap<String, String> =
+        inner.link.command("read the heartbeats", &command).await?;
+    Ok(rows(&found, now))
+}
+
+fn forget(inner: &Inner, worker: WorkerId) -> bool {
+    inner.sightings.forget(worker);
+    inner.records.lock().unwrap_or_else(std::sync::PoisonError::into_inner).remove(&worker);
+    inner.held.forget(worker)
+}
+
+/// Forgets a worker that ends. What it still holds is offered again.
+pub(crate) async fn deregister(inner: &Inner, worker: WorkerId) -> Result<(), CeleryError> {
+    let holds = !inner.held.of(worker).is_empty();
+    match holds {
+        true => {
+            let _: bool = inner
+                .link
+                .script("deregister a worker", &scripts::LOSE, |command| {
+                    command.arg(2).arg(&inner.keys.workers).arg(&inner.keys.gone);
+                    command.arg(worker.to_string()).arg("");
+                })
+                .await?;
+        }
+        false => {
+            let mut command = redis::cmd("HDEL");
+            command.arg(&inner.keys.workers).arg(worker.to_string());
+            let _: i64 = inner.link.command("deregister a worker", &command).await?;
+        }
+    }
+    forget(inner, worker);
+    Ok(())
+}

@@ -1,0 +1,176 @@
+//! A task as a message.
+//!
+//! A malformed message takes every Python worker of its queue down, one after the other. So it is
+//! checked before it is sent, and what cannot be a good message is refused.
+
+use std::fmt::Write;
+
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
+use events_core::{Task, Timestamp};
+use uuid::Uuid;
+
+use super::object::json_text;
+use super::{MARK, header, python, time};
+use crate::keys::Step;
+
+/// A message on its way.
+#[derive(Debug)]
+pub(crate) struct Outgoing {
+    /// Which of its queue's lists.
+    pub(crate) step: Step,
+    /// It goes before all others of its list.
+    pub(crate) first: bool,
+    pub(crate) text: String,
+}
+
+/// Why a task cannot be a message.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Refused {
+    /// It has no name.
+    #[error("the task has no name")]
+    NoName,
+    /// It has no queue.
+    #[error("the task has no queue")]
+    NoQueue,
+    /// The payload is not a JSON object.
+    #[error("the payload is not a JSON object: {reason}")]
+    Payload {
+        /// What is wrong.
+        reason: String,
+    },
+    /// The payload has an object that Python takes for something else.
+    #[error(
+        "the payload has an object with the keys `__type__` and `__value__`, which Python takes for a tagged value and cannot read; rename a field"
+    )]
+    Tagged,
+    /// A header that Celery sets itself.
+    #[error("the header `{name}` is one that Celery sets itself; give it another name")]
+    Header {
+        /// Its name.
+        name: String,
+    },
+}
+
+/// Writes the message of a task.
+///
+/// # Errors
+/// It would be one that some worker could not read.
+pub(crate) fn encode(task: &Task, origin: &str, now: Timestamp) -> Result<Outgoing, Refused> {
+    check(task)?;
+    let eta = match task.due_at > now {
+        true => format!("\"{}\"", time::format(task.due_at)),
+        false => "null".to_owned(),
+    };
+    let step = Step::of(task.priority);
+    let first = task.priority < 0;
+    let id = Uuid::from_bytes(task.id.to_bytes());
+    let event_id = task.event_id.to_string();
+    let mut text = String::with_capacity(1100 + task.payload.len() * 2);
+    push_body(&mut text, &task.payload, &event_id);
+    write!(
+        text,
+        r#","content-encoding":"utf-8","content-type":"application/json","headers":{{"lang":"rs","task":{},"id":"{id}","shadow":null,"eta":{eta},"expires":null,"group":null,"group_index":null,"retries":0,"timelimit":[null,null],"root_id":"{id}","parent_id":null,"argsrepr":{},"kwargsrepr":"{{}}","origin":{},"ignore_result":true,"replaced_task_nesting":0,"stamped_headers":null,"stamps":{{}}"#,
+        json_text(&task.name),
+        json_text(&python::arguments(&task.payload, &event_id)),
+        json_text(origin),
+    )
+    .expect(STRING);
+    push_headers(&mut text, task);
+    write!(
+        text,
+        r#"}},"properties":{{"correlation_id":"{id}","reply_to":"","delivery_mode":2,"delivery_info":{{"exchange":"","routing_key":{}}},"priority":{},"body_encoding":"base64","delivery_tag":"{}"}}{MARK}"#,
+        json_text(&task.queue),
+        step.priority(task.priority),
+        Uuid::now_v7(),
+    )
+    .expect(STRING);
+    Ok(Outgoing { step, first, text })
+}
+
+const STRING: &str = "writing to a string cannot fail";
+
+fn check(task: &Task) -> Result<(), Refused> {
+    if task.name.is_empty() {
+        return Err(Refused::NoName);
+    }
+    if task.queue.is_empty() {
+        return Err(Refused::NoQueue);
+    }
+    let object: Result<serde::de::IgnoredAny, _> = serde_json::from_str(&task.payload);
+    let refuse = |reason: String| Err(Refused::Payload { reason });
+    match object {
+        Err(error) => return refuse(error.to_string()),
+        Ok(_) if !task.payload.trim_start().starts_with('{') => {
+            return refuse("it is another value".into());
+        }
+        Ok(_) => {}
+    }
+    if task.payload.contains("__type__") && serde_json::from_str(&task.payload).is_ok_and(is_tagged)
+    {
+        return Err(Refused::Tagged);
+    }
+    let taken = |name: &&str| header::CELERYS.contains(name) || header::OURS.contains(name);
+    match task.headers.iter().map(|(name, _)| name).find(taken) {
+        Some(name) => Err(Refused::Header { name: name.to_owned() }),
+        None => Ok(()),
+    }
+}
+
+/// Whether there is an object with exactly the two keys anywhere in it.
+fn is_tagged(value: serde_json::Value) -> bool {
+    use serde_json::Value;
+    match value {
+        Value::Object(fields) => {
+            let tagged = fields.len() == 2
+                && fields.contains_key("__type__")
+                && fields.contains_key("__value__");
+            tagged || fields.into_iter().any(|(_, value)| is_tagged(value))
+        }
+        Value::Array(items) => items.into_iter().any(is_tagged),
+        _ => false,
+    }
+}
+
+/// `[args, kwargs, embed]` in base64.
+fn push_body(text: &mut String, payload: &str, event_id: &str) {
+    const EMBED: &str = r#""],{},{"callbacks":null,"errbacks":null,"chain":null,"chord":null}]"#;
+    let mut body = String::with_capacity(payload.len() + event_id.len() + EMBED.len() + 8);
+    body.push_str("[[");
+    body.push_str(payload);
+    body.push_str(",\"");
+    body.push_str(event_id);
+    body.push_str(EMBED);
+    text.push_str("{\"body\":\"");
+    BASE64_STANDARD.encode_string(body, text);
+    text.push('"');
+}
+
+fn push_headers(text: &mut String, task: &Task) {
+    write!(
+        text,
+        r#","{}":{},"{}":{}"#,
+        header::EVENT,
+        json_text(&task.event),
+        header::PUBLISHED_AT,
+        task.published_at.as_micros(),
+    )
+    .expect(STRING);
+    if !(0..=9).contains(&task.priority) {
+        write!(text, r#","{}":{}"#, header::PRIORITY, task.priority).expect(STRING);
+    }
+    if let Some(debounced) = &task.debounce {
+        let key = debounce_key(&task.name, &debounced.key);
+        write!(text, r#","{}":"{key}""#, header::DEBOUNCE).expect(STRING);
+    }
+    for (name, value) in task.headers.iter() {
+        write!(text, ",{}:{}", json_text(name), json_text(value)).expect(STRING);
+    }
+}
+
+/// What stands in a tag for a task's name and its key, which may be long and hold anything.
+pub(crate) fn debounce_key(name: &str, key: &str) -> String {
+    let both = format!("{}\u{0}{key}", name.replace('\u{0}', "\u{0}\u{0}"));
+    Uuid::new_v5(&Uuid::NAMESPACE_OID, both.as_bytes()).simple().to_string()
+}

@@ -1,0 +1,169 @@
+//! A JSON object as the texts of its values: what is not looked at is passed on as it came.
+//!
+//! Reading a message into values and writing it again would spoil integers beyond 64 bits, and a
+//! worker in Python may have put anything into its headers.
+
+use std::borrow::Cow;
+use std::fmt;
+
+use serde::Deserialize;
+use serde::de::{DeserializeOwned, Deserializer, Error, MapAccess, Visitor};
+use serde_json::value::RawValue;
+
+/// A JSON object: the name of each field with the JSON text of its value, in order.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Object<'m>(Vec<(Cow<'m, str>, Cow<'m, str>)>);
+
+impl<'m> Object<'m> {
+    pub(crate) fn parse(json: &'m str) -> Result<Self, serde_json::Error> {
+        serde_json::from_str(json)
+    }
+
+    /// The JSON text of this field's value.
+    pub(crate) fn raw(&self, name: &str) -> Option<&str> {
+        self.0.iter().find(|(field, _)| field == name).map(|(_, value)| &**value)
+    }
+
+    /// The value of this field, unless it is missing, `null` or of another type.
+    pub(crate) fn get<T: DeserializeOwned>(&self, name: &str) -> Option<T> {
+        let value: Option<T> = serde_json::from_str(self.raw(name)?).ok()?;
+        value
+    }
+
+    pub(crate) fn text(&self, name: &str) -> Option<String> {
+        self.get(name)
+    }
+
+    /// Whether the field is there and is not `null`.
+    pub(crate) fn has(&self, name: &str) -> bool {
+        self.raw(name).is_some_and(|value| value != "null")
+    }
+
+    /// Puts JSON text in the place of the field's value, or adds the field.
+    pub(crate) fn set(&mut self, name: &'static str, json: impl Into<Cow<'m, str>>) {
+        let json = json.into();
+        match self.0.iter_mut().find(|(field, _)| field == name) {
+            Some((_, value)) => *value = json,
+            None => self.0.push((Cow::Borrowed(name), json)),
+        }
+    }
+
+    /// Adds a field, which must not be there yet.
+    pub(crate) fn push(&mut self, name: impl Into<Cow<'m, str>>, json: impl Into<Cow<'m, str>>) {
+        self.0.push((name.into(), json.into()));
+    }
+
+    pub(crate) fn remove(&mut self, name: &str) {
+        self.0.retain(|(field, _)| field != name);
+    }
+
+    pub(crate) fn into_owned(self) -> Object<'static> {
+        let owned = |text: Cow<'_, str>| Cow::Owned(text.into_owned());
+        Object(self.0.into_iter().map(|(name, value)| (owned(name), owned(value))).collect())
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.0.iter().map(|(name, value)| (&**name, &**value))
+    }
+}
+
+/// The object as JSON text.
+impl fmt::Display for Object<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("{")?;
+        for (index, (name, value)) in self.0.iter().enumerate() {
+            let comma = if index == 0 { "" } else { "," };
+            write!(f, "{comma}{}:{value}", json_text(name))?;
+        }
+        f.write_str("}")
+    }
+}
+
+/// A text as JSON.
+pub(crate) fn json_text(text: &str) -> String {
+    serde_json::to_string(text).expect("texts are JSON")
+}
+
+impl<'de> Deserialize<'de> for Object<'de> {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        from.deserialize_map(Fields)
+    }
+}
+
+struct Fields;
+
+impl<'de> Visitor<'de> for Fields {
+    type Value = Object<'de>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a JSON object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Object<'de>, A::Error> {
+        let mut fields: Vec<(Cow<'de, str>, Cow<'de, str>)> = Vec::new();
+        while let Some(Name(name)) = map.next_key()? {
+            if fields.len() >= MOST_FIELDS {
+                return Err(A::Error::custom("too many fields"));
+            }
+            let value: &'de RawValue = map.next_value()?;
+            // Of a name that is there twice, the last counts, as in Python.
+            fields.retain(|(earlier, _)| *earlier != name);
+            fields.push((name, Cow::Borrowed(value.get())));
+        }
+        Ok(Object(fields))
+    }
+}
+
+/// More than any message has; looking for a field is linear.
+const MOST_FIELDS: usize = 1000;
+
+/// Borrowed unless it has escapes.
+struct Name<'m>(Cow<'m, str>);
+
+impl<'de> Deserialize<'de> for Name<'de> {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        struct Text;
+        impl<'de> Visitor<'de> for Text {
+            type Value = Name<'de>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a text")
+            }
+
+            fn visit_borrowed_str<E: Error>(self, text: &'de str) -> Result<Name<'de>, E> {
+                Ok(Name(Cow::Borrowed(text)))
+            }
+
+            fn visit_str<E: Error>(self, text: &str) -> Result<Name<'de>, E> {
+                Ok(Name(Cow::Owned(text.to_owned())))
+            }
+        }
+        from.deserialize_str(Text)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Object;
+
+    #[test]
+    fn what_is_not_changed_stays_as_it_came() {
+        let json = r#"{"big":123456789012345678901234567890,"kept":[ 1,2 ],"a\"b":null,"old":1}"#;
+        let mut object = Object::parse(json).unwrap();
+        object.set("old", "2");
+        object.set("new", "\"x\"");
+        assert_eq!(
+            object.to_string(),
+            r#"{"big":123456789012345678901234567890,"kept":[ 1,2 ],"a\"b":null,"old":2,"new":"x"}"#
+        );
+        assert!(!object.has("a\"b") && object.raw("a\"b").is_some() && object.has("big"));
+        assert_eq!((object.get::<u32>("old"), object.get::<u32>("new")), (Some(2), None));
+    }
+
+    #[test]
+    fn of_a_name_that_is_there_twice_the_last_counts() {
+        let object = Object::parse(r#"{"a":1,"b":2,"a":3}"#).unwrap();
+        assert_eq!(object.get::<u32>("a"), Some(3));
+        assert_eq!(object.to_string(), r#"{"b":2,"a":3}"#);
+    }
+}

@@ -1,0 +1,218 @@
+//! Takes messages from dead workers and offers them again.
+
+use std::collections::HashSet;
+use std::time::Duration;
+
+use events_core::broker::{AttemptError, Rescued};
+use events_core::lifecycle::rescue_delay;
+use events_core::sightings::WorkerRow;
+use events_core::{TaskId, Timestamp, WorkerId};
+use redis::Value;
+
+use crate::broker::Inner;
+use crate::error::CeleryError;
+use crate::keys::Step;
+use crate::lease::{Held, tags_of};
+use crate::liveness::{self, Seen};
+use crate::message::{Change, Message, uuid_of};
+use crate::restore::{self, Entry};
+use crate::scripts;
+use crate::settle::{self, End};
+
+const ACTION: &str = "rescue messages";
+
+/// Rescues on behalf of `observer`, and restores what lapsed of others.
+pub(crate) async fn rescue(
+    inner: &Inner,
+    observer: WorkerId,
+    lease: Duration,
+) -> Result<Vec<Rescued>, CeleryError> {
+    let now = inner.events.now();
+    let workers = liveness::workers(inner, now).await?;
+    let rows: Vec<_> = workers.iter().map(|seen| seen.row).collect();
+    // One that was taken for dead itself has no say.
+    if !rows.iter().any(|row| row.worker == observer) {
+        return Ok(Vec::new());
+    }
+    for dead in workers.iter().filter(|seen| is_dead(inner, observer, &seen.row, &rows, now, lease))
+    {
+        lose(inner, observer, dead).await?;
+    }
+    let gone = smembers(inner, &inner.keys.gone).await?;
+    let mut rescued = Vec::new();
+    for worker in gone {
+        offer_again(inner, &worker, now, &mut rescued).await?;
+        let mut command = redis::cmd("SREM");
+        command.arg(&inner.keys.gone).arg(&worker);
+        let _: i64 = inner.link.command(ACTION, &command).await?;
+    }
+    if !rescued.is_empty() {
+        inner.watch.hear();
+    }
+    restore::sweep(inner, now).await?;
+    Ok(rescued)
+}
+
+fn is_dead(
+    inner: &Inner,
+    observer: WorkerId,
+    row: &WorkerRow,
+    rows: &[WorkerRow],
+    now: Timestamp,
+    lease: Duration,
+) -> bool {
+    row.worker != observer && inner.sightings.is_dead(observer, row, rows, now, lease)
+}
+
+/// The record goes, so that its worker learns at its next heartbeat that it lost its tasks.
+async fn lose(inner: &Inner, observer: WorkerId, dead: &Seen) -> Result<(), CeleryError> {
+    let lost: bool = inner
+        .link
+        .script(ACTION, &scripts::LOSE, |command| {
+            command.arg(2).arg(&inner.keys.workers).arg(&inner.keys.gone);
+            command.arg(dead.row.worker.to_string()).arg(&dead.record);
+        })
+        .await?;
+    if lost {
+        tracing::warn!(worker = %dead.row.worker, last_heartbeat = %dead.row.heartbeat_at, %observer,
+            "worker is silent for longer than its lease and was taken for dead");
+    }
+    Ok(())
+}
+
+async fn smembers(inner: &Inner, key: &str) -> Result<Vec<String>, CeleryError> {
+    inner.link.command(ACTION, redis::cmd("SMEMBERS").arg(key)).await
+}
+
+/// Offers again what a worker held that is gone.
+async fn offer_again(
+    inner: &Inner,
+    worker: &str,
+    now: Timestamp,
+    rescued: &mut Vec<Rescued>,
+) -> Result<(), CeleryError> {
+    let tags = tags_like(inner, &format!("{}*", tags_of(worker))).await?;
+    let Ok(id) = worker.parse::<WorkerId>() else { return Ok(()) };
+    for tags in tags.chunks(100) {
+        let mut told = Vec::new();
+        let mut ends = Vec::new();
+        for (tag, entry) in entries(inner, tags).await? {
+            let Some(entry) = entry else { continue };
+            let (end, task) = end_of(inner, &tag, &entry, id, now);
+            ends.push((tag, end));
+            told.push(task);
+        }
+        let ends: Vec<_> = ends.iter().map(|(tag, end)| (&**tag, end.clone())).collect();
+        let held = settle::end(inner, &ends).await?;
+        rescued.extend(told.into_iter().zip(held).filter_map(|(task, held)| held.then_some(task)?));
+    }
+    Ok(())
+}
+
+/// Where a message goes whose worker is gone, and what is told of it.
+fn end_of(
+    inner: &Inner,
+    tag: &str,
+    entry: &Entry,
+    worker: WorkerId,
+    now: Timestamp,
+) -> (End, Option<Rescued>) {
+    let queue = &entry.routing_key;
+    // It was claimed and perhaps never looked at.
+    let Ok(message) = Message::read(&entry.message) else {
+        let list = inner.keys.list(queue, Step::of(0));
+        return (End::First { list, text: entry.message.clone() }, None);
+    };
+    let step = Step::of(message.priority.clamp(0, 9));
+    let held = Held {
+        tag: tag.to_owned(),
+        queue: queue.clone(),
+        step,
+        text: entry.message.clone(),
+        message,
+    };
+    let attempt = held.message.attempt();
+    let settings = inner.events.settings();
+    let policy = inner.events.registry().subscriber(&held.message.name);
+    let backoff =
+        policy.map_or(settings.backoff(), |subscriber| subscriber.retry_policy(settings).backoff);
+    let delay = rescue_delay(attempt, &backoff, fastrand::f64());
+    let change = Change {
+        rescued: Some(held.message.rescued.saturating_add(1)),
+        eta: (!delay.is_zero()).then(|| now + delay),
+        error: Some(AttemptError::rescued(attempt, now, worker)),
+        redelivered: true,
+        ..Change::default()
+    };
+    let text = held.message.again(&held.text, queue, change);
+    let end = match delay.is_zero() {
+        true => End::First { list: inner.keys.list(queue, step), text },
+        false => End::Wait { tag: held.retry_tag(), text, until: now + delay },
+    };
+    let task = Rescued {
+        task_id: TaskId::from_bytes(uuid_of(&held.message.id).into_bytes()),
+        name: held.message.name,
+        attempt,
+        worker,
+    };
+    (end, Some(task))
+}
+
+/// Gives back what a claim took, or the one message of this tag, as if it had not been claimed.
+pub(crate) async fn give_back(inner: &Inner, claim: &str) -> Result<(), CeleryError> {
+    let mut tags: Vec<_> = (1..=1000).map(|number| format!("{claim}.{number}")).collect();
+    tags.push(claim.to_owned());
+    let mut command = redis::cmd("ZMSCORE");
+    command.arg(&inner.keys.unacked_index).arg(&tags);
+    let scores: Vec<Option<f64>> = inner.link.command("give messages back", &command).await?;
+    let tags = tags.into_iter().zip(scores).filter_map(|(tag, score)| score.map(|_| tag));
+    let tags: Vec<_> = tags.collect();
+    for tags in tags.chunks(100) {
+        let mut ends = Vec::new();
+        for (tag, entry) in entries(inner, tags).await? {
+            let Some(entry) = entry else { continue };
+            let list = inner.keys.list(&entry.routing_key, entry.step());
+            ends.push((tag, End::First { list, text: entry.message }));
+        }
+        let ends: Vec<_> = ends.iter().map(|(tag, end)| (&**tag, end.clone())).collect();
+        settle::end(inner, &ends).await?;
+    }
+    Ok(())
+}
+
+/// The tags that match a pattern. It looks at all that are held by anybody, so it is for those that
+/// died.
+pub(crate) async fn tags_like(inner: &Inner, pattern: &str) -> Result<Vec<String>, CeleryError> {
+    let mut found = HashSet::new(); // a scan may give one twice
+    let mut cursor = "0".to_owned();
+    loop {
+        let mut command = redis::cmd("ZSCAN");
+        command.arg(&inner.keys.unacked_index).arg(&cursor);
+        command.arg("MATCH").arg(pattern).arg("COUNT").arg(1000);
+        let (next, pairs): (String, Vec<Value>) = inner.link.command(ACTION, &command).await?;
+        for tag in pairs.into_iter().step_by(2) {
+            found.insert(
+                redis::from_redis_value::<String>(tag)
+                    .map_err(|error| CeleryError::command(ACTION, error.into()))?,
+            );
+        }
+        if next == "0" {
+            let mut found: Vec<_> = found.into_iter().collect();
+            found.sort();
+            return Ok(found);
+        }
+        cursor = next;
+    }
+}
+
+/// What lies under these tags; nothing for what cannot be read, which is left alone.
+pub(crate) async fn entries(
+    inner: &Inner,
+    tags: &[String],
+) -> Result<Vec<(String, Option<Entry>)>, CeleryError> {
+    let mut command = redis::cmd("HMGET");
+    command.arg(&inner.keys.unacked).arg(tags);
+    let found: Vec<Option<Vec<u8>>> = inner.link.command(ACTION, &command).await?;
+    let read = |entry: Option<Vec<u8>>| Entry::read(std::str::from_utf8(&entry?).ok()?);
+    Ok(tags.iter().cloned().zip(found.into_iter().map(read)).collect())
+}

@@ -1,0 +1,11 @@
+-- Remembers how the run that started then ended, unless another has started since.
+--
+-- KEYS: reconcilers   ARGV: name, start, end, result
+local known = redis.call('HGET', KEYS[1], ARGV[1])
+local state = known and cjson.decode(known) or {}
+if state.started_at ~= ARGV[2] then
+  return 0
+end
+state.ended_at, state.result = ARGV[3], ARGV[4]
+redis.call('HSET', KEYS[1], ARGV[1], cjson.encode(state))
+return 1

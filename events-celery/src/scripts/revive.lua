@@ -1,0 +1,10 @@
+-- Makes a dead letter a message again, or deletes it if no list is given. Answers whether it was there.
+--
+-- KEYS: dead, dead_index   ARGV: task, its entry, list, message
+if redis.call('HGET', KEYS[1], ARGV[1]) ~= ARGV[2] then
+  return 0
+end
+redis.call('HDEL', KEYS[1], ARGV[1])
+redis.call('ZREM', KEYS[2], ARGV[1])
+if ARGV[3] ~= '' then redis.call('LPUSH', ARGV[3], ARGV[4]) end
+return 1

@@ -1,0 +1,120 @@
+//! Sessions without a database.
+
+use events_core::broker::{BrokerError, TaskTransaction};
+use events_core::events::log_dispatched;
+use events_core::extract::HandlerTransaction;
+use events_core::session::{PendingEvents, Session};
+use events_core::transport::Transport;
+use events_core::{Task, WorkerId};
+
+use crate::broker::CeleryBroker;
+use crate::lease::CeleryReceipt;
+use crate::settle::{self, End};
+
+/// A unit of work on Redis, without a database behind it: its commit sends the tasks of the events that
+/// were published on it. Dropped or rolled back, it publishes nothing.
+///
+/// A handler of a [`CeleryBroker`]'s worker may take `&mut CelerySession`: what it publishes is then sent
+/// in the same step in which its task completes, both or neither. What it does elsewhere is not part of
+/// that: it may run again after a crash.
+#[derive(Debug)]
+pub struct CelerySession {
+    broker: CeleryBroker,
+    pending: PendingEvents,
+    /// The task that completes with the commit.
+    completes: Option<(WorkerId, CeleryReceipt)>,
+}
+
+impl CelerySession {
+    pub(crate) fn new(broker: CeleryBroker, completes: Option<(WorkerId, CeleryReceipt)>) -> Self {
+        let pending = PendingEvents::new(&broker.inner.events);
+        Self { broker, pending, completes }
+    }
+
+    /// Sends a task for every published event and subscriber.
+    ///
+    /// # Errors
+    /// Redis did not take them. If the connection broke in the midst of it, only Redis knows.
+    pub async fn commit(mut self) -> Result<(), BrokerError> {
+        let tasks = self.broker.inner.events.clone().dispatch(&mut self.pending);
+        match self.completes.take() {
+            Some((worker, receipt)) => self.complete(worker, receipt, &tasks).await?,
+            None => {
+                let transport = self.broker.inner.transport.clone();
+                let sent = tasks.clone();
+                // Run to its end even if the caller goes away.
+                let sending = tokio::spawn(async move { transport.send(sent).await });
+                const ACTION: &str = "send the tasks of the commit";
+                match sending.await {
+                    Ok(answer) => answer.map_err(|error| BrokerError::new(ACTION, error))?,
+                    Err(error) => return Err(BrokerError::new(ACTION, error)),
+                }
+            }
+        }
+        log_dispatched(&tasks);
+        Ok(())
+    }
+
+    async fn complete(
+        &self,
+        worker: WorkerId,
+        receipt: CeleryReceipt,
+        tasks: &[Task],
+    ) -> Result<(), BrokerError> {
+        const ACTION: &str = "complete the task";
+        let messages = self
+            .broker
+            .inner
+            .transport
+            .messages(tasks)
+            .map_err(|refused| BrokerError::new(ACTION, refused))?;
+        let held = self
+            .broker
+            .uninterrupted(ACTION, move |inner| async move {
+                let tag = &*receipt.0.tag;
+                let held = settle::end_and_send(&inner, &[(tag, End::Done)], &messages).await?;
+                inner.held.remove(worker, [tag]);
+                if !messages.is_empty() {
+                    inner.watch.hear();
+                }
+                Ok(held == [true])
+            })
+            .await?;
+        match held {
+            true => Ok(()),
+            false => Err(BrokerError::new(ACTION, "its lease is gone")),
+        }
+    }
+
+    /// Discards the pending events. The same as dropping the session.
+    pub fn rollback(self) {}
+}
+
+impl Session for CelerySession {
+    fn pending_events(&self) -> &PendingEvents {
+        &self.pending
+    }
+
+    fn pending_events_mut(&mut self) -> &mut PendingEvents {
+        &mut self.pending
+    }
+}
+
+impl Drop for CelerySession {
+    fn drop(&mut self) {
+        self.pending.discard();
+    }
+}
+
+impl HandlerTransaction for CelerySession {}
+
+impl TaskTransaction for CelerySession {
+    async fn commit_task(self) -> Result<(), BrokerError> {
+        self.commit().await
+    }
+
+    async fn rollback_task(self) -> Result<(), BrokerError> {
+        self.rollback();
+        Ok(())
+    }
+}

@@ -1,0 +1,200 @@
+//! Ends claims.
+
+use std::time::Duration;
+
+use events_core::broker::{AttemptError, Settlement};
+use events_core::lifecycle::Next;
+use events_core::{Timestamp, WorkerId};
+
+use crate::broker::Inner;
+use crate::claim::seconds;
+use crate::dead::DeadRecord;
+use crate::error::CeleryError;
+use crate::keys::Step;
+use crate::lease::{CeleryReceipt, Held};
+use crate::message::{Change, Object};
+use crate::scripts;
+
+const ACTION: &str = "settle messages";
+
+/// The most in one call.
+const BATCH: usize = 1000;
+
+/// How a claim ends.
+#[derive(Debug, Clone)]
+pub(crate) enum End {
+    /// The message is gone.
+    Done,
+    /// It goes to the front of this list.
+    First { list: String, text: String },
+    /// It goes to the back of this list.
+    Last { list: String, text: String },
+    /// It waits under this tag until then.
+    Wait { tag: String, text: String, until: Timestamp },
+    /// It is a dead letter.
+    Bury(Box<DeadRecord>),
+}
+
+impl End {
+    /// Back to where it came from, as Celery's workers do when they stop.
+    pub(crate) fn first(held: &Held, inner: &Inner) -> Self {
+        let change = Change { redelivered: true, ..Change::default() };
+        Self::First {
+            list: inner.keys.list(&held.queue, held.step),
+            text: held.message.again(&held.text, &held.queue, change),
+        }
+    }
+
+    pub(crate) fn bury(held: &Held, inner: &Inner, reason: &str) -> Self {
+        let now = inner.events.now();
+        let error = AttemptError::new(held.message.attempt(), now, reason);
+        Self::Bury(Box::new(DeadRecord::of(held, inner, now, error)))
+    }
+
+    pub(crate) fn bury_unread(
+        text: &str,
+        headers: &Object<'_>,
+        queue: &str,
+        step: Step,
+        now: Timestamp,
+        reason: &str,
+    ) -> Self {
+        Self::Bury(Box::new(DeadRecord::of_unread(text, headers, queue, step, now, reason)))
+    }
+
+    fn of(held: &Held, attempt: u32, next: &Next, inner: &Inner) -> Self {
+        let now = inner.events.now();
+        match next {
+            Next::Complete => Self::Done,
+            Next::Release { after } if after.is_zero() => Self::first(held, inner),
+            Next::Release { after } => {
+                let change = Change { eta: Some(now + *after), ..Change::default() };
+                let text = held.message.again(&held.text, &held.queue, change);
+                Self::Wait { tag: held.waiting_tag("eta"), text, until: now + *after }
+            }
+            Next::Retry { after, error } => {
+                Self::retry(held, AttemptError::new(attempt, now, error), *after, now, inner)
+            }
+            Next::Bury { error } => {
+                let error = AttemptError::new(attempt, now, error);
+                Self::Bury(Box::new(DeadRecord::of(held, inner, now, error)))
+            }
+        }
+    }
+
+    /// As Celery retries: a new message of the same task, with one try more.
+    fn retry(
+        held: &Held,
+        error: AttemptError,
+        after: Duration,
+        now: Timestamp,
+        inner: &Inner,
+    ) -> Self {
+        let change = Change {
+            retries: Some(held.message.retries.saturating_add(1)),
+            eta: (!after.is_zero()).then(|| now + after),
+            error: Some(error),
+            renewed: true,
+            ..Change::default()
+        };
+        let text = held.message.again(&held.text, &held.queue, change);
+        match after.is_zero() {
+            true => Self::Last { list: inner.keys.list(&held.queue, held.step), text },
+            false => Self::Wait { tag: held.retry_tag(), text, until: now + after },
+        }
+    }
+}
+
+/// Records what became of messages. For each, whether it was still held.
+pub(crate) async fn settle(
+    inner: &Inner,
+    worker: WorkerId,
+    settlements: &[Settlement<CeleryReceipt>],
+) -> Result<Vec<bool>, CeleryError> {
+    let is_done = |one: &Settlement<CeleryReceipt>| matches!(one.next, Next::Complete);
+    let answers = match settlements.iter().all(is_done) {
+        true => {
+            let tags: Vec<_> = settlements.iter().map(|one| &*one.receipt.0.tag).collect();
+            complete(inner, &tags).await?
+        }
+        false => {
+            let ends = settlements.iter().map(|one| {
+                let held = &one.receipt.0;
+                (&*held.tag, End::of(held, one.attempt, &one.next, inner))
+            });
+            end(inner, &ends.collect::<Vec<_>>()).await?
+        }
+    };
+    inner.held.remove(worker, settlements.iter().map(|one| &*one.receipt.0.tag));
+    Ok(answers)
+}
+
+async fn complete(inner: &Inner, tags: &[&str]) -> Result<Vec<bool>, CeleryError> {
+    let mut answers = Vec::with_capacity(tags.len());
+    for tags in tags.chunks(BATCH) {
+        let held: Vec<bool> = inner
+            .link
+            .script(ACTION, &scripts::COMPLETE, |command| {
+                command.arg(2).arg(&inner.keys.unacked).arg(&inner.keys.unacked_index);
+                command.arg(tags);
+            })
+            .await?;
+        answers.extend(held);
+    }
+    Ok(answers)
+}
+
+/// Ends claims, each in its way. For each, whether it was still held.
+pub(crate) async fn end(inner: &Inner, ends: &[(&str, End)]) -> Result<Vec<bool>, CeleryError> {
+    let mut answers = Vec::with_capacity(ends.len());
+    for ends in ends.chunks(BATCH) {
+        answers.extend(end_and_send(inner, ends, &[]).await?);
+    }
+    Ok(answers)
+}
+
+/// Ends claims and, if the last of them was held, sends these messages: to each a list and a text.
+pub(crate) async fn end_and_send(
+    inner: &Inner,
+    ends: &[(&str, End)],
+    messages: &[(String, String)],
+) -> Result<Vec<bool>, CeleryError> {
+    let keys = &inner.keys;
+    inner
+        .link
+        .script(ACTION, &scripts::SETTLE, |command| {
+            command.arg(5).arg(&keys.unacked).arg(&keys.unacked_index).arg(&keys.scheduled);
+            command.arg(&keys.dead).arg(&keys.dead_index);
+            for (tag, end) in ends {
+                push(command.arg(*tag), end);
+            }
+            for (list, text) in messages {
+                command.arg("").arg("send").arg(list).arg(text).arg("").arg("");
+            }
+        })
+        .await
+}
+
+fn push(command: &mut redis::Cmd, end: &End) {
+    match end {
+        End::Done => command.arg("done").arg("").arg("").arg("").arg(""),
+        End::First { list, text } => command.arg("first").arg(list).arg(text).arg("").arg(""),
+        End::Last { list, text } => command.arg("last").arg(list).arg(text).arg("").arg(""),
+        End::Wait { tag, text, until } => {
+            command.arg("wait").arg(tag).arg(text).arg(until.as_micros()).arg(seconds(*until))
+        }
+        End::Bury(record) => command
+            .arg("bury")
+            .arg(record.key())
+            .arg(record.to_json())
+            .arg(record.died_at)
+            .arg(DeadRecord::other_key()),
+    };
+}
+
+/// Whether the claim still holds.
+pub(crate) async fn is_held(inner: &Inner, receipt: &CeleryReceipt) -> Result<bool, CeleryError> {
+    let mut command = redis::cmd("HEXISTS");
+    command.arg(&inner.keys.unacked).arg(&receipt.0.tag);
+    inner.link.command("tell whether a message is held", &command).await
+}

@@ -1,0 +1,215 @@
+//! Sends tasks to a Celery fleet.
+
+use std::fmt;
+use std::sync::Arc;
+
+use events_core::transport::{Transport, TransportError};
+use events_core::{BoxError, Events, Task};
+
+use crate::error::CeleryError;
+use crate::keys::Keys;
+use crate::lease::quiet_tag;
+use crate::link::Link;
+use crate::message::{Outgoing, Refused, debounce_key, encode};
+use crate::options::CeleryOptions;
+use crate::scripts;
+
+/// So much is sent at once, in bytes: Redis is at work while the next is written.
+const BATCH_BYTES: usize = 512 * 1024;
+
+/// Sends tasks as messages that workers in Python (Celery 5.3 to 5.7) and in Rust execute. Clones share
+/// the connection.
+///
+/// Python gets the event's payload and its id as positional arguments, `handler(payload, event_id)`, and
+/// the event's headers, such as `traceparent`, in `self.request.headers`. No result is asked for.
+///
+/// Every message is checked before it is sent: one that is malformed takes the Python workers of its queue
+/// down, one after the other.
+///
+/// Redis has no transaction with a database. Give it to a session's database to send what was
+/// committed: right after the commit, which may lose it in a crash, or through the outbox, which may send
+/// it twice.
+#[derive(Clone)]
+pub struct CeleryTransport(Arc<Inner>);
+
+struct Inner {
+    events: Events,
+    keys: Keys,
+    link: Arc<Link>,
+    origin: String,
+}
+
+impl fmt::Debug for CeleryTransport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("CeleryTransport")
+            .field("redis", self.0.link.source())
+            .finish_non_exhaustive()
+    }
+}
+
+impl CeleryTransport {
+    /// Connects to the fleet's Redis.
+    ///
+    /// # Errors
+    /// Redis cannot be reached, refuses the user, or is too old; the text says what to do.
+    pub async fn connect(options: &CeleryOptions, events: &Events) -> Result<Self, CeleryError> {
+        let transport = Self::connect_lazy(options, events);
+        check_version(&transport.0.link).await?;
+        Ok(transport)
+    }
+
+    /// Connects when the first task is sent: a program that publishes through an outbox need not wait for
+    /// Redis to start.
+    #[must_use]
+    pub fn connect_lazy(options: &CeleryOptions, events: &Events) -> Self {
+        Self(Arc::new(Inner {
+            events: events.clone(),
+            keys: options.keys(),
+            link: Link::new(options.source.clone(), options.response_timeout),
+            origin: options.node_name_or_default(),
+        }))
+    }
+
+    pub(crate) fn link(&self) -> &Arc<Link> {
+        &self.0.link
+    }
+
+    /// The messages of tasks that are sent together with something else: each with its list. None is
+    /// debounced: the caller waits for none.
+    pub(crate) fn messages(&self, tasks: &[Task]) -> Result<Vec<(String, String)>, Refused> {
+        let now = self.0.events.now();
+        let message = |task: &Task| {
+            let Outgoing { step, text, .. } = encode(task, &self.0.origin, now)?;
+            Ok((self.0.keys.list(&task.queue, step), text))
+        };
+        tasks.iter().map(message).collect()
+    }
+
+    /// Sends one batch. On failure none of it may have been sent, or all.
+    async fn push(&self, batch: &Batch) -> Result<(), CeleryError> {
+        const ACTION: &str = "take messages";
+        let mut pipeline = redis::pipe();
+        for run in &batch.runs {
+            let mut command = redis::cmd(if run.first { "RPUSH" } else { "LPUSH" });
+            command.arg(&run.list).arg(&run.texts);
+            pipeline.add_command(command).ignore();
+        }
+        if !batch.runs.is_empty() {
+            self.0.link.pipeline::<()>(ACTION, &pipeline).await?;
+        }
+        if !batch.debounced.is_empty() {
+            let keys = &self.0.keys;
+            let merge = self.0.link.script::<()>(ACTION, &scripts::MERGE, |command| {
+                command.arg(4).arg(&keys.unacked).arg(&keys.unacked_index);
+                command.arg(&keys.scheduled).arg(&keys.quiet);
+                for one in &batch.debounced {
+                    command.arg(&one.tag).arg(&one.text).arg(one.due_at).arg(one.not_after);
+                }
+            });
+            merge.await?;
+        }
+        Ok(())
+    }
+}
+
+/// Messages that are sent at once.
+#[derive(Default)]
+struct Batch {
+    bytes: usize,
+    tasks: usize,
+    runs: Vec<Run>,
+    debounced: Vec<Debounced>,
+}
+
+/// Messages one after the other for one end of one list.
+struct Run {
+    list: String,
+    first: bool,
+    texts: Vec<String>,
+}
+
+struct Debounced {
+    tag: String,
+    text: String,
+    due_at: i64,
+    not_after: i64,
+}
+
+impl Batch {
+    fn add(&mut self, task: &Task, keys: &Keys, message: Outgoing) {
+        let Outgoing { step, first, text } = message;
+        self.bytes += text.len();
+        self.tasks += 1;
+        if let Some(debounced) = &task.debounce {
+            let key = debounce_key(&task.name, &debounced.key);
+            self.debounced.push(Debounced {
+                tag: quiet_tag(&key, step, &task.queue),
+                text,
+                due_at: task.due_at.as_micros(),
+                not_after: debounced.not_after.as_micros(),
+            });
+            return;
+        }
+        let list = keys.list(&task.queue, step);
+        match self.runs.last_mut().filter(|run| run.list == list && run.first == first) {
+            // The last to be pushed to the front is the first to be taken.
+            Some(run) if first => run.texts.insert(0, text),
+            Some(run) => run.texts.push(text),
+            None => self.runs.push(Run { list, first, texts: vec![text] }),
+        }
+    }
+}
+
+impl Transport for CeleryTransport {
+    async fn send(&self, tasks: Vec<Task>) -> Result<(), TransportError> {
+        let now = self.0.events.now();
+        let mut unsent: Vec<(Task, BoxError)> = Vec::new();
+        let mut tasks = tasks.into_iter().peekable();
+        let mut away = None;
+        while tasks.peek().is_some() {
+            let mut batch = Batch::default();
+            let mut sending = Vec::new();
+            while batch.bytes < BATCH_BYTES
+                && let Some(task) = tasks.next()
+            {
+                match encode(&task, &self.0.origin, now) {
+                    Ok(message) => {
+                        batch.add(&task, &self.0.keys, message);
+                        sending.push(task);
+                    }
+                    Err(refused) => unsent.push((task, refused.into())),
+                }
+            }
+            if away.is_none() {
+                away = self.push(&batch).await.err().map(Arc::new);
+            }
+            // The order is kept: what follows waits for what could not be sent.
+            if let Some(error) = &away {
+                unsent
+                    .extend(sending.into_iter().map(|task| (task, Box::new(error.clone()).into())));
+            }
+        }
+        if unsent.is_empty() { Ok(()) } else { Err(TransportError { unsent }) }
+    }
+}
+
+async fn check_version(link: &Link) -> Result<(), CeleryError> {
+    let mut command = redis::cmd("INFO");
+    command.arg("server");
+    let info: String = match link.command("tell its version", &command).await {
+        Ok(info) => info,
+        // A user who may not ask may still do all that is needed.
+        Err(CeleryError::Command { source, .. }) if source.code() == Some("NOPERM") => {
+            return Ok(());
+        }
+        Err(error) => return Err(error),
+    };
+    let version = info.lines().find_map(|line| line.strip_prefix("redis_version:")).map(str::trim);
+    let Some(version) = version else { return Ok(()) };
+    let mut numbers = version.split('.').map(|number| number.parse::<u32>().unwrap_or(0));
+    let (major, minor) = (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0));
+    match (major, minor) >= (6, 2) {
+        true => Ok(()),
+        false => Err(CeleryError::TooOld { version: version.to_owned() }),
+    }
+}
