@@ -210,6 +210,9 @@ pub(crate) async fn entries(
     inner: &Inner,
     tags: &[String],
 ) -> Result<Vec<(String, Option<Entry>)>, CeleryError> {
+    if tags.is_empty() {
+        return Ok(Vec::new());
+    }
     let mut command = redis::cmd("HMGET");
     command.arg(&inner.keys.unacked).arg(tags);
     let found: Vec<Option<Vec<u8>>> = inner.link.command(ACTION, &command).await?;

@@ -14,6 +14,8 @@ use uuid::Uuid;
 use crate::broker::Inner;
 use crate::error::CeleryError;
 use crate::keys::{SEPARATOR, Step};
+use crate::lease::tags_of;
+use crate::liveness;
 use crate::message::Object;
 use crate::rescue::entries;
 use crate::scripts;
@@ -105,7 +107,7 @@ pub(crate) async fn sweep(inner: &Inner, now: Timestamp) -> Result<(), CeleryErr
     if locked.is_none() {
         return Ok(()); // somebody is at it
     }
-    let restored = restore(inner, now.before(timeout)).await;
+    let restored = restore(inner, now, now.before(timeout)).await;
     let _: i64 = inner
         .link
         .script(ACTION, &scripts::UNLOCK, |command| {
@@ -124,8 +126,12 @@ pub(crate) async fn sweep(inner: &Inner, now: Timestamp) -> Result<(), CeleryErr
     Ok(())
 }
 
-async fn restore(inner: &Inner, before: Timestamp) -> Result<usize, CeleryError> {
+async fn restore(inner: &Inner, now: Timestamp, before: Timestamp) -> Result<usize, CeleryError> {
     const PAGE: usize = 100;
+    // What a registered worker holds is judged by its heartbeats alone: a clock may have jumped.
+    let live = liveness::workers(inner, now).await?;
+    let live: Vec<_> = live.iter().map(|seen| tags_of(seen.row.worker)).collect();
+    let is_live = |tag: &String| live.iter().any(|of_worker| tag.starts_with(of_worker));
     let mut restored = 0;
     let mut passed_over = 0; // what cannot be restored must not hide what comes behind it
     loop {
@@ -137,6 +143,8 @@ async fn restore(inner: &Inner, before: Timestamp) -> Result<usize, CeleryError>
         if page == 0 {
             return Ok(restored);
         }
+        let (alive, tags): (Vec<_>, Vec<_>) = tags.into_iter().partition(is_live);
+        passed_over += alive.len();
         let mut ends = Vec::new();
         let mut dangling = Vec::new();
         for (tag, entry) in entries(inner, &tags).await? {

@@ -49,6 +49,7 @@ impl CelerySession {
                     Ok(answer) => answer.map_err(|error| BrokerError::new(ACTION, error))?,
                     Err(error) => return Err(BrokerError::new(ACTION, error)),
                 }
+                self.broker.inner.watch.hear();
             }
         }
         log_dispatched(&tasks);

@@ -159,6 +159,9 @@ pub(crate) async fn end_and_send(
     ends: &[(&str, End)],
     messages: &[(String, String)],
 ) -> Result<Vec<bool>, CeleryError> {
+    if ends.is_empty() {
+        return Ok(Vec::new());
+    }
     let keys = &inner.keys;
     inner
         .link

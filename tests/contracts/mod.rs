@@ -2,6 +2,7 @@
 
 mod memory;
 mod postgres;
+mod redis;
 mod sqlite;
 
 pub(crate) use memory::Memory;

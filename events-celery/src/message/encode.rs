@@ -59,7 +59,8 @@ pub enum Refused {
 /// It would be one that some worker could not read.
 pub(crate) fn encode(task: &Task, origin: &str, now: Timestamp) -> Result<Outgoing, Refused> {
     check(task)?;
-    let eta = match task.due_at > now {
+    // One that is debounced waits by its key, and may be due before its own window is over.
+    let eta = match task.due_at > now && task.debounce.is_none() {
         true => format!("\"{}\"", time::format(task.due_at)),
         false => "null".to_owned(),
     };
