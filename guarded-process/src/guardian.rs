@@ -4,11 +4,12 @@
 //! pipes. So a shell waits at the other end of one.
 
 use std::ffi::OsStr;
-use std::io;
-use std::os::fd::{AsFd as _, OwnedFd};
+use std::io::{self, Write as _};
+use std::os::fd::AsFd as _;
 use std::os::unix::process::CommandExt as _;
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, ChildStdin, Command, Stdio};
+use std::sync::Arc;
 
 use crate::process::Process;
 
@@ -45,11 +46,15 @@ done 2>/dev/null
 /// runs and the guardian does not know it.
 const WRAPPER: &str = r#"echo "$$" >&0 && exec "$@" </dev/null"#;
 
-/// Ends processes, and removes a folder, when it is dropped or this program ends in any way.
+/// Ends processes, and removes a folder, when this program ends in any way, or when this value and
+/// all its processes are dropped.
 ///
 /// It keeps this program's standard error: who reads that to its end knows that all is done.
+#[derive(Clone, Debug)]
+pub struct Guardian(Arc<Shell>);
+
 #[derive(Debug)]
-pub struct Guardian(Child);
+struct Shell(Child);
 
 impl Guardian {
     /// Starts a guardian, which removes `folder` as the last thing it does.
@@ -65,7 +70,7 @@ impl Guardian {
             .stdin(Stdio::piped())
             .stdout(Stdio::null())
             .spawn()
-            .map(Self)
+            .map(|shell| Self(Arc::new(Shell(shell))))
     }
 
     /// The command that runs `program` under this guardian once it is given to
@@ -80,7 +85,7 @@ impl Guardian {
             .args(["-c", WRAPPER, "guarded"])
             .arg(program)
             .process_group(0) // Ctrl-C is for the program
-            .stdin(self.pipe()?);
+            .stdin(self.pipe().as_fd().try_clone_to_owned()?);
         Ok(command)
     }
 
@@ -90,17 +95,21 @@ impl Guardian {
     /// Returns what the system answered. That the program is not there is seen only by its end, with
     /// status 127.
     pub fn spawn(&self, mut command: Command) -> io::Result<Process> {
-        Ok(Process::new(command.spawn()?, self.pipe()?.into()))
+        Ok(Process::new(command.spawn()?, self.clone()))
     }
 
-    fn pipe(&self) -> io::Result<OwnedFd> {
-        let pipe = self.0.stdin.as_ref().expect("the pipe is open until the guardian is dropped");
-        pipe.as_fd().try_clone_to_owned()
+    /// The group with this number has ended.
+    pub(crate) fn forget(&self, group: u32) {
+        // One write, so that it is not mixed with those of others. Somebody may have ended the guardian.
+        let _ = self.pipe().write_all(format!("-{group}\n").as_bytes());
+    }
+
+    fn pipe(&self) -> &ChildStdin {
+        self.0.0.stdin.as_ref().expect("the pipe is open until the guardian is dropped")
     }
 }
 
-impl Drop for Guardian {
-    /// Processes that are still there keep the pipe open: they are to be dropped before.
+impl Drop for Shell {
     fn drop(&mut self) {
         let _ = self.0.wait(); // closes the pipe first
     }

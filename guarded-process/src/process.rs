@@ -1,24 +1,25 @@
-use std::fs::File;
-use std::io::{self, Write as _};
+use std::io;
 use std::process::{Child, ChildStderr, ChildStdout, Command, ExitStatus, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use crate::guardian::Guardian;
+
 /// How long to wait for what a signal was sent to, besides the process itself.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// A process under a [`Guardian`](crate::Guardian), and all that it has started.
+/// A process under a [`Guardian`], and all that it has started.
 ///
-/// All of it is killed when this value is dropped, which must be before the guardian is.
+/// All of it is killed when this value is dropped.
 #[derive(Debug)]
 pub struct Process {
     child: Child,
-    guardian: File,
+    guardian: Guardian,
     status: Option<ExitStatus>,
 }
 
 impl Process {
-    pub(crate) fn new(child: Child, guardian: File) -> Self {
+    pub(crate) fn new(child: Child, guardian: Guardian) -> Self {
         Self { child, guardian, status: None }
     }
 
@@ -88,8 +89,7 @@ impl Process {
         while send("KILL", &group).is_ok() && Instant::now() < deadline {
             thread::sleep(Duration::from_millis(5));
         }
-        // A guardian that somebody ended has nothing to be told.
-        let _ = writeln!(self.guardian, "-{}", self.id());
+        self.guardian.forget(self.id());
         self.status = Some(status);
     }
 }

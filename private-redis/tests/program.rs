@@ -25,7 +25,7 @@ fn accepts_connections(url: &str) -> bool {
 }
 
 fn folders(parent: &std::path::Path) -> usize {
-    std::fs::read_dir(parent).unwrap().count()
+    std::fs::read_dir(parent).expect("it is there").count()
 }
 
 #[test]
