@@ -1,0 +1,5 @@
+//! What the package promises, on real servers.
+
+mod program;
+mod sentinel;
+mod server;
