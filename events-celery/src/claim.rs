@@ -11,9 +11,9 @@ use crate::error::CeleryError;
 use crate::keys::Step;
 use crate::lease::{CeleryReceipt, Held, tags_of};
 use crate::message::{Change, Message, Object, Unreadable, header};
-use crate::scripts;
 use crate::settle::{self, End};
 use crate::triage::{Court, Verdict};
+use crate::{fleet, results, scripts};
 
 /// The most that one script hands out: what it gives to one command must fit into Lua's stack.
 const MOST: usize = 1000;
@@ -107,6 +107,7 @@ pub(crate) async fn claim(
     if claimed.tasks.len() == limit {
         claimed.next_due = None;
     }
+    fleet::claimed(&inner, worker, limit, &claimed.tasks);
     Ok(Delivery { inner, worker, claimed: Some(claimed) })
 }
 
@@ -201,6 +202,8 @@ async fn sort(
     if !ends.is_empty() {
         others += ends.len();
         let tags: Vec<_> = ends.iter().map(|(tag, _)| tag.clone()).collect();
+        results::of_set_aside(inner, &ends).await;
+        fleet::set_aside(inner, worker, &ends);
         let ends: Vec<_> = ends.iter().map(|(tag, end)| (&**tag, end.clone())).collect();
         // What cannot be put where it belongs now is tried again with the next claim.
         match settle::end(inner, &ends).await {
@@ -235,7 +238,7 @@ fn look(
         now,
         shared: inner.is_shared(queue),
         unknown_pause: inner.events.settings().unknown_task_delay,
-        is_revoked: &|_| false,
+        is_revoked: &|id| inner.fleet.is_revoked(id),
     };
     let text = match String::from_utf8(text) {
         Ok(text) => text,
@@ -246,7 +249,8 @@ fn look(
         Err(unreadable) => return unread(&court, tag, queue, step, &text, &unreadable),
     };
     let verdict = court.judge(&message);
-    let held = Held { tag, queue: queue.to_owned(), step, text, message };
+    let started = fleet::Started::default();
+    let held = Held { tag, queue: queue.to_owned(), step, text, message, started };
     let subscriber = match verdict {
         Verdict::Run(subscriber) => subscriber,
         other => return set_aside(inner, now, held, other),
@@ -270,7 +274,7 @@ fn set_aside(inner: &Inner, now: Timestamp, held: Held, verdict: Verdict) -> Loo
         }
         Verdict::Drop { why } => {
             tracing::info!(celery_id = id, task = name, queue, why, "task is not run any more");
-            End::Done
+            End::Drop { text: held.text.clone(), why }
         }
         Verdict::Return { reason, pause } => {
             tracing::warn!(

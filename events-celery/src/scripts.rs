@@ -22,6 +22,8 @@ scripts! {
     COMPLETE: "complete",
     /// Ends claims in any way, together with what is published in them.
     SETTLE: "settle",
+    /// Stores results, and tells who waits for them.
+    RESULT: "result",
     /// Puts debounced tasks in the place of those that wait.
     MERGE: "merge",
     /// Writes a heartbeat.

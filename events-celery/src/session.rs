@@ -10,6 +10,7 @@ use events_core::{Task, WorkerId};
 use crate::broker::CeleryBroker;
 use crate::lease::CeleryReceipt;
 use crate::settle::{self, End};
+use crate::{fleet, results};
 
 /// A unit of work on Redis, without a database behind it: its commit sends the tasks of the events that
 /// were published on it. Dropped or rolled back, it publishes nothing.
@@ -73,8 +74,12 @@ impl CelerySession {
             .broker
             .uninterrupted(ACTION, move |inner| async move {
                 let tag = &*receipt.0.tag;
+                results::of_completion(&inner, &receipt.0).await?;
                 let held = settle::end_and_send(&inner, &[(tag, End::Done)], &messages).await?;
                 inner.held.remove(worker, [tag]);
+                if held == [true] {
+                    fleet::completed(&inner, worker, &receipt.0);
+                }
                 if !messages.is_empty() {
                     inner.watch.hear();
                 }

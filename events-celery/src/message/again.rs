@@ -93,19 +93,7 @@ impl Message {
 
     /// The same, in the form that has headers.
     fn as_version_2(&self) -> String {
-        let (args, kwargs) = match &self.call {
-            Call::Event { payload, event_id: None } => (format!("[{payload}]"), "{}".to_owned()),
-            Call::Event { payload, event_id: Some(id) } => {
-                (format!("[{payload},{}]", json_text(id)), "{}".to_owned())
-            }
-            Call::Function { positional, named } => {
-                let mut kwargs = Object::default();
-                for (name, value) in named {
-                    kwargs.push(name.clone(), value.to_string());
-                }
-                (format!("[{}]", positional.join(",")), kwargs.to_string())
-            }
-        };
+        let (args, kwargs) = self.call.arguments();
         let body = BASE64_STANDARD.encode(format!("[{args},{kwargs},{{}}]"));
         let (name, id) = (json_text(&self.name), json_text(&self.id));
         format!(
@@ -115,5 +103,24 @@ impl Message {
             self.priority.clamp(0, 9),
             Uuid::now_v7(),
         )
+    }
+}
+
+impl Call {
+    /// The positional and the named arguments, as JSON.
+    pub(crate) fn arguments(&self) -> (String, String) {
+        match self {
+            Self::Event { payload, event_id: None } => (format!("[{payload}]"), "{}".to_owned()),
+            Self::Event { payload, event_id: Some(id) } => {
+                (format!("[{payload},{}]", json_text(id)), "{}".to_owned())
+            }
+            Self::Function { positional, named } => {
+                let mut kwargs = Object::default();
+                for (name, value) in named {
+                    kwargs.push(name.clone(), value.to_string());
+                }
+                (format!("[{}]", positional.join(",")), kwargs.to_string())
+            }
+        }
     }
 }
