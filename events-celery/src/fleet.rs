@@ -297,7 +297,7 @@ impl CeleryBroker {
     /// # async fn serve(events: &Events, broker: CeleryBroker) -> Result<(), events_core::BoxError> {
     /// let worker = Worker::builder(events, broker.clone()).build()?;
     /// worker
-    ///     .run(async {
+    ///     .run_until(async {
     ///         tokio::select! {
     ///             () = signal() => {} // such as `tokio::signal::ctrl_c()`
     ///             () = broker.shutdown_requested() => {}
