@@ -1,4 +1,4 @@
-//! The grammar that all our attributes share, and the one place that reads it.
+//! The grammar that all our attributes and `foreign_subscriber!` share, and the one place that reads it.
 //!
 //! ```text
 //! arguments = ( argument "," )*
@@ -24,15 +24,21 @@ pub(crate) struct Key {
     /// How it is written, for messages: `queue = "stewardship"`.
     pub(crate) form: &'static str,
     pub(crate) repeatable: bool,
+    /// Where it is wrong here but known elsewhere: what to write instead.
+    pub(crate) refused: Option<&'static str>,
 }
 
 impl Key {
     pub(crate) const fn new(name: &'static str, form: &'static str) -> Self {
-        Self { name, form, repeatable: false }
+        Self { name, form, repeatable: false, refused: None }
     }
 
     pub(crate) const fn repeatable(name: &'static str, form: &'static str) -> Self {
-        Self { name, form, repeatable: true }
+        Self { repeatable: true, ..Self::new(name, form) }
+    }
+
+    pub(crate) const fn refused(name: &'static str, instead: &'static str) -> Self {
+        Self { refused: Some(instead), ..Self::new(name, "") }
     }
 }
 
@@ -107,6 +113,7 @@ impl Arguments {
         };
         match self.known.iter().find(|known| key == known.name) {
             None => found.at(&key, self.unknown(&key.to_string())),
+            Some(Key { refused: Some(instead), .. }) => found.at(&key, instead),
             Some(known) if !known.repeatable && self.has(known.name) => {
                 found.at(&key, format!("`{key}` is given twice; keep one"));
             }
@@ -139,6 +146,7 @@ impl Arguments {
 
     fn wants(&self, key: &Ident) -> String {
         match self.known.iter().find(|known| key == known.name) {
+            Some(Key { refused: Some(instead), .. }) => (*instead).to_owned(),
             Some(known) => format!("write `{}`", known.form),
             None => self.unknown(&key.to_string()),
         }
@@ -148,7 +156,7 @@ impl Arguments {
         if let Some(near) = self.near(key) {
             return format!("unknown key `{key}`; did you mean `{near}`?");
         }
-        let names: Vec<_> = self.known.iter().map(|known| format!("`{}`", known.name)).collect();
+        let names: Vec<_> = self.accepted().map(|name| format!("`{name}`")).collect();
         match names.as_slice() {
             [only] => format!("unknown key `{key}`; the only key is {only}"),
             names => format!("unknown key `{key}`; the keys are {}", names.join(", ")),
@@ -161,7 +169,11 @@ impl Arguments {
         let is_near = |name: &&str| {
             distance(name, written) <= tolerated || written.len() > 2 && name.starts_with(written)
         };
-        self.known.iter().map(|known| known.name).find(is_near)
+        self.accepted().find(is_near)
+    }
+
+    fn accepted(&self) -> impl Iterator<Item = &'static str> {
+        self.known.iter().filter(|known| known.refused.is_none()).map(|known| known.name)
     }
 
     pub(crate) fn has(&self, key: &str) -> bool {
