@@ -21,6 +21,7 @@ mod function;
 mod keys;
 mod mistakes;
 mod spans;
+mod spelling;
 mod values;
 
 #[proc_macro_derive(Event, attributes(event))]

@@ -22,7 +22,7 @@ impl ForeignSubscriber {
         let Parsed { arguments, mistakes: mut found } = parsed;
         let event = event(&arguments, &mut found);
         let task = task(&arguments, &mut found);
-        if !arguments.has(QUEUE.name) {
+        if !arguments.mentions(QUEUE.name) {
             missing(
                 &arguments,
                 "add the queue that the task's program serves: `queue = \"mail\"`",
@@ -40,7 +40,7 @@ impl ForeignSubscriber {
 }
 
 fn event(arguments: &Arguments, found: &mut Mistakes) -> Option<Type> {
-    let is_named = arguments.has(EVENT.name);
+    let is_named = arguments.mentions(EVENT.name);
     for stray in &arguments.types {
         let message = match is_named {
             true => "a foreign subscriber has one event; declare another one for another event"
@@ -57,7 +57,7 @@ fn event(arguments: &Arguments, found: &mut Mistakes) -> Option<Type> {
 }
 
 fn task(arguments: &Arguments, found: &mut Mistakes) -> Option<LitStr> {
-    if !arguments.has(TASK.name) {
+    if ![TASK.name, "name"].iter().any(|key| arguments.mentions(key)) {
         let message = format!(
             "add the name under which the other program registers the task: `{}`",
             TASK.form
@@ -138,6 +138,21 @@ mod tests {
                 "write `queue = \"stewardship\"`"
             ]
         );
+    }
+
+    #[test]
+    fn a_key_that_is_there_but_wrong_is_not_missing() {
+        for (task, queue) in [
+            (quote!(taks = "a"), quote!(queue = "b")),
+            (quote!(name = "a"), quote!(queue = "b")),
+            (quote!(task = "a"), quote!(queue =)),
+            (quote!(task = "a"), quote!(quue = "b")),
+            (quote!(task = "a"), quote!(queue)),
+            (quote!(task = "a"), quote!(priority = 1 queue = "b")),
+        ] {
+            let found = mistakes(quote!(event = A, #task, #queue));
+            assert_eq!(found.len(), 1, "{found:?}");
+        }
     }
 
     #[test]

@@ -7,7 +7,6 @@ struct OrderPlaced {
 
 foreign_subscriber! {
     event = OrderPlaced,
-    task = "shop.tasks.send_confirmation",
     queue = "mail",
     freshness_only,
     name = "shop.tasks.send_confirmation",
