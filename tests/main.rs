@@ -4,6 +4,7 @@
 //! |---------------|-----------------------------------------------------------------------|
 //! | `ping`        | the canonical example: one event, one subscriber, one publisher        |
 //! | `fan_out`     | many subscribers, many sessions, savepoints                            |
+//! | `foreign`     | subscribers whose handlers are in other programs                         |
 //! | `handlers`    | arguments, failures, panics, time limits, retries, the current event   |
 //! | `workers`     | queues, shutdown, unknown tasks, lost leases                           |
 //! | `contracts`   | the contract suite, per broker                                         |
@@ -26,6 +27,7 @@ mod contracts;
 mod crashes;
 mod fan_out;
 mod faults;
+mod foreign;
 mod handlers;
 mod imports;
 mod logs;

@@ -1,5 +1,6 @@
 //! What may be set on a worker, and the checks before it starts.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -65,7 +66,8 @@ impl<B: Broker> WorkerBuilder<B> {
         self
     }
 
-    /// The queues to serve; all, unless set.
+    /// The queues to serve; all, unless set. Those that only foreign subscribers have are left to
+    /// their programs.
     pub fn queues(mut self, queues: Queues) -> Self {
         self.queues = queues;
         self
@@ -103,8 +105,8 @@ impl<B: Broker> WorkerBuilder<B> {
     ///
     /// # Errors
     /// A handler or reconciler takes something that nobody provided, a reconciler's cron expression or
-    /// time zone cannot be used, a queue of the list belongs to no subscriber, or the concurrency is
-    /// zero.
+    /// time zone cannot be used, a queue of the list belongs to no subscriber or only to foreign ones,
+    /// or the concurrency is zero.
     pub fn build(self) -> Result<Worker<B>, WorkerError> {
         if self.concurrency == 0 {
             return Err(WorkerError::NoConcurrency);
@@ -113,19 +115,26 @@ impl<B: Broker> WorkerBuilder<B> {
             return Err(WorkerError::OtherEvents);
         }
         let settings = self.events.settings();
-        let subscribers: Vec<_> = self
-            .events
-            .registry()
-            .subscribers()
-            .iter()
+        let registry = self.events.registry();
+        let subscribers: Vec<_> = registry
+            .local_subscribers()
             .filter(|subscriber| self.queues.contains(subscriber.queue(settings)))
-            .copied()
             .collect();
-        if let Some(unknown) = self.queues.fixed().into_iter().flatten().find(|queue| {
-            !subscribers.iter().any(|subscriber| subscriber.queue(settings) == queue.as_str())
-        }) {
-            return Err(WorkerError::UnknownQueue { queue: unknown.clone() });
+        let handled: BTreeSet<_> =
+            registry.local_subscribers().map(|subscriber| subscriber.queue(settings)).collect();
+        let foreign: BTreeMap<_, _> = registry
+            .foreign_subscribers()
+            .map(|foreign| (foreign.queue(settings), foreign))
+            .filter(|(queue, _)| !handled.contains(queue))
+            .collect();
+        let mut named = self.queues.fixed().into_iter().flatten();
+        if let Some(queue) = named.find(|queue| !handled.contains(queue.as_str())).cloned() {
+            return Err(match foreign.get(queue.as_str()) {
+                Some(foreign) => WorkerError::ForeignQueue { queue, subscriber: foreign.place() },
+                None => WorkerError::UnknownQueue { queue },
+            });
         }
+        let queues = self.queues.clone().except(foreign.into_keys());
         let mut problems = Vec::new();
         let reconcilers = match self.reconcilers {
             true => plan::scheduled(&self.events, &mut problems),
@@ -137,7 +146,7 @@ impl<B: Broker> WorkerBuilder<B> {
         let executor = Executor::for_subscribers(self.broker, states, &subscribers)?;
         Ok(Worker {
             executor,
-            queues: self.queues,
+            queues,
             concurrency: self.concurrency,
             prefetch: self.prefetch,
             shutdown_grace: self.shutdown_grace,
@@ -174,6 +183,16 @@ pub enum WorkerError {
     /// The queue was made with other `Events`: other subscribers, settings or kill switch.
     #[error("the queue was opened with other `Events` than the worker's; pass a clone of the same")]
     OtherEvents,
+    /// Only foreign subscribers have this queue.
+    #[error(
+        "the queue `{queue}` is that of another program, for {subscriber}: this one has no handler for it; leave it out"
+    )]
+    ForeignQueue {
+        /// Its name.
+        queue: String,
+        /// One of them, with its place.
+        subscriber: String,
+    },
     /// No subscriber has this queue.
     #[error(
         "no subscriber uses the queue `{queue}`; is its name misspelt, or the subscriber's crate not linked?"
