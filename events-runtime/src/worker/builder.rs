@@ -6,11 +6,13 @@ use std::time::Duration;
 use events_core::broker::{Broker, BrokerError};
 use events_core::extract::{StateValue, States};
 use events_core::reconciler::Reconciler;
-use events_core::{Events, Queues};
+use events_core::transport::Transport;
+use events_core::{Events, Outbox, Queues};
 
 use super::Worker;
 use crate::execute::{Executor, MissingNeeds};
 use crate::plan::{self, Scheduled};
+use crate::relay::{AnyRelay, Relay};
 use crate::statistics::Statistics;
 
 impl<B: Broker> Worker<B> {
@@ -40,6 +42,7 @@ impl<B: Broker> Worker<B> {
             prefetch: None,
             shutdown_grace: Duration::from_secs(30),
             reconcilers: true,
+            relays: Vec::new(),
         }
     }
 }
@@ -56,6 +59,27 @@ pub struct WorkerBuilder<B: Broker> {
     prefetch: Option<usize>,
     shutdown_grace: Duration,
     reconcilers: bool,
+    relays: Vec<Arc<dyn AnyRelay>>,
+}
+
+impl<B: Broker + Outbox> WorkerBuilder<B> {
+    /// Sends what waits in the queue's outbox through this transport, beside the tasks. However many
+    /// workers do, one does it at a time.
+    pub fn relay(self, transport: impl Transport) -> Self {
+        let relay = Relay::new(self.broker.clone(), transport);
+        self.run_relay(relay)
+    }
+
+    /// The same for the outbox of this name, where the queue has several.
+    pub fn relay_named(self, outbox: impl Into<String>, transport: impl Transport) -> Self {
+        let relay = Relay::new(self.broker.clone(), transport).named(outbox);
+        self.run_relay(relay)
+    }
+
+    fn run_relay(mut self, relay: Relay<B, impl Transport>) -> Self {
+        self.relays.push(Arc::new(relay));
+        self
+    }
 }
 
 impl<B: Broker> WorkerBuilder<B> {
@@ -65,7 +89,8 @@ impl<B: Broker> WorkerBuilder<B> {
         self
     }
 
-    /// The queues to serve; all, unless set.
+    /// The queues to serve; all, unless set. Those whose tasks are [forwarded](events_core::Forwarding)
+    /// are not among all.
     pub fn queues(mut self, queues: Queues) -> Self {
         self.queues = queues;
         self
@@ -103,8 +128,8 @@ impl<B: Broker> WorkerBuilder<B> {
     ///
     /// # Errors
     /// A handler or reconciler takes something that nobody provided, a reconciler's cron expression or
-    /// time zone cannot be used, a queue of the list belongs to no subscriber, or the concurrency is
-    /// zero.
+    /// time zone cannot be used, a queue of the list belongs to no subscriber or is forwarded, or the
+    /// concurrency is zero.
     pub fn build(self) -> Result<Worker<B>, WorkerError> {
         if self.concurrency == 0 {
             return Err(WorkerError::NoConcurrency);
@@ -113,12 +138,19 @@ impl<B: Broker> WorkerBuilder<B> {
             return Err(WorkerError::OtherEvents);
         }
         let settings = self.events.settings();
+        let forwarded = self.broker.forwarded();
+        if let Some(queue) =
+            self.queues.fixed().into_iter().flatten().find(|queue| forwarded.contains(queue))
+        {
+            return Err(WorkerError::ForwardedQueue { queue: queue.clone() });
+        }
+        let queues = self.queues.without(&forwarded);
         let subscribers: Vec<_> = self
             .events
             .registry()
             .subscribers()
             .iter()
-            .filter(|subscriber| self.queues.contains(subscriber.queue(settings)))
+            .filter(|subscriber| queues.contains(subscriber.queue(settings)))
             .copied()
             .collect();
         if let Some(unknown) = self.queues.fixed().into_iter().flatten().find(|queue| {
@@ -137,11 +169,12 @@ impl<B: Broker> WorkerBuilder<B> {
         let executor = Executor::for_subscribers(self.broker, states, &subscribers)?;
         Ok(Worker {
             executor,
-            queues: self.queues,
+            queues,
             concurrency: self.concurrency,
             prefetch: self.prefetch,
             shutdown_grace: self.shutdown_grace,
             reconcilers,
+            relays: self.relays,
             statistics: Arc::new(Statistics::default()),
         })
     }
@@ -174,6 +207,14 @@ pub enum WorkerError {
     /// The queue was made with other `Events`: other subscribers, settings or kill switch.
     #[error("the queue was opened with other `Events` than the worker's; pass a clone of the same")]
     OtherEvents,
+    /// The tasks of this queue are sent elsewhere.
+    #[error(
+        "the tasks of the queue `{queue}` are forwarded and never wait here; leave it out of the worker's queues, and run a worker of the broker that they are sent to"
+    )]
+    ForwardedQueue {
+        /// Its name.
+        queue: String,
+    },
     /// No subscriber has this queue.
     #[error(
         "no subscriber uses the queue `{queue}`; is its name misspelt, or the subscriber's crate not linked?"
