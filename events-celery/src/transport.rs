@@ -3,8 +3,8 @@
 use std::fmt;
 use std::sync::Arc;
 
-use events_core::transport::{Transport, TransportError};
-use events_core::{BoxError, Events, Task};
+use events_core::transport::{Transport, TransportError, Unsent};
+use events_core::{Events, Task};
 
 use crate::error::CeleryError;
 use crate::keys::Keys;
@@ -163,9 +163,8 @@ impl Batch {
 impl Transport for CeleryTransport {
     async fn send(&self, tasks: Vec<Task>) -> Result<(), TransportError> {
         let now = self.0.events.now();
-        let mut unsent: Vec<(Task, BoxError)> = Vec::new();
+        let mut unsent = Vec::new();
         let mut tasks = tasks.into_iter().peekable();
-        let mut away = None;
         while tasks.peek().is_some() {
             let mut batch = Batch::default();
             let mut sending = Vec::new();
@@ -177,16 +176,14 @@ impl Transport for CeleryTransport {
                         batch.add(&task, &self.0.keys, message);
                         sending.push(task);
                     }
-                    Err(refused) => unsent.push((task, refused.into())),
+                    Err(refused) => unsent.push(Unsent::never(task, refused)),
                 }
             }
-            if away.is_none() {
-                away = self.push(&batch).await.err().map(Arc::new);
-            }
-            // The order is kept: what follows waits for what could not be sent.
-            if let Some(error) = &away {
-                unsent
-                    .extend(sending.into_iter().map(|task| (task, Box::new(error.clone()).into())));
+            if let Err(error) = self.push(&batch).await {
+                // The order is kept: what follows waits for what could not be sent.
+                let waiting = sending.into_iter().chain(tasks);
+                unsent.extend(TransportError::unavailable(waiting, error).unsent);
+                break;
             }
         }
         if unsent.is_empty() { Ok(()) } else { Err(TransportError { unsent }) }

@@ -33,8 +33,10 @@ pub mod dispatch;
 pub mod event;
 pub mod events;
 pub mod extract;
+pub mod forwarding;
 pub mod health;
 pub mod lifecycle;
+pub mod outbox;
 pub mod payload;
 pub mod prelude;
 pub mod publisher;
@@ -49,6 +51,7 @@ pub mod transport;
 pub mod unchecked;
 
 mod decoy;
+mod queues;
 
 #[doc(hidden)] // Not public API. Used by generated code.
 #[allow(missing_docs)]
@@ -63,6 +66,8 @@ pub use self::{
     event::{Event, EventId, TaskId, WorkerId},
     events::{Events, StartError},
     extract::State,
+    forwarding::Forwarding,
+    outbox::Outbox,
     payload::EventField,
     reconciler::{ReconcilerContext, Report, Scope},
     registry::{Registry, RegistryError},
