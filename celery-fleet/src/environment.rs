@@ -40,19 +40,15 @@ pub(crate) fn python(version: Version) -> PathBuf {
             .map(|folder| folder.join("celery"))
             .collect(),
     };
-    candidates
-        .iter()
-        .map(|home| home.join(version.folder()))
-        // The installation writes this file last.
-        .find(|environment| environment.join("made-of").is_file())
-        .map(|environment| environment.join("bin/python"))
-        .unwrap_or_else(|| {
-            panic!(
-                "the Python environment with the {} Celery is missing; make it with \
-                 'celery-fleet/python/install', which needs python3 and some seconds, or leave these \
-                 tests out with 'cargo test -- --skip python::'; searched: {}",
-                version.folder(),
-                candidates.iter().map(|home| home.display().to_string()).collect::<Vec<_>>().join(" ")
-            )
-        })
+    let environments = candidates.iter().map(|home| home.join(version.folder()));
+    // The installation writes this file last.
+    match environments.clone().find(|environment| environment.join("made-of").is_file()) {
+        Some(environment) => environment.join("bin/python"),
+        None => panic!(
+            "a Python environment with Celery is missing; make it with 'celery-fleet/python/install', \
+             which needs python3 and a minute, or leave these tests out with \
+             'cargo test -- --skip python::'; searched: {}",
+            environments.map(|each| each.display().to_string()).collect::<Vec<_>>().join(" ")
+        ),
+    }
 }

@@ -1,5 +1,5 @@
-use std::fs;
-use std::io::{Seek as _, SeekFrom, Write as _};
+use std::fs::{self, File};
+use std::io::{Read as _, Seek as _, SeekFrom, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -98,9 +98,12 @@ impl Fleet {
     }
 
     /// Trusts this authority, for a broker that speaks TLS.
+    ///
+    /// # Panics
+    /// Panics if the path is not Unicode.
     #[must_use]
     pub fn certificate_authority(self, certificate: &Path) -> Self {
-        let certificate = certificate.to_str().expect("the path is text");
+        let certificate = certificate.to_str().expect("the path is Unicode");
         let tls = json!({"ssl_cert_reqs": "required", "ssl_ca_certs": certificate});
         self.set("broker_use_ssl", tls)
     }
@@ -137,8 +140,8 @@ impl Fleet {
     /// # Panics
     /// Panics if Python refuses one, with what it says.
     pub fn publish(&self, lines: &[Value]) -> Vec<String> {
-        let text: String = lines.iter().map(|line| format!("{line}\n")).collect();
-        let output = self.run(&["publish.py"], &text);
+        let lines: Vec<_> = lines.iter().map(Value::to_string).collect();
+        let output = self.run(&["publish.py"], &lines.join("\n"));
         output.lines().map(str::to_owned).collect()
     }
 
@@ -189,7 +192,8 @@ impl Fleet {
     #[must_use]
     pub fn records(&self) -> Vec<Record> {
         let text = fs::read_to_string(self.records_file()).unwrap_or_default();
-        text.lines().map(parsed).collect()
+        // The last line may be half written.
+        text.split_inclusive('\n').filter(|line| line.ends_with('\n')).map(parsed).collect()
     }
 
     /// Waits until there are at least so many records, and returns all.
@@ -198,15 +202,20 @@ impl Fleet {
     /// Panics if they do not come.
     pub fn wait_for_records(&self, count: usize) -> Vec<Record> {
         let deadline = Instant::now() + PATIENCE;
-        loop {
-            let text = fs::read(self.records_file()).unwrap_or_default();
-            let lines = text.iter().filter(|&&byte| byte == b'\n').count();
-            if lines >= count {
-                return self.records();
-            }
+        let (mut lines, mut read) = (0, 0); // there may be many: each is counted once
+        while lines < count {
             assert!(Instant::now() < deadline, "there are {lines} records of {count}");
             thread::sleep(Duration::from_millis(10));
+            let mut added = Vec::new();
+            if let Ok(mut file) = File::open(self.records_file()) {
+                file.seek(SeekFrom::Start(read))
+                    .and_then(|_| file.read_to_end(&mut added))
+                    .expect("the records can be read");
+            }
+            read += added.len() as u64;
+            lines += added.split(|&byte| byte == b'\n').count() - 1;
         }
+        self.records()
     }
 
     /// Where the logs are.
