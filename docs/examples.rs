@@ -28,4 +28,5 @@ pages! {
     coverage: "guide/coverage.md"
     operations: "guide/operations.md"
     postgresql: "guide/postgresql.md"
+    celery: "guide/celery.md"
 }
