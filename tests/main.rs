@@ -4,10 +4,12 @@
 //! |---------------|-----------------------------------------------------------------------|
 //! | `ping`        | the canonical example: one event, one subscriber, one publisher        |
 //! | `fan_out`     | many subscribers, many sessions, savepoints                            |
+//! | `foreign`     | subscribers whose handlers are in other programs                         |
 //! | `handlers`    | arguments, failures, panics, time limits, retries, the current event   |
 //! | `workers`     | queues, shutdown, unknown tasks, lost leases                           |
 //! | `contracts`   | the contract suite, per broker                                         |
 //! | `crashes`     | real processes, really killed and stopped                              |
+//! | `outbox`      | tasks sent elsewhere: after the commit, or by a relay, through any trouble |
 //! | `faults`      | many processes on PostgreSQL under a schedule of faults                |
 //! | `round_trips` | every allowed type survives JSON                                       |
 //! | `schedule`    | reconcilers at their cadence, delays, debounce, with workers            |
@@ -26,11 +28,13 @@ mod contracts;
 mod crashes;
 mod fan_out;
 mod faults;
+mod foreign;
 mod handlers;
 mod imports;
 mod logs;
 mod lost_events;
 mod model;
+mod outbox;
 mod ping;
 mod round_trips;
 mod schedule;

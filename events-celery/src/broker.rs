@@ -150,7 +150,7 @@ impl Inner {
     /// The queues of this program's subscribers.
     pub(crate) fn known_queues(&self) -> Vec<String> {
         let settings = self.events.settings();
-        let subscribers = self.events.registry().subscribers().iter();
+        let subscribers = self.events.registry().local_subscribers();
         let mut queues: Vec<_> =
             subscribers.map(|subscriber| subscriber.queue(settings).to_owned()).collect();
         queues.sort();
@@ -188,6 +188,10 @@ impl Broker for CeleryBroker {
 
     fn events(&self) -> &Events {
         &self.inner.events
+    }
+
+    fn forwarded(&self) -> Queues {
+        Queues::only::<String>([])
     }
 
     async fn register(&self, worker: WorkerId, queues: &Queues) -> Result<(), BrokerError> {

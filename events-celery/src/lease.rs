@@ -134,9 +134,13 @@ impl HeldTags {
             .map_or_else(Vec::new, |tags| std::mem::take(&mut tags.doubtful))
     }
 
-    /// Forgets the worker. Whether it held anything, or may have.
-    pub(crate) fn forget(&self, worker: WorkerId) -> bool {
-        let tags = self.lock().remove(&worker);
-        tags.is_some_and(|tags| !tags.held.is_empty() || !tags.doubtful.is_empty())
+    /// Whether the worker holds anything, or may.
+    pub(crate) fn holds_any(&self, worker: WorkerId) -> bool {
+        let workers = self.lock();
+        workers.get(&worker).is_some_and(|tags| !tags.held.is_empty() || !tags.doubtful.is_empty())
+    }
+
+    pub(crate) fn forget(&self, worker: WorkerId) {
+        self.lock().remove(&worker);
     }
 }

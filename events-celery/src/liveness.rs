@@ -102,6 +102,7 @@ type Answer = Option<(Vec<String>, HashMap<String, String>)>;
 pub(crate) async fn heartbeat(inner: &Inner, worker: WorkerId) -> Result<Heartbeat, CeleryError> {
     let now = inner.events.now();
     let Some(record) = record(inner, worker, None, now) else { return Ok(Heartbeat::Lost) };
+    crate::claim::give_back_doubtful(inner, worker).await?;
     let tags = inner.held.of(worker);
     let answer: Answer = inner
         .link
@@ -176,16 +177,15 @@ pub(crate) async fn workers(inner: &Inner, now: Timestamp) -> Result<Vec<Seen>, 
     Ok(rows(&found, now))
 }
 
-fn forget(inner: &Inner, worker: WorkerId) -> bool {
+fn forget(inner: &Inner, worker: WorkerId) {
     inner.sightings.forget(worker);
     inner.records.lock().unwrap_or_else(std::sync::PoisonError::into_inner).remove(&worker);
-    inner.held.forget(worker)
+    inner.held.forget(worker);
 }
 
 /// Forgets a worker that ends. What it still holds is offered again.
 pub(crate) async fn deregister(inner: &Inner, worker: WorkerId) -> Result<(), CeleryError> {
-    let holds = !inner.held.of(worker).is_empty();
-    match holds {
+    match inner.held.holds_any(worker) {
         true => {
             let _: bool = inner
                 .link

@@ -24,8 +24,6 @@ scripts! {
     SETTLE: "settle",
     /// Stores results, and tells who waits for them.
     RESULT: "result",
-    /// Puts debounced tasks in the place of those that wait.
-    MERGE: "merge",
     /// Writes a heartbeat.
     BEAT: "beat",
     /// Takes a worker for dead, if it has not beaten since.

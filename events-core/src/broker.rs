@@ -2,7 +2,6 @@
 //!
 //! The promises are the contract suite of `events-testing`; every broker runs it.
 
-use std::collections::BTreeSet;
 use std::fmt;
 use std::future::Future;
 use std::sync::Arc;
@@ -16,6 +15,7 @@ use crate::events::Events;
 use crate::extract::HandlerTransaction;
 use crate::health::Health;
 use crate::lifecycle::Next;
+pub use crate::queues::Queues;
 use crate::session::Session;
 use crate::task::{Headers, Name, Task};
 
@@ -35,6 +35,10 @@ pub trait Broker: ReconcilerRuns + Clone + Send + Sync + 'static {
 
     /// The program's events.
     fn events(&self) -> &Events;
+
+    /// The queues whose tasks this broker sends elsewhere: none of them reaches a worker here, and
+    /// workers do not serve them.
+    fn forwarded(&self) -> Queues;
 
     /// Makes `worker` known, which serves `queues` and is alive now. Registering it again is a
     /// heartbeat.
@@ -329,66 +333,6 @@ impl AttemptError {
             at,
             &format!("worker {worker} died or stalled while it held the task; its lease lapsed"),
         )
-    }
-}
-
-/// Which queues a worker serves.
-///
-/// ```
-/// # use events_core::Queues;
-/// let queues = Queues::all().except(["slow"]);
-/// assert!(queues.contains("events") && !queues.contains("slow"));
-/// assert!(!Queues::only(["mail"]).contains("events"));
-/// ```
-#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-pub struct Queues {
-    named: BTreeSet<String>,
-    /// Whether `named` are the ones to leave out.
-    inverted: bool,
-}
-
-impl Queues {
-    /// All queues, also those that appear later.
-    #[must_use]
-    pub fn all() -> Self {
-        Self { named: BTreeSet::new(), inverted: true }
-    }
-
-    /// These queues.
-    #[must_use]
-    pub fn only<Q: Into<String>>(queues: impl IntoIterator<Item = Q>) -> Self {
-        Self { named: queues.into_iter().map(Into::into).collect(), inverted: false }
-    }
-
-    /// These but not those.
-    #[must_use]
-    pub fn except<Q: Into<String>>(mut self, queues: impl IntoIterator<Item = Q>) -> Self {
-        for queue in queues.into_iter().map(Into::into) {
-            if self.inverted {
-                self.named.insert(queue);
-            } else {
-                self.named.remove(&queue);
-            }
-        }
-        self
-    }
-
-    /// Whether this queue is served.
-    #[must_use]
-    pub fn contains(&self, queue: &str) -> bool {
-        self.named.contains(queue) != self.inverted
-    }
-
-    /// The queues, if they are a fixed list; `None` for all (but some).
-    #[must_use]
-    pub fn fixed(&self) -> Option<&BTreeSet<String>> {
-        (!self.inverted).then_some(&self.named)
-    }
-}
-
-impl Default for Queues {
-    fn default() -> Self {
-        Self::all()
     }
 }
 

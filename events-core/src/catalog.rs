@@ -60,16 +60,18 @@ pub struct CatalogPublisher {
 pub struct CatalogSubscriber {
     /// The task's name.
     pub task: &'static str,
+    /// Whether another program runs its tasks, and decides about retries and time limits.
+    pub foreign: bool,
     /// Old names it still accepts.
     pub aliases: &'static [&'static str],
     /// Its queue.
     pub queue: String,
     /// Smaller runs first.
     pub priority: i16,
-    /// How often a failed task is tried again.
-    pub max_retries: u32,
-    /// How long the handler may run, in milliseconds.
-    pub timeout_ms: u128,
+    /// How often a failed task is tried again, unless it is foreign.
+    pub max_retries: Option<u32>,
+    /// How long the handler may run, in milliseconds, unless it is foreign.
+    pub timeout_ms: Option<u128>,
     /// How long after the commit its tasks are due, in milliseconds, if it waits.
     pub delay_ms: Option<u128>,
     /// The field that must be quiet, and for how long, if it is debounced.
@@ -133,13 +135,15 @@ impl Catalog {
             }
         }
         for subscriber in registry.subscribers() {
+            let foreign = subscriber.is_foreign();
             event(&mut events, subscriber.event).subscribers.push(CatalogSubscriber {
                 task: subscriber.task,
+                foreign,
                 aliases: subscriber.aliases,
                 queue: subscriber.queue(settings).to_owned(),
                 priority: subscriber.priority,
-                max_retries: subscriber.retry_policy(settings).max_retries,
-                timeout_ms: subscriber.timeout(settings).as_millis(),
+                max_retries: (!foreign).then(|| subscriber.retry_policy(settings).max_retries),
+                timeout_ms: (!foreign).then(|| subscriber.timeout(settings).as_millis()),
                 delay_ms: subscriber.delay.map(|delay| delay.as_millis()),
                 debounce: subscriber.debounce.map(|debounce| CatalogDebounce {
                     by: debounce.by,

@@ -103,7 +103,7 @@ impl fmt::Display for Finding {
             ),
             Self::NoSubscriber { event, publisher } => write!(
                 f,
-                "{publisher} publishes `{event}`, which nobody subscribes to; write a `#[subscribes_to(…)]`, link its crate (`link_subscribers!`), or exempt the event with a reason"
+                "{publisher} publishes `{event}`, which nobody subscribes to; write a `#[subscribes_to(…)]`, or a `foreign_subscriber!` if another program listens, link its crate (`link_subscribers!`), or exempt the event with a reason"
             ),
             Self::NeverPublished { event, publisher } => write!(
                 f,
@@ -138,12 +138,11 @@ pub fn findings(registry: &Registry) -> Vec<Finding> {
     }
     for subscriber in registry.subscribers() {
         let event = subscriber.event.name;
-        let place = || format!("`{}` ({})", subscriber.function, subscriber.location());
         if !published.contains_key(event) {
-            found.push(Finding::NoPublisher { event, subscriber: place() });
+            found.push(Finding::NoPublisher { event, subscriber: subscriber.place() });
         }
         if subscriber.reconciled_by.is_none() && !subscriber.freshness_only {
-            found.push(Finding::NoReconciler { event, subscriber: place() });
+            found.push(Finding::NoReconciler { event, subscriber: subscriber.place() });
         }
     }
     for (event, publisher) in published {

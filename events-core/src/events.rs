@@ -290,7 +290,8 @@ impl EventsBuilder {
         };
         check_reconcilers(&self.settings, registry)?;
         tracing::info!(
-            subscribers = registry.subscribers().len(),
+            subscribers = registry.local_subscribers().count(),
+            foreign_subscribers = registry.foreign_subscribers().count(),
             publishers = registry.publishers().len(),
             crates = ?registry.crates(),
             enabled = self.settings.enabled,

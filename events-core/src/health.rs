@@ -6,6 +6,7 @@ use std::time::Duration;
 use crate::broker::Queues;
 use crate::clock::Timestamp;
 use crate::event::WorkerId;
+use crate::outbox::Backlog;
 
 /// How a queue is doing, at one moment.
 ///
@@ -35,6 +36,8 @@ pub struct Health {
     /// Tasks of workers that are gone which nobody has offered again: as a rule because a
     /// transaction is still open in which they complete, or because no worker runs.
     pub held_by_transactions: u64,
+    /// The outboxes: those that this program writes to, and those in which something waits.
+    pub outboxes: Vec<OutboxHealth>,
     /// What the database itself says, where there is one that needs care.
     pub storage: Option<StorageHealth>,
 }
@@ -59,6 +62,17 @@ pub struct WorkerHealth {
     pub silent: Duration,
     /// How long it may be silent, by its own settings.
     pub lease: Duration,
+}
+
+/// An outbox, and who drains it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OutboxHealth {
+    /// Its name.
+    pub outbox: String,
+    /// How many tasks wait in it to be sent, and for how long the oldest.
+    pub backlog: Backlog,
+    /// Whether a relay holds its lease.
+    pub relayed: bool,
 }
 
 /// What keeps a database from cleaning up after the queue.
@@ -87,6 +101,9 @@ const LONG_WAIT: Duration = Duration::from_mins(5);
 
 /// A queue without a worker: longer than a worker needs to restart.
 const UNSERVED: Duration = Duration::from_mins(1);
+
+/// Tasks in an outbox that wait for longer: a relay sends them within milliseconds.
+const LONG_IN_OUTBOX: Duration = Duration::from_mins(1);
 
 /// A snapshot held for longer than queries of an application should take.
 const LONG_SNAPSHOT: Duration = Duration::from_mins(5);
@@ -134,7 +151,7 @@ impl Health {
         });
         let mut workers: Vec<_> = workers.collect();
         workers.sort_by_key(|worker| std::cmp::Reverse(worker.silent));
-        Self { queues: queues.collect(), workers, held_by_transactions: 0, storage: None }
+        Self { queues: queues.collect(), workers, ..Self::default() }
     }
 
     /// What somebody should do something about, most urgent first. Empty when all is well.
@@ -151,7 +168,18 @@ impl Health {
         let held = (self.held_by_transactions > 0)
             .then_some(Concern::HeldByTransactions { tasks: self.held_by_transactions });
         let storage = self.storage.iter().flat_map(StorageHealth::concerns);
-        unserved.chain(silent).chain(waiting).chain(held).chain(storage).collect()
+        let (outbox, later) = (self.outboxes.iter().filter_map(OutboxHealth::concern), storage);
+        unserved.chain(silent).chain(outbox).chain(waiting).chain(held).chain(later).collect()
+    }
+}
+
+impl OutboxHealth {
+    fn concern(&self) -> Option<Concern> {
+        let long = self.backlog.tasks > 0 && self.backlog.oldest >= LONG_IN_OUTBOX;
+        long.then(|| match self.relayed {
+            true => Concern::OutboxWaits(self.clone()),
+            false => Concern::OutboxWithoutRelay(self.clone()),
+        })
     }
 }
 
@@ -175,6 +203,10 @@ pub enum Concern {
     QueueWithoutWorker(QueueHealth),
     /// A worker is registered and silent, and nobody has taken its tasks.
     SilentWorker(WorkerHealth),
+    /// Tasks wait in an outbox, and no relay sends them.
+    OutboxWithoutRelay(OutboxHealth),
+    /// The relay of an outbox does not keep up, or its broker is away.
+    OutboxWaits(OutboxHealth),
     /// The workers of a queue do not keep up, or do not claim.
     LongWait(QueueHealth),
     /// Transactions of workers that are gone are still open.
@@ -204,6 +236,18 @@ impl fmt::Display for Concern {
                 "worker {worker} is silent for {}, longer than its lease of {}, and no other worker takes its tasks; start one",
                 Short(*silent),
                 Short(*lease)
+            ),
+            Self::OutboxWithoutRelay(OutboxHealth { outbox, backlog, .. }) => write!(
+                f,
+                "no relay drains the outbox `{outbox}`, where tasks ({}) wait to be sent, the oldest for {}; run a `Relay`, or a worker that has one, in some process",
+                backlog.tasks,
+                Short(backlog.oldest)
+            ),
+            Self::OutboxWaits(OutboxHealth { outbox, backlog, .. }) => write!(
+                f,
+                "tasks ({}) wait in the outbox `{outbox}`, the oldest for {}, though a relay drains it; is its broker reachable? the relay's log says why they are not sent",
+                backlog.tasks,
+                Short(backlog.oldest)
             ),
             Self::LongWait(QueueHealth { queue, oldest_waiting, workers }) => write!(
                 f,
@@ -248,6 +292,11 @@ mod tests {
         QueueHealth { queue: "mail".into(), oldest_waiting: HOUR, workers }
     }
 
+    fn outbox(relayed: bool) -> OutboxHealth {
+        let backlog = Backlog { tasks: 12, oldest: HOUR };
+        OutboxHealth { outbox: "default".into(), backlog, relayed }
+    }
+
     #[test]
     fn every_trouble_is_a_concern_and_says_what_to_do() {
         let silent = WorkerHealth {
@@ -260,6 +309,7 @@ mod tests {
             queues: vec![queue(0), queue(2)],
             workers: vec![silent.clone()],
             held_by_transactions: 3,
+            outboxes: vec![outbox(false), outbox(true)],
             storage: Some(StorageHealth {
                 live_rows: 10,
                 dead_rows: 1_000_000,
@@ -270,14 +320,24 @@ mod tests {
         let expected = [
             Concern::QueueWithoutWorker(queue(0)),
             Concern::SilentWorker(silent),
+            Concern::OutboxWithoutRelay(outbox(false)),
+            Concern::OutboxWaits(outbox(true)),
             Concern::LongWait(queue(2)),
             Concern::HeldByTransactions { tasks: 3 },
             Concern::OldSnapshot(snapshot),
             Concern::DeadRows { rows: 1_000_000 },
         ];
         assert_eq!(concerns, expected);
-        let remedies =
-            ["start a worker", "start one", "add workers", "look for transactions", "end", "look"];
+        let remedies = [
+            "start a worker",
+            "start one",
+            "run a `Relay`",
+            "is its broker reachable?",
+            "add workers",
+            "look for transactions",
+            "end",
+            "look",
+        ];
         for (concern, remedy) in concerns.iter().zip(remedies) {
             assert!(concern.to_string().contains(remedy), "{concern}");
         }
@@ -311,6 +371,10 @@ mod tests {
                 lease: second,
             }],
             held_by_transactions: 0,
+            outboxes: vec![OutboxHealth {
+                backlog: Backlog { tasks: 1, oldest: second },
+                ..outbox(false)
+            }],
             storage: Some(StorageHealth {
                 live_rows: 1_000_000,
                 dead_rows: 1_000_000,

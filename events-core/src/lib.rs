@@ -8,7 +8,7 @@
 //! |-----------|------------------------------------------|-------------------------------|
 //! | declare   | [`#[derive(Event)]`](derive@Event)       | [`event`], [`payload`]        |
 //! | publish   | [`#[publishes]`](macro@publishes), [`publish_after_commit`](prelude::publish_after_commit) | [`session`], [`publisher`] |
-//! | react     | [`#[subscribes_to]`](macro@subscribes_to) | [`subscriber`], [`extract`], [`context`] |
+//! | react     | [`#[subscribes_to]`](macro@subscribes_to), [`foreign_subscriber!`] | [`subscriber`], [`extract`], [`context`] |
 //! | repair    | [`#[reconciles]`](macro@reconciles)      | [`reconciler`]                |
 //! | start     | [`Events::builder`]                      | [`events`], [`registry`], [`settings`] |
 //! | prove     | `events_testing::coverage`               | [`coverage`], [`catalog`]     |
@@ -33,8 +33,10 @@ pub mod dispatch;
 pub mod event;
 pub mod events;
 pub mod extract;
+pub mod forwarding;
 pub mod health;
 pub mod lifecycle;
+pub mod outbox;
 pub mod payload;
 pub mod prelude;
 pub mod publisher;
@@ -49,6 +51,7 @@ pub mod transport;
 pub mod unchecked;
 
 mod decoy;
+mod queues;
 
 #[doc(hidden)] // Not public API. Used by generated code.
 #[allow(missing_docs)]
@@ -63,6 +66,8 @@ pub use self::{
     event::{Event, EventId, TaskId, WorkerId},
     events::{Events, StartError},
     extract::State,
+    forwarding::Forwarding,
+    outbox::Outbox,
     payload::EventField,
     reconciler::{ReconcilerContext, Report, Scope},
     registry::{Registry, RegistryError},
@@ -252,6 +257,47 @@ pub use events_macros::Event;
 /// async fn confirm(event: OrderPaid) {}
 /// ```
 pub use events_macros::subscribes_to;
+
+/// Declares a subscriber whose handler is in another program, such as a Celery worker in Python: each
+/// published event makes a task for it, of exactly this name, on this queue.
+///
+/// ```standalone_crate
+/// use events_core::prelude::*;
+///
+/// #[derive(Event)]
+/// struct OrderPlaced { order_id: u64 }
+///
+/// foreign_subscriber! {
+///     event = OrderPlaced,
+///     task = "shop.tasks.send_confirmation",
+///     queue = "mail",
+///     freshness_only,
+/// }
+///
+/// # fn main() -> Result<(), events_core::RegistryError> {
+/// let registry = events_core::Registry::linked()?;
+/// let [subscriber] = registry.subscribers_of(OrderPlaced::NAME) else { panic!("one subscriber") };
+/// assert!(subscriber.is_foreign());
+/// assert_eq!((subscriber.task, subscriber.queue), ("shop.tasks.send_confirmation", Some("mail")));
+/// # Ok(()) }
+/// ```
+///
+/// It stands where functions stand, as often as wanted. Fan-out, [`coverage`], the [`catalog`] and the
+/// checks at start know it like any other subscriber. Workers of this program do not serve a queue that
+/// only foreign subscribers have; a task that they meet elsewhere is of unknown name to them, and is put
+/// back. So give the other program queues of its own.
+///
+/// # Keys
+///
+/// | key | meaning | default |
+/// |-----|---------|---------|
+/// | `event = OrderPlaced` | the event | required |
+/// | `task = "shop.tasks.send_confirmation"` | the name under which the other program registers the task: 1 to 255 characters | required |
+/// | `queue = "mail"` | the queue that the other program serves | required |
+/// | `priority`, `delay`, `reconciled_by`, `freshness_only`, `crate` | as in [`#[subscribes_to]`](macro@subscribes_to#keys) | as there |
+///
+/// Retries and time limits are the other program's, which is where they are said.
+pub use events_macros::foreign_subscriber;
 
 /// Declares which events a function publishes, and gives it `publish_after_commit` for them.
 ///

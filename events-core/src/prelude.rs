@@ -9,4 +9,6 @@ pub use crate::reconciler::{ReconcilerContext, Report, Scope};
 pub use crate::session::{PublishError, Session};
 pub use crate::settings::EventSettings;
 pub use crate::subscriber::Failure;
-pub use crate::{Event, Queues, link_subscribers, publishes, reconciles, subscribes_to};
+pub use crate::{
+    Event, Queues, foreign_subscriber, link_subscribers, publishes, reconciles, subscribes_to,
+};

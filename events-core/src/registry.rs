@@ -65,10 +65,21 @@ impl Registry {
         RegistryBuilder { registry: Self::default() }
     }
 
-    /// All subscribers, sorted by task name.
+    /// All subscribers, the foreign ones too, sorted by task name.
     #[must_use]
     pub fn subscribers(&self) -> &[&'static Subscriber] {
         &self.subscribers
+    }
+
+    /// The subscribers whose handlers are in this program: what its workers can run.
+    pub fn local_subscribers(&self) -> impl Iterator<Item = &'static Subscriber> {
+        self.subscribers.iter().copied().filter(|subscriber| !subscriber.is_foreign())
+    }
+
+    /// The subscribers whose handlers are in other programs, declared with
+    /// [`foreign_subscriber!`](crate::foreign_subscriber!).
+    pub fn foreign_subscribers(&self) -> impl Iterator<Item = &'static Subscriber> {
+        self.subscribers.iter().copied().filter(|subscriber| subscriber.is_foreign())
     }
 
     /// All publishers, sorted by module and function.
@@ -89,10 +100,17 @@ impl Registry {
         self.by_event.get(event).map_or(&[], Vec::as_slice)
     }
 
-    /// The subscriber of the tasks of this name, or alias.
+    /// The subscriber that runs the tasks of this name, or alias. Those of foreign subscribers nobody
+    /// runs here.
     #[must_use]
     pub fn subscriber(&self, task: &str) -> Option<&'static Subscriber> {
-        self.by_task.get(task).copied()
+        self.by_task.get(task).copied().filter(|subscriber| !subscriber.is_foreign())
+    }
+
+    /// The foreign subscriber of the tasks of this name.
+    #[must_use]
+    pub fn foreign_subscriber(&self, task: &str) -> Option<&'static Subscriber> {
+        self.by_task.get(task).copied().filter(|subscriber| subscriber.is_foreign())
     }
 
     /// The reconciler of this name: its dotted path, or its last segment if that is unambiguous.

@@ -1,4 +1,4 @@
-//! What `#[subscribes_to]` registers, and what a handler may answer.
+//! What `#[subscribes_to]` and `foreign_subscriber!` register, and what a handler may answer.
 
 use std::any::TypeId;
 use std::fmt;
@@ -12,17 +12,20 @@ use crate::extract::Invocation;
 use crate::lifecycle::RetryPolicy;
 use crate::settings::EventSettings;
 
-/// A function registered for one event type.
+/// A function registered for one event type, or a task of another program.
 ///
-/// Made by `#[subscribes_to]`; a `static` of the program.
+/// Made by `#[subscribes_to]` and [`foreign_subscriber!`](crate::foreign_subscriber!); a `static` of
+/// the program.
 pub struct Subscriber {
-    /// The task's name on the wire: `events.<event path>.<subscriber path>`, or what `name` pins.
+    /// The task's name on the wire: `events.<event path>.<subscriber path>`, or what `name` pins; of a
+    /// foreign subscriber the name under which its program registers the task.
     pub task: &'static str,
     /// Further task names that this subscriber accepts, so that a rename orphans nothing.
     pub aliases: &'static [&'static str],
     /// The event.
     pub event: EventType,
-    /// The function's path, `crate::module::function`.
+    /// The function's path, `crate::module::function`; of a foreign subscriber the path of the module
+    /// that declares it.
     pub function: &'static str,
     /// Where it is declared.
     pub file: &'static str,
@@ -48,7 +51,7 @@ pub struct Subscriber {
     pub freshness_only: bool,
     /// What the function takes besides the event.
     pub needs: &'static [Need],
-    /// The function, behind one signature.
+    /// The function, behind one signature, or that it is in another program.
     pub handler: Handler,
 }
 
@@ -108,6 +111,21 @@ impl Subscriber {
         self.needs.iter().any(|need| need.kind == NeedKind::Transaction)
     }
 
+    /// Whether its tasks are for another program: no worker of this one runs them.
+    #[must_use]
+    pub fn is_foreign(&self) -> bool {
+        matches!(self.handler, Handler::Foreign)
+    }
+
+    /// The function, or the task of another program, and where it is declared: as messages name it.
+    #[must_use]
+    pub fn place(&self) -> String {
+        match self.is_foreign() {
+            true => format!("the foreign task `{}` ({})", self.task, self.location()),
+            false => format!("`{}` ({})", self.function, self.location()),
+        }
+    }
+
     /// `file:line`.
     #[must_use]
     pub fn location(&self) -> String {
@@ -154,13 +172,16 @@ pub enum NeedKind {
 /// What a handler's future resolves to.
 pub type HandlerFuture<'a> = Pin<Box<dyn Future<Output = Result<(), Failure>> + Send + 'a>>;
 
-/// A subscriber's function, behind one signature.
+/// A subscriber's function, behind one signature, or where else it is.
 #[derive(Clone, Copy)]
 pub enum Handler {
     /// An `async fn`.
     Async(for<'a> fn(Invocation<'a>) -> Result<HandlerFuture<'a>, InvokeError>),
     /// A plain `fn`; it runs on the blocking pool.
     Blocking(for<'a> fn(Invocation<'a>) -> Result<Result<(), Failure>, InvokeError>),
+    /// In another program, which serves the queue; see
+    /// [`foreign_subscriber!`](crate::foreign_subscriber!).
+    Foreign,
 }
 
 impl fmt::Debug for Handler {
@@ -168,6 +189,7 @@ impl fmt::Debug for Handler {
         f.write_str(match self {
             Self::Async(_) => "Async",
             Self::Blocking(_) => "Blocking",
+            Self::Foreign => "Foreign",
         })
     }
 }

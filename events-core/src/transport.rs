@@ -1,26 +1,116 @@
 //! The seam to what accepts tasks.
 
+use std::error::Error;
+use std::fmt;
 use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
 
 use crate::BoxError;
 use crate::task::Task;
 
 /// Accepts tasks. Implemented where the queue is not in the application's database; where it is,
 /// tasks are rows of the session's transaction and no transport is involved.
+///
+/// Which tasks go through one, and when, says a [`Forwarding`](crate::Forwarding).
 pub trait Transport: Send + Sync + 'static {
     /// Sends these tasks, in this order as far as the transport keeps any.
     ///
-    /// A task that cannot be sent does not stop the others.
+    /// A task that cannot be sent does not stop the others. The same task may be sent twice, with
+    /// the same ids: whoever sent it may not have learnt that it had arrived.
     ///
     /// # Errors
-    /// Those that were not sent, with the reason.
+    /// Those that were not sent, with the reason, and whether another try may help.
     fn send(&self, tasks: Vec<Task>) -> impl Future<Output = Result<(), TransportError>> + Send;
 }
 
-/// Tasks that were not sent.
+impl<T: Transport + ?Sized> Transport for Arc<T> {
+    fn send(&self, tasks: Vec<Task>) -> impl Future<Output = Result<(), TransportError>> + Send {
+        (**self).send(tasks)
+    }
+}
+
+/// The future of [`ErasedTransport::send_erased`].
+pub type Sending<'t> = Pin<Box<dyn Future<Output = Result<(), TransportError>> + Send + 't>>;
+
+/// Any [`Transport`], behind a pointer: `Arc<dyn ErasedTransport>` is a transport too. Implemented
+/// for every transport.
+pub trait ErasedTransport: Send + Sync + 'static {
+    /// [`Transport::send`], in a box.
+    fn send_erased(&self, tasks: Vec<Task>) -> Sending<'_>;
+}
+
+impl<T: Transport> ErasedTransport for T {
+    fn send_erased(&self, tasks: Vec<Task>) -> Sending<'_> {
+        Box::pin(self.send(tasks))
+    }
+}
+
+impl Transport for dyn ErasedTransport {
+    async fn send(&self, tasks: Vec<Task>) -> Result<(), TransportError> {
+        self.send_erased(tasks).await
+    }
+}
+
+impl fmt::Debug for dyn ErasedTransport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("ErasedTransport")
+    }
+}
+
+/// Tasks that were not sent. The others of the call were.
 #[derive(Debug, thiserror::Error)]
 #[error("{} of the tasks could not be sent", unsent.len())]
 pub struct TransportError {
-    /// Each task with the reason.
-    pub unsent: Vec<(Task, BoxError)>,
+    /// Each with the reason.
+    pub unsent: Vec<Unsent>,
+}
+
+/// A task that was not sent.
+#[derive(Debug)]
+pub struct Unsent {
+    /// The task.
+    pub task: Task,
+    /// Why.
+    pub error: BoxError,
+    /// Whether it may be sent later, because the broker is away, say. A task that is not retryable
+    /// can never be sent: it is malformed or too large for the broker, and becomes a dead letter.
+    pub retryable: bool,
+}
+
+impl Unsent {
+    /// A task that may be sent later.
+    pub fn later(task: Task, error: impl Into<BoxError>) -> Self {
+        Self { task, error: error.into(), retryable: true }
+    }
+
+    /// A task that can never be sent.
+    pub fn never(task: Task, error: impl Into<BoxError>) -> Self {
+        Self { task, error: error.into(), retryable: false }
+    }
+}
+
+impl TransportError {
+    /// None of these tasks was sent, for one reason that will pass: the broker is away.
+    pub fn unavailable(tasks: impl IntoIterator<Item = Task>, error: impl Into<BoxError>) -> Self {
+        let shared = Shared(Arc::from(error.into()));
+        let unsent = tasks.into_iter().map(|task| Unsent::later(task, shared.clone()));
+        Self { unsent: unsent.collect() }
+    }
+}
+
+/// One error that is the reason of many.
+#[derive(Debug, Clone)]
+struct Shared(Arc<dyn Error + Send + Sync>);
+
+impl fmt::Display for Shared {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl Error for Shared {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        self.0.source()
+    }
 }

@@ -1,4 +1,4 @@
-//! The grammar that all our attributes share, and the one place that reads it.
+//! The grammar that all our attributes and `foreign_subscriber!` share, and the one place that reads it.
 //!
 //! ```text
 //! arguments = ( argument "," )*
@@ -16,7 +16,7 @@ use syn::parse::{ParseStream, Parser};
 use syn::{Error, Expr, ExprLit, Lit, LitInt, LitStr, Path, Token, Type, UnOp};
 
 use crate::mistakes::Mistakes;
-use crate::values;
+use crate::{spelling, values};
 
 /// A key that an attribute knows.
 pub(crate) struct Key {
@@ -24,15 +24,21 @@ pub(crate) struct Key {
     /// How it is written, for messages: `queue = "stewardship"`.
     pub(crate) form: &'static str,
     pub(crate) repeatable: bool,
+    /// Where it is wrong here but known elsewhere: what to write instead.
+    pub(crate) refused: Option<&'static str>,
 }
 
 impl Key {
     pub(crate) const fn new(name: &'static str, form: &'static str) -> Self {
-        Self { name, form, repeatable: false }
+        Self { name, form, repeatable: false, refused: None }
     }
 
     pub(crate) const fn repeatable(name: &'static str, form: &'static str) -> Self {
-        Self { name, form, repeatable: true }
+        Self { repeatable: true, ..Self::new(name, form) }
+    }
+
+    pub(crate) const fn refused(name: &'static str, instead: &'static str) -> Self {
+        Self { refused: Some(instead), ..Self::new(name, "") }
     }
 }
 
@@ -45,6 +51,8 @@ pub(crate) struct Arguments {
     /// The arguments without a key.
     pub(crate) types: Vec<Type>,
     entries: Vec<Entry>,
+    /// The keys that were written, or meant, whether or not they could be read.
+    mentioned: Vec<String>,
 }
 
 struct Entry {
@@ -54,7 +62,7 @@ struct Entry {
 
 impl Arguments {
     pub(crate) fn none(known: &'static [Key]) -> Self {
-        Self { known, types: Vec::new(), entries: Vec::new() }
+        Self { known, types: Vec::new(), entries: Vec::new(), mentioned: Vec::new() }
     }
 
     /// Reads the arguments of an attribute. What cannot be read is reported and left out, so that
@@ -77,8 +85,10 @@ impl Arguments {
                     && let Err(error) = input.parse::<Token![,]>()
                 {
                     found.add(Error::new(error.span(), "expected `,`"));
-                    skip_argument(input);
-                    input.parse::<Option<Token![,]>>()?;
+                    if !self.at_key(input) {
+                        skip_argument(input);
+                        input.parse::<Option<Token![,]>>()?;
+                    }
                 }
             }
             Ok(())
@@ -101,12 +111,15 @@ impl Arguments {
             return Ok(());
         }
         let key = input.call(Ident::parse_any)?;
+        let written = key.to_string();
+        self.mentioned.push(self.near(&written).map_or(written, str::to_owned));
         let value = match input.parse::<Option<Token![=]>>()? {
             Some(_) => Some(self.value(&key, input)?),
             None => None,
         };
         match self.known.iter().find(|known| key == known.name) {
             None => found.at(&key, self.unknown(&key.to_string())),
+            Some(Key { refused: Some(instead), .. }) => found.at(&key, instead),
             Some(known) if !known.repeatable && self.has(known.name) => {
                 found.at(&key, format!("`{key}` is given twice; keep one"));
             }
@@ -139,6 +152,7 @@ impl Arguments {
 
     fn wants(&self, key: &Ident) -> String {
         match self.known.iter().find(|known| key == known.name) {
+            Some(Key { refused: Some(instead), .. }) => (*instead).to_owned(),
             Some(known) => format!("write `{}`", known.form),
             None => self.unknown(&key.to_string()),
         }
@@ -148,7 +162,7 @@ impl Arguments {
         if let Some(near) = self.near(key) {
             return format!("unknown key `{key}`; did you mean `{near}`?");
         }
-        let names: Vec<_> = self.known.iter().map(|known| format!("`{}`", known.name)).collect();
+        let names: Vec<_> = self.accepted().map(|name| format!("`{name}`")).collect();
         match names.as_slice() {
             [only] => format!("unknown key `{key}`; the only key is {only}"),
             names => format!("unknown key `{key}`; the keys are {}", names.join(", ")),
@@ -157,15 +171,20 @@ impl Arguments {
 
     /// The key that somebody who wrote this may have meant.
     fn near(&self, written: &str) -> Option<&'static str> {
-        let tolerated = (written.len() / 3).max(1);
-        let is_near = |name: &&str| {
-            distance(name, written) <= tolerated || written.len() > 2 && name.starts_with(written)
-        };
-        self.known.iter().map(|known| known.name).find(is_near)
+        self.accepted().find(|name| spelling::is_near(written, name))
+    }
+
+    fn accepted(&self) -> impl Iterator<Item = &'static str> {
+        self.known.iter().filter(|known| known.refused.is_none()).map(|known| known.name)
     }
 
     pub(crate) fn has(&self, key: &str) -> bool {
         self.key(key).is_some()
+    }
+
+    /// Whether the key was written, even if something is wrong with it that is reported already.
+    pub(crate) fn mentions(&self, key: &str) -> bool {
+        self.mentioned.iter().any(|mentioned| mentioned == key)
     }
 
     /// The key as it was written, to complain at.
@@ -298,22 +317,6 @@ fn integer(value: &Expr) -> Option<i128> {
         },
         _ => None,
     }
-}
-
-/// How many letters must be added, removed or changed to make one word of the other.
-fn distance(one: &str, other: &str) -> usize {
-    let other: Vec<char> = other.chars().collect();
-    let mut row: Vec<usize> = (0..=other.len()).collect();
-    for (i, a) in one.chars().enumerate() {
-        let mut diagonal = row[0];
-        row[0] = i + 1;
-        for (j, b) in other.iter().enumerate() {
-            let changed = diagonal + usize::from(a != *b);
-            diagonal = row[j + 1];
-            row[j + 1] = changed.min(row[j] + 1).min(diagonal + 1);
-        }
-    }
-    row[other.len()]
 }
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! The derive and the attributes of events-core.
+//! The derive, the attributes and the procedural macro of events-core.
 //!
 //! Use them through events-core, which re-exports and documents them. Each folder is one macro and
 //! works in the same three steps: `parse` reads the grammar, `model` knows every rule and refuses
@@ -10,15 +10,18 @@
 use proc_macro::TokenStream;
 
 mod event;
+mod foreign_subscriber;
 mod publishes;
 mod reconciles;
 mod subscribes_to;
 
 mod cron;
+mod delivery;
 mod function;
 mod keys;
 mod mistakes;
 mod spans;
+mod spelling;
 mod values;
 
 #[proc_macro_derive(Event, attributes(event))]
@@ -39,4 +42,9 @@ pub fn publishes(arguments: TokenStream, item: TokenStream) -> TokenStream {
 #[proc_macro_attribute]
 pub fn reconciles(arguments: TokenStream, item: TokenStream) -> TokenStream {
     reconciles::attribute(arguments.into(), &item.into()).into()
+}
+
+#[proc_macro]
+pub fn foreign_subscriber(arguments: TokenStream) -> TokenStream {
+    foreign_subscriber::declaration(arguments.into()).into()
 }

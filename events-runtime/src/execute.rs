@@ -88,8 +88,8 @@ impl<B: Broker> Executor<B> {
     /// # Errors
     /// A subscriber takes a state that is not in `states`, or a transaction of another broker.
     pub fn new(broker: B, states: Arc<States>) -> Result<Self, MissingNeeds> {
-        let subscribers = broker.events().registry().subscribers();
-        Self::for_subscribers(broker, states, subscribers)
+        let subscribers: Vec<_> = broker.events().registry().local_subscribers().collect();
+        Self::for_subscribers(broker, states, &subscribers)
     }
 
     pub(crate) fn for_subscribers(
@@ -135,7 +135,7 @@ fn missing_needs<B: Broker>(
 ) -> impl Iterator<Item = String> {
     let provided = std::any::TypeId::of::<B::Transaction>();
     subscriber.needs.iter().filter_map(move |need| {
-        let subject = || format!("`{}` ({})", subscriber.function, subscriber.location());
+        let subject = || subscriber.place();
         let wanted = (need.rust_path)();
         match need.kind {
             NeedKind::State if !states.contains(need.id) => Some(format!(

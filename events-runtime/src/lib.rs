@@ -4,6 +4,7 @@
 //! |----------------------------------|------------------------------|
 //! | execute tasks in this process    | [`Worker`]                   |
 //! | execute one task, as a worker does | [`Executor`]               |
+//! | send what waits in an outbox     | [`Relay`]                    |
 //! | do without a database            | [`MemoryQueue`]              |
 //!
 //! A worker claims tasks from a [`Broker`](events_core::Broker), executes each with the
@@ -17,6 +18,7 @@ mod execute;
 mod liveness;
 mod memory;
 mod plan;
+mod relay;
 mod schedule;
 mod settle;
 mod statistics;
@@ -24,5 +26,6 @@ mod worker;
 
 pub use execute::{Execution, Executor, MissingNeeds, execute_task};
 pub use memory::{MemoryQueue, MemoryReceipt, MemorySavepoint, MemorySession};
+pub use relay::Relay;
 pub use statistics::Statistics;
 pub use worker::{Worker, WorkerBuilder, WorkerError};

@@ -8,7 +8,7 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
-use events_core::broker::{Admin, Broker};
+use events_core::broker::{Admin, Broker, BrokerError};
 use events_core::context::CancellationSource;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
@@ -20,6 +20,7 @@ use running::Running;
 use crate::execute::Executor;
 use crate::liveness::{Liveness, Standing};
 use crate::plan::Scheduled;
+use crate::relay::AnyRelay;
 use crate::schedule::Schedule;
 use crate::settle;
 use crate::statistics::Statistics;
@@ -43,6 +44,7 @@ pub struct Worker<B: Broker> {
     shutdown_grace: Duration,
     /// Those that run by themselves.
     reconcilers: Vec<Scheduled>,
+    relays: Vec<Arc<dyn AnyRelay>>,
     statistics: Arc<Statistics>,
 }
 
@@ -53,8 +55,8 @@ impl<B: Broker> Worker<B> {
         self.statistics.clone()
     }
 
-    /// Executes tasks until nothing waits, not even for later, and nothing runs; then stops. For
-    /// tests, and for programs that work off a queue and end.
+    /// Executes tasks until nothing waits, not even for later, nor in an outbox that this worker
+    /// relays, and nothing runs; then stops. For tests, and for programs that work off a queue and end.
     ///
     /// Retries, delays and snoozes are waited for. Other programs may publish meanwhile. No reconciler
     /// is run.
@@ -66,12 +68,12 @@ impl<B: Broker> Worker<B> {
         B: Admin,
     {
         self.reconcilers.clear();
-        let broker = self.executor.broker().clone();
+        let (broker, relays) = (self.executor.broker().clone(), self.relays.clone());
         let mut asked = Ok(());
         let drained = async {
             loop {
-                match broker.counts().await {
-                    Ok(counts) if counts.is_drained() => return,
+                match is_drained(&broker, &relays).await {
+                    Ok(true) => return,
                     Ok(_) => sleep(LOOK_WHETHER_DRAINED).await,
                     Err(error) => {
                         asked = Err(WorkerError::Ask(error));
@@ -124,6 +126,9 @@ impl<B: Broker> Worker<B> {
         let schedule = Schedule::new(broker.clone(), worker, states, reconcilers, grace);
         let mut schedules = JoinSet::new();
         schedules.spawn(schedule.run(schedule_stops.token()));
+        for relay in &self.relays {
+            schedules.spawn(relay.clone().run(schedule_stops.token()));
+        }
         let mut running = Running::new(&self, standing.subscribe(), outcomes);
         // None of them ends by itself, but for a panic, and the worker is nothing without.
         tokio::select! {
@@ -133,8 +138,8 @@ impl<B: Broker> Worker<B> {
         }
         schedule_stops.cancel();
         // They stop by themselves when the grace period is over, and say how they ended.
-        let reconciled = timeout(grace + LAST_WORDS, schedules.join_next());
-        let (idle, _) = tokio::join!(running.stop(grace), reconciled);
+        let ended = async { while schedules.join_next().await.is_some() {} };
+        let (idle, _) = tokio::join!(running.stop(grace), timeout(grace + LAST_WORDS, ended));
         drop(schedules);
         drop(running); // closes the channel of outcomes
         let flushed = timeout(LAST_WORDS, async {
@@ -162,4 +167,15 @@ impl<B: Broker> Worker<B> {
         );
         Ok(())
     }
+}
+
+async fn is_drained<B: Admin>(
+    broker: &B,
+    relays: &[Arc<dyn AnyRelay>],
+) -> Result<bool, BrokerError> {
+    let mut drained = broker.counts().await?.is_drained();
+    for relay in relays {
+        drained = drained && relay.backlog().await?.tasks == 0;
+    }
+    Ok(drained)
 }

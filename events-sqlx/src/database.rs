@@ -3,7 +3,7 @@
 use std::future::Future;
 use std::time::Duration;
 
-use events_core::Task;
+use events_core::forwarding::Split;
 use sqlx::pool::PoolConnection;
 use sqlx::{Connection, Database};
 use sqlx_core::transaction::TransactionManager;
@@ -33,22 +33,22 @@ pub trait EventDatabase: Database + sealed::Sealed {
         place: &Self::Place,
     ) -> impl Future<Output = Result<(), sqlx::Error>> + Send;
 
-    /// Proves that the transaction of [`begin`](Self::begin) is still open, writes the tasks into
-    /// it and commits it.
+    /// Proves that the transaction of [`begin`](Self::begin) is still open, writes the tasks of the
+    /// queue and of the outboxes into it and commits it.
     #[doc(hidden)]
     fn commit(
         connection: &mut Self::Connection,
         tables: &Self::Tables,
-        tasks: &[Task],
+        tasks: &Split,
     ) -> impl Future<Output = Result<(), QueueError>> + Send;
 
     /// Proves that the transaction of a session over a borrowed connection is still open and
-    /// writes the tasks into it.
+    /// writes the tasks of the queue and of the outboxes into it.
     #[doc(hidden)]
     fn seal_joined(
         connection: &mut Self::Connection,
         tables: &Self::Tables,
-        tasks: &[Task],
+        tasks: &Split,
     ) -> impl Future<Output = Result<(), sqlx::Error>> + Send;
 
     /// Whether `error` says that the transaction was gone.

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use events_core::forwarding::ForwardingError;
 use events_core::{BrokerError, WorkerId};
 
 /// A queue or session that did not do what it was asked.
@@ -112,6 +113,30 @@ pub enum QueueError {
         "the release of a savepoint was cancelled, so that nobody can tell whether it was kept; everything was rolled back; run the whole unit of work again"
     )]
     ReleaseCancelled,
+    /// The runtime has ended in the midst of a commit.
+    #[error(
+        "the runtime was shut down in the midst of the commit, so that only the database knows whether it was made; end sessions before the runtime"
+    )]
+    CommitInterrupted,
+    /// A joined session does not hear when its transaction is committed.
+    #[error(
+        "a task of the queue `{queue}` is to be sent after the commit, of which a joined session does not hear; nothing was written; forward the queue through an outbox (`Forwarding::outbox`), or use the queue's own `begin`"
+    )]
+    CommitOfAnother {
+        /// The queue.
+        queue: String,
+    },
+    /// Forwardings that cannot work together.
+    #[error(transparent)]
+    Forwarding(#[from] ForwardingError),
+    /// A dead letter of a queue whose tasks are not kept here.
+    #[error(
+        "the queue `{queue}` is forwarded after the commit, so there is no place here where the task could wait; publish its event again, or forward the queue through an outbox"
+    )]
+    NoPlaceToWait {
+        /// The queue.
+        queue: String,
+    },
     /// The connection given to `join` is not in a transaction.
     #[error(
         "the connection is not in a transaction, so there is nothing for the events to commit with; begin one and join inside it, or use the queue's own `begin`"

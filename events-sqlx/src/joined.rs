@@ -5,7 +5,7 @@ use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
 
 use events_core::Session;
-use events_core::events::log_dispatched;
+use events_core::forwarding::Forwardings;
 use events_core::session::PendingEvents;
 
 use crate::database::EventDatabase;
@@ -20,6 +20,7 @@ use crate::signal::Signal;
 pub struct JoinedSession<'c, Db: EventDatabase> {
     connection: &'c mut Db::Connection,
     tables: Db::Tables,
+    forwardings: Forwardings,
     pending: PendingEvents,
     /// To be told when the tasks are written, though not when they are committed.
     signal: Option<Arc<Signal>>,
@@ -29,10 +30,11 @@ impl<'c, Db: EventDatabase> JoinedSession<'c, Db> {
     pub(crate) fn new(
         connection: &'c mut Db::Connection,
         tables: Db::Tables,
+        forwardings: Forwardings,
         pending: PendingEvents,
         signal: Option<Arc<Signal>>,
     ) -> Self {
-        Self { connection, tables, pending, signal }
+        Self { connection, tables, forwardings, pending, signal }
     }
 
     /// The connection, to run statements in the transaction.
@@ -48,14 +50,20 @@ impl<'c, Db: EventDatabase> JoinedSession<'c, Db> {
     /// a few times within half a second, and look by themselves about once a second.
     ///
     /// # Errors
-    /// The transaction was lost, or the database refused. Nothing was written; roll back, or the
-    /// changes are committed without their events.
+    /// The transaction was lost, or the database refused. Or a task's queue is
+    /// [forwarded](events_core::Forwarding) after the commit, of which this session does not hear.
+    /// Nothing was written; roll back, or the changes are committed without their events.
     pub async fn flush(mut self) -> Result<(), QueueError> {
         if self.pending.is_empty() {
             return Ok(());
         }
         let tasks = self.pending.events().clone().dispatch(&mut self.pending);
         let unwritten = Unwritten(tasks.len());
+        let tasks = self.forwardings.split(tasks);
+        let unheard = tasks.after_commit.iter().find_map(|(_, tasks)| tasks.first());
+        if let Some(task) = unheard {
+            return Err(QueueError::CommitOfAnother { queue: task.queue.to_string() });
+        }
         Db::seal_joined(self.connection, &self.tables, &tasks).await.map_err(|error| {
             match Db::is_lost_transaction(&error) {
                 true => QueueError::TransactionLost,
@@ -66,7 +74,7 @@ impl<'c, Db: EventDatabase> JoinedSession<'c, Db> {
         if let Some(signal) = &self.signal {
             signal.expect_commit();
         }
-        log_dispatched(&tasks);
+        tasks.log_written();
         Ok(())
     }
 }

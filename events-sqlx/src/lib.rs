@@ -29,14 +29,17 @@
 //! | a plain `sqlx` transaction  | [`SqliteQueue::join`], [`JoinedSession`]           |
 //! | a worker                    | [`SqliteQueue`] as its [`Broker`](events_core::Broker) |
 //! | dead letters                | [`SqliteQueue`] as [`Admin`](events_core::Admin)   |
+//! | another broker for some queues | [`SqliteQueueOptions::forward`], [`SqliteQueue`] as [`Outbox`](events_core::Outbox) |
 //!
 //! What each database means as a queue, such as SQLite's one writer, is told at [`SqliteQueue`] and
 //! `PostgresQueue`.
 
+mod after_commit;
 mod database;
 mod error;
 mod jitter;
 mod joined;
+mod outbox;
 #[cfg(feature = "postgres")]
 mod postgres;
 mod savepoint;

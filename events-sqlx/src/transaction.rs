@@ -5,7 +5,7 @@ use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
 use std::time::Duration;
 
-use events_core::events::log_dispatched;
+use events_core::forwarding::{Forwardings, Split};
 use events_core::session::PendingEvents;
 use events_core::{Events, Session};
 use sqlx::pool::PoolConnection;
@@ -14,6 +14,7 @@ use tokio::runtime::Handle;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::timeout;
 
+use crate::after_commit;
 use crate::database::{EventDatabase, depth, return_to_pool, settled_depth};
 use crate::error::{QueueError, is_busy, is_disconnected};
 use crate::savepoint::Savepoint;
@@ -46,6 +47,7 @@ pub struct EventTransaction<Db: EventDatabase> {
     pending: PendingEvents,
     signal: Arc<Signal>,
     tables: Db::Tables,
+    forwardings: Forwardings,
     /// Whether the release of a savepoint was sent whose answer nobody has taken.
     pub(crate) release_unknown: bool,
 }
@@ -64,6 +66,7 @@ impl<Db: EventDatabase> EventTransaction<Db> {
         events: &Events,
         signal: &Arc<Signal>,
         tables: &Db::Tables,
+        forwardings: &Forwardings,
     ) -> Result<Option<Self>, QueueError> {
         Ok(open(connection, &place).await?.map(|connection| Self {
             connection: Some(connection),
@@ -72,6 +75,7 @@ impl<Db: EventDatabase> EventTransaction<Db> {
             pending: PendingEvents::new(events),
             signal: signal.clone(),
             tables: tables.clone(),
+            forwardings: forwardings.clone(),
             release_unknown: false,
         }))
     }
@@ -83,6 +87,11 @@ impl<Db: EventDatabase> EventTransaction<Db> {
 
     /// Commits: what was written, and one task per queued event and subscriber.
     ///
+    /// Tasks that are [forwarded](events_core::Forwarding) after the commit are sent then, and for
+    /// up to ten seconds this waits for it. Such a commit cannot be taken back any more once it has
+    /// begun, by dropping its future either. A task that could not be sent is logged as an error,
+    /// and is none of the commit.
+    ///
     /// # Errors
     /// Nothing was committed and nothing is published; unless the connection broke in the midst of
     /// it, when only the database knows. The transaction may have been lost before
@@ -90,11 +99,20 @@ impl<Db: EventDatabase> EventTransaction<Db> {
     /// back stood alone.
     pub async fn commit(mut self) -> Result<(), QueueError> {
         let tasks = self.pending.events().clone().dispatch(&mut self.pending);
-        let committed = self.commit_with(&tasks).await;
+        let tasks = self.forwardings.split(tasks);
+        match tasks.after_commit.is_empty() {
+            true => self.commit_split(&tasks).await,
+            false => after_commit::commit(self, tasks).await,
+        }
+    }
+
+    /// Commits, with those of the tasks that are written in the transaction.
+    pub(crate) async fn commit_split(mut self, tasks: &Split) -> Result<(), QueueError> {
+        let committed = self.commit_with(tasks).await;
         match &committed {
-            Ok(()) if !tasks.is_empty() => {
+            Ok(()) if !tasks.writes_nothing() => {
                 self.signal.notify();
-                log_dispatched(&tasks);
+                tasks.log_written();
             }
             Err(_) if !tasks.is_empty() => {
                 tracing::debug!(count = tasks.len(), "commit failed: pending tasks discarded");
@@ -104,7 +122,7 @@ impl<Db: EventDatabase> EventTransaction<Db> {
         committed
     }
 
-    async fn commit_with(&mut self, tasks: &[events_core::Task]) -> Result<(), QueueError> {
+    async fn commit_with(&mut self, tasks: &Split) -> Result<(), QueueError> {
         if self.release_unknown {
             return Err(QueueError::ReleaseCancelled);
         }

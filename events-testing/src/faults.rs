@@ -161,6 +161,10 @@ impl<B: Broker> Broker for FaultyBroker<B> {
         self.inner.events()
     }
 
+    fn forwarded(&self) -> Queues {
+        self.inner.forwarded()
+    }
+
     async fn register(&self, worker: WorkerId, queues: &Queues) -> Result<(), BrokerError> {
         self.faults.fail(Fault::FailHeartbeat, "register the worker")?;
         self.inner.register(worker, queues).await
@@ -293,9 +297,7 @@ impl<T: Transport> FaultyTransport<T> {
 impl<T: Transport> Transport for FaultyTransport<T> {
     async fn send(&self, tasks: Vec<Task>) -> Result<(), TransportError> {
         if self.faults.strikes(Fault::FailSend) {
-            let unsent =
-                tasks.into_iter().map(|task| (task, "a fault was injected".into())).collect();
-            return Err(TransportError { unsent });
+            return Err(TransportError::unavailable(tasks, "a fault was injected"));
         }
         self.inner.send(tasks).await
     }

@@ -13,7 +13,7 @@ use events_core::{BoxError, Events, Report, Scope};
 
 pub use self::error::LostEventsError;
 use crate::clock::ManualClock;
-use crate::drain::{Run, drain};
+use crate::drain::{Drained, Run, drain};
 
 /// Begins a check that reconcilers repair what lost events would have done, for one scenario.
 ///
@@ -278,22 +278,24 @@ impl LostEvents<'_> {
     }
 
     /// Runs every task, those that wait included, and insists that each completes. Returns how
-    /// many runs there were.
+    /// many there were, with those for other programs, of which nothing comes here.
     async fn run_tasks<B: Broker + Admin>(
         &self,
         broker: &B,
         states: &States,
     ) -> Result<usize, LostEventsError> {
-        let mut runs = drain(broker, states).await?.runs;
+        let Drained { mut runs, mut foreign } = drain(broker, states).await?;
         if self.move_clock() {
-            runs.extend(drain(broker, states).await?.runs);
+            let later = drain(broker, states).await?;
+            runs.extend(later.runs);
+            foreign.extend(later.foreign);
         }
         let failed: Vec<_> = runs.iter().filter_map(failure).collect();
         if !failed.is_empty() {
             return Err(LostEventsError::Failed { failed });
         }
         match broker.counts().await? {
-            Counts { available: 0, scheduled: 0, .. } => Ok(runs.len()),
+            Counts { available: 0, scheduled: 0, .. } => Ok(runs.len() + foreign.len()),
             Counts { available, scheduled, .. } => {
                 Err(LostEventsError::Waiting { tasks: available + scheduled })
             }

@@ -48,7 +48,9 @@ fn openssl(folder: &Path, arguments: &str) -> Result<(), Error> {
         .current_dir(folder)
         .stdin(Stdio::null())
         .output()
-        .map_err(Error::system("run openssl, which makes the certificates; is it installed"))?;
+        .map_err(Error::system(
+            "run openssl, which makes the certificates (on Debian 'apt-get install openssl')",
+        ))?;
     if output.status.success() {
         return Ok(());
     }

@@ -48,6 +48,10 @@ impl<B: Broker> Broker for Mortal<B> {
         self.0.events()
     }
 
+    fn forwarded(&self) -> Queues {
+        self.0.forwarded()
+    }
+
     async fn register(&self, worker: WorkerId, queues: &Queues) -> Result<(), BrokerError> {
         self.0.register(worker, queues).await
     }

@@ -62,6 +62,7 @@ fn run(
                 Poll::Pending => panic!("it waits for nothing"),
             }
         }
+        Handler::Foreign => panic!("both are here"),
     }
 }
 

@@ -59,6 +59,13 @@ fn forget_blocking(event: Emptied, State(people): State<Vec<Person>>) -> Result<
     people.first().map(|_| ()).ok_or_else(|| Failure::discard("nobody"))
 }
 
+foreign_subscriber! {
+    event = Emptied,
+    task = "cleaner.tasks.sweep",
+    queue = "cleaning",
+    reconciled_by = sweep,
+}
+
 /// Looks at everything.
 ///
 /// # Errors

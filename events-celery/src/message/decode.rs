@@ -13,11 +13,12 @@ use events_core::event::Field;
 use events_core::task::Headers;
 use events_core::{EventId, Timestamp};
 use flate2::read::ZlibDecoder;
+use serde::Deserialize;
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 use uuid::Uuid;
 
-use super::object::Object;
+use super::object::{Name, Object};
 use super::{header, time};
 
 /// What a claimed message says.
@@ -134,14 +135,32 @@ pub(crate) fn uuid_of(text: &str) -> Uuid {
     Uuid::try_parse(text).unwrap_or_else(|_| Uuid::new_v5(&Uuid::NAMESPACE_OID, text.as_bytes()))
 }
 
+/// What kombu wraps a message in. Read in one go: most of the work of a claim is here.
+#[derive(Deserialize)]
+#[serde(rename_all = "kebab-case")]
+struct Envelope<'m> {
+    #[serde(borrow)]
+    body: Option<Name<'m>>,
+    #[serde(borrow)]
+    content_type: Option<Name<'m>>,
+    #[serde(borrow)]
+    headers: Option<Object<'m>>,
+    #[serde(borrow)]
+    properties: Option<Object<'m>>,
+}
+
 impl Message {
     /// Reads a message.
     pub(crate) fn read(text: &str) -> Result<Self, Unreadable> {
-        let envelope = Object::parse(text)
-            .map_err(|error| Unreadable::broken(format!("it is not a JSON object: {error}")))?;
-        let headers = part(&envelope, "headers")?;
-        let properties = part(&envelope, "properties")?;
-        let body = body(&envelope, &headers, &properties)?;
+        let envelope: Envelope<'_> = serde_json::from_str(text)
+            .map_err(|error| Unreadable::broken(format!("it is not a message: {error}")))?;
+        let headers = envelope.headers.unwrap_or_default();
+        let properties = envelope.properties.unwrap_or_default();
+        json_only(envelope.content_type.as_ref())?;
+        let Some(Name(body)) = &envelope.body else {
+            return Err(Unreadable::broken("it has no `body`"));
+        };
+        let body = unpack(body, &headers, &properties)?;
         let body = body.trim_start();
         let message = match body.starts_with('{') {
             true => version_1(body)?,
@@ -161,39 +180,25 @@ impl Message {
     }
 }
 
-fn part<'m>(envelope: &'m Object<'_>, name: &'static str) -> Result<Object<'m>, Unreadable> {
-    match envelope.raw(name) {
-        None | Some("null") => Ok(Object::default()),
-        Some(json) => Object::parse(json)
-            .map_err(|error| Unreadable::broken(format!("`{name}` is not an object: {error}"))),
+fn json_only(content_type: Option<&Name<'_>>) -> Result<(), Unreadable> {
+    match content_type.map(|Name(name)| &**name) {
+        Some("application/json") => Ok(()),
+        Some(other) => Err(Unreadable::foreign(format!(
+            "its content type is `{other}`, and only JSON is read; send it with `serializer=\"json\"`"
+        ))),
+        None => Err(Unreadable::broken("it has no `content-type`")),
     }
 }
 
 /// The body as JSON text.
-fn body(
-    envelope: &Object<'_>,
-    headers: &Object<'_>,
-    properties: &Object<'_>,
-) -> Result<String, Unreadable> {
-    match envelope.text("content-type").as_deref() {
-        Some("application/json") => {}
-        Some(other) => {
-            return Err(Unreadable::foreign(format!(
-                "its content type is `{other}`, and only JSON is read; send it with `serializer=\"json\"`"
-            )));
-        }
-        None => return Err(Unreadable::broken("it has no `content-type`")),
-    }
-    let Some(body) = envelope.text("body") else {
-        return Err(Unreadable::broken("it has no `body` that is a text"));
-    };
-    let bytes = match properties.text("body_encoding").as_deref() {
-        Some("base64") => BASE64_STANDARD
-            .decode(body.as_bytes())
+fn unpack(body: &str, headers: &Object<'_>, properties: &Object<'_>) -> Result<String, Unreadable> {
+    let bytes = match properties.raw("body_encoding") {
+        Some("\"base64\"") => BASE64_STANDARD
+            .decode(body)
             .map_err(|error| Unreadable::broken(format!("its body is not base64: {error}")))?,
-        None | Some("utf-8") => body.into_bytes(),
+        None | Some("\"utf-8\"" | "null") => body.as_bytes().to_vec(),
         Some(other) => {
-            return Err(Unreadable::foreign(format!("its body encoding is `{other}`")));
+            return Err(Unreadable::foreign(format!("its body encoding is {other}")));
         }
     };
     let bytes = match headers.text("compression").as_deref() {
@@ -225,26 +230,36 @@ fn inflate(bytes: &[u8]) -> Result<Vec<u8>, Unreadable> {
     Ok(out)
 }
 
+/// `[args, kwargs, embed]`, and nothing else.
+#[derive(Deserialize)]
+struct Body<'m>(
+    #[serde(borrow)] Vec<&'m RawValue>,
+    #[serde(borrow)] Object<'m>,
+    #[serde(borrow)] Option<Object<'m>>,
+);
+
 fn version_2(body: &str, headers: &Object<'_>) -> Result<Message, Unreadable> {
-    let parts: Vec<&RawValue> = serde_json::from_str(body).map_err(not_json)?;
-    let &[args, kwargs, embed] = parts.as_slice() else {
-        return Err(Unreadable::broken(format!(
-            "its body has {} elements instead of args, kwargs and embed",
-            parts.len()
-        )));
+    let untagged;
+    let body = match body.contains("__type__") {
+        true => {
+            untagged = untag(body)?;
+            &untagged
+        }
+        false => body,
     };
+    let Body(args, kwargs, embed) = serde_json::from_str(body).map_err(not_json)?;
     let Some(name) = headers.text("task").filter(|name| !name.is_empty()) else {
         return Err(Unreadable::broken("it has no header `task`"));
     };
     let Some(id) = id(headers) else {
         return Err(Unreadable::broken("it has no header `id`"));
     };
-    let embed = optional(embed.get(), "embed")?;
+    let embed = embed.unwrap_or_default();
     Ok(Message {
         version_1: false,
         id,
         name,
-        call: call(args.get(), kwargs.get())?,
+        call: call(&args, &kwargs)?,
         retries: headers.get("retries").unwrap_or(0),
         rescued: headers.get(header::RESCUED).unwrap_or(0),
         returned: headers.get(header::RETURNED).unwrap_or(0),
@@ -265,6 +280,14 @@ fn version_2(body: &str, headers: &Object<'_>) -> Result<Message, Unreadable> {
 
 /// Whose headers are empty, and whose body is an object.
 fn version_1(body: &str) -> Result<Message, Unreadable> {
+    let untagged;
+    let body = match body.contains("__type__") {
+        true => {
+            untagged = untag(body)?;
+            &untagged
+        }
+        false => body,
+    };
     let fields = Object::parse(body).map_err(not_json)?;
     let Some(name) = fields.text("task").filter(|name| !name.is_empty()) else {
         return Err(Unreadable::broken("its body is an object without `task`"));
@@ -272,12 +295,15 @@ fn version_1(body: &str) -> Result<Message, Unreadable> {
     let Some(id) = id(&fields) else {
         return Err(Unreadable::broken("its body is an object without `id`"));
     };
+    let args: Vec<&RawValue> =
+        serde_json::from_str(fields.raw("args").unwrap_or("[]")).map_err(not_json)?;
+    let kwargs = Object::parse(fields.raw("kwargs").unwrap_or("{}")).map_err(not_json)?;
     let workflow = ["callbacks", "errbacks", "chord", "taskset"];
     Ok(Message {
         version_1: true,
         id,
         name,
-        call: call(fields.raw("args").unwrap_or("[]"), fields.raw("kwargs").unwrap_or("{}"))?,
+        call: call(&args, &kwargs)?,
         retries: fields.get("retries").unwrap_or(0),
         rescued: 0,
         returned: 0,
@@ -302,14 +328,6 @@ fn not_json(error: serde_json::Error) -> Unreadable {
 fn id(from: &Object<'_>) -> Option<String> {
     let id = from.text("id").or_else(|| from.get::<u64>("id").map(|id| id.to_string()));
     id.filter(|id| !id.is_empty())
-}
-
-fn optional<'m>(json: &'m str, name: &str) -> Result<Object<'m>, Unreadable> {
-    match json {
-        "null" => Ok(Object::default()),
-        json => Object::parse(json)
-            .map_err(|error| Unreadable::broken(format!("its {name} is not an object: {error}"))),
-    }
 }
 
 /// Whether the field holds something that somebody waits for.
@@ -354,21 +372,11 @@ fn others(headers: &Object<'_>) -> Headers {
     found
 }
 
-fn call(args: &str, kwargs: &str) -> Result<Call, Unreadable> {
-    let untagged;
-    let (args, kwargs) = match args.contains("__type__") || kwargs.contains("__type__") {
-        true => {
-            untagged = (untag(args)?, untag(kwargs)?);
-            (&*untagged.0, &*untagged.1)
-        }
-        false => (args, kwargs),
-    };
-    let positional: Vec<&RawValue> = serde_json::from_str(args).map_err(not_json)?;
-    let named = optional(kwargs, "kwargs")?;
+fn call(positional: &[&RawValue], named: &Object<'_>) -> Result<Call, Unreadable> {
     let is_text = |value: &str| value.starts_with('"');
     let is_object = |value: &str| value.starts_with('{');
     let text = |json: &str| serde_json::from_str::<String>(json).map_err(not_json);
-    match (positional.as_slice(), named.iter().count()) {
+    match (positional, named.iter().count()) {
         ([payload], 0) if is_object(payload.get()) => {
             return Ok(Call::Event { payload: payload.get().into(), event_id: None });
         }

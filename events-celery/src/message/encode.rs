@@ -59,11 +59,6 @@ pub enum Refused {
 /// It would be one that some worker could not read.
 pub(crate) fn encode(task: &Task, origin: &str, now: Timestamp) -> Result<Outgoing, Refused> {
     check(task)?;
-    // One that is debounced waits by its key, and may be due before its own window is over.
-    let eta = match task.due_at > now && task.debounce.is_none() {
-        true => format!("\"{}\"", time::format(task.due_at)),
-        false => "null".to_owned(),
-    };
     let step = Step::of(task.priority);
     let first = task.priority < 0;
     let id = Uuid::from_bytes(task.id.to_bytes());
@@ -72,12 +67,16 @@ pub(crate) fn encode(task: &Task, origin: &str, now: Timestamp) -> Result<Outgoi
     push_body(&mut text, &task.payload, &event_id);
     write!(
         text,
-        r#","content-encoding":"utf-8","content-type":"application/json","headers":{{"lang":"rs","task":{},"id":"{id}","shadow":null,"eta":{eta},"expires":null,"group":null,"group_index":null,"retries":0,"timelimit":[null,null],"root_id":"{id}","parent_id":null,"argsrepr":{},"kwargsrepr":"{{}}","origin":{},"ignore_result":true,"replaced_task_nesting":0,"stamped_headers":null,"stamps":{{}}"#,
+        r#","content-encoding":"utf-8","content-type":"application/json","headers":{{"lang":"rs","task":{},"id":"{id}","retries":0,"root_id":"{id}","argsrepr":{},"kwargsrepr":"{{}}","origin":{},"ignore_result":true"#,
         json_text(&task.name),
         json_text(&python::arguments(&task.payload, &event_id)),
         json_text(origin),
     )
     .expect(STRING);
+    // One that is debounced waits by its key, and may be due before its own window is over.
+    if task.due_at > now && task.debounce.is_none() {
+        write!(text, r#","eta":"{}""#, time::format(task.due_at)).expect(STRING);
+    }
     push_headers(&mut text, task);
     write!(
         text,

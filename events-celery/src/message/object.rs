@@ -84,7 +84,7 @@ pub(crate) fn json_text(text: &str) -> String {
     serde_json::to_string(text).expect("texts are JSON")
 }
 
-impl<'de> Deserialize<'de> for Object<'de> {
+impl<'de: 'm, 'm> Deserialize<'de> for Object<'m> {
     fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
         from.deserialize_map(Fields)
     }
@@ -100,14 +100,16 @@ impl<'de> Visitor<'de> for Fields {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Object<'de>, A::Error> {
-        let mut fields: Vec<(Cow<'de, str>, Cow<'de, str>)> = Vec::new();
+        let mut fields: Vec<(Cow<'de, str>, Cow<'de, str>)> = Vec::with_capacity(24);
         while let Some(Name(name)) = map.next_key()? {
             if fields.len() >= MOST_FIELDS {
                 return Err(A::Error::custom("too many fields"));
             }
             let value: &'de RawValue = map.next_value()?;
             // Of a name that is there twice, the last counts, as in Python.
-            fields.retain(|(earlier, _)| *earlier != name);
+            if let Some(earlier) = fields.iter().position(|(earlier, _)| *earlier == name) {
+                fields.remove(earlier);
+            }
             fields.push((name, Cow::Borrowed(value.get())));
         }
         Ok(Object(fields))
@@ -117,10 +119,10 @@ impl<'de> Visitor<'de> for Fields {
 /// More than any message has; looking for a field is linear.
 const MOST_FIELDS: usize = 1000;
 
-/// Borrowed unless it has escapes.
-struct Name<'m>(Cow<'m, str>);
+/// A text, borrowed unless it has escapes.
+pub(crate) struct Name<'m>(pub(crate) Cow<'m, str>);
 
-impl<'de> Deserialize<'de> for Name<'de> {
+impl<'de: 'm, 'm> Deserialize<'de> for Name<'m> {
     fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
         struct Text;
         impl<'de> Visitor<'de> for Text {

@@ -1,22 +1,47 @@
 -- Ends claims, each in its way, if it is still held. Answers for each whether it was.
 --
--- KEYS: unacked, unacked_index, scheduled, dead, dead_index
+-- KEYS: unacked, unacked_index, scheduled, dead, dead_index, quiet
 -- ARGV: for each claim: its tag, and
 --   'done'  '' '' '' ''                            the task is done
 --   'first' list text '' ''                        the message goes to the front of a list
 --   'last'  list text '' ''                        and to its back
 --   'wait'  tag text microseconds seconds          it waits until then, under another tag
 --   'bury'  task entry microseconds other          it is a dead letter, of the other task if there is one
---   'send'  list text '' ''                        published in the claim before it; with it or not at all
+-- and for each task that is published in the claim before it, with it or not at all: '', and
+--   'send'  list text '' ''                        a message
+--   'merge' tag text microseconds microseconds     one that is debounced: due then, and not after
 local unacked, index, scheduled = KEYS[1], KEYS[2], KEYS[3]
+
+local function wait(tag, text, micros, seconds)
+  local queue = string.match(tag, '%.%d+|(.*)$')
+  redis.call('HSET', unacked, tag, '[' .. text .. ',"",' .. cjson.encode(queue) .. ']')
+  redis.call('ZADD', index, seconds, tag)
+  redis.call('ZADD', scheduled, micros, tag)
+end
+
+-- It takes the place of the one of its key that waits. Due when its window is over, but not after what
+-- the first one of its key said.
+local function merge(tag, text, due, latest)
+  local known = redis.call('HGET', KEYS[6], tag)
+  if known and redis.call('HEXISTS', unacked, tag) == 1 and tonumber(known) < tonumber(latest) then
+    latest = known
+  end
+  if tonumber(latest) < tonumber(due) then due = latest end
+  redis.call('HSET', KEYS[6], tag, latest)
+  wait(tag, text, due, string.format('%.6f', tonumber(due) / 1000000))
+end
+
+-- Where memory is full, a script may go on once it has written. So what is taken can be stored.
+redis.call('ZREM', index, '')
 local answers, ours = {}, true
 for a = 1, #ARGV, 6 do
   local tag, what, one, text, time, other = unpack(ARGV, a, a + 5)
   if what == 'send' then
     if ours then redis.call('LPUSH', one, text) end
+  elseif what == 'merge' then
+    if ours then merge(one, text, time, other) end
   else
-    ours = redis.call('HDEL', unacked, tag) == 1
-    redis.call('ZREM', index, tag)
+    ours = redis.call('HEXISTS', unacked, tag) == 1
     answers[#answers + 1] = ours and 1 or 0
     if not ours or what == 'done' then
       -- nothing more
@@ -31,16 +56,16 @@ for a = 1, #ARGV, 6 do
         local step = string.match(new, '(%.%d+|.*)$')
         new = 'eta.' .. tag .. step
       end
-      local queue = string.match(new, '%.%d+|(.*)$')
-      redis.call('HSET', unacked, new, '[' .. text .. ',"",' .. cjson.encode(queue) .. ']')
-      redis.call('ZADD', index, other, new)
-      redis.call('ZADD', scheduled, time, new)
+      wait(new, text, time, other)
     elseif what == 'bury' then
       local id = one
       if redis.call('HEXISTS', KEYS[4], id) == 1 then id = other end
       redis.call('HSET', KEYS[4], id, text)
       redis.call('ZADD', KEYS[5], time, id)
     end
+    -- Last: an error, of a list that is none, say, must leave the message where it is.
+    redis.call('HDEL', unacked, tag)
+    redis.call('ZREM', index, tag)
   end
 end
 return answers

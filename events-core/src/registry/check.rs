@@ -4,6 +4,7 @@ use std::fmt;
 
 use super::{Registry, collisions, is_within};
 use crate::event::EventType;
+use crate::reconciler::Reconciler;
 use crate::settings::{QUEUE_NAMES, is_queue_name};
 use crate::subscriber::{NeedKind, Subscriber};
 
@@ -45,7 +46,7 @@ impl std::error::Error for RegistryError {}
 pub enum Problem {
     /// Two subscribers have one task name.
     #[error(
-        "subscribers {} share the task name `{task}`; give one of them another with `name = \"…\"`",
+        "subscribers {} share the task name `{task}`; give one of them another with `name = \"…\"`, a foreign one with `task = \"…\"`",
         functions.join(" and ")
     )]
     DuplicateTask {
@@ -133,20 +134,11 @@ pub(super) fn problems(registry: &Registry) -> Vec<Problem> {
     found
 }
 
-fn place(function: &str, file: &str, line: u32) -> String {
-    format!("`{function}` ({file}:{line})")
-}
-
-/// The place of a subscriber. Made for mistakes only: ten thousand texts take milliseconds.
-fn place_of(subscriber: &Subscriber) -> String {
-    place(subscriber.function, subscriber.file, subscriber.line)
-}
-
 fn duplicate_tasks(registry: &Registry, found: &mut Vec<Problem>) {
     let tasks = registry.subscribers.iter().map(|subscriber| (subscriber.task, *subscriber));
     found.extend(collisions(tasks).into_iter().map(|(task, subscribers)| Problem::DuplicateTask {
         task,
-        functions: subscribers.into_iter().map(place_of).collect(),
+        functions: subscribers.into_iter().map(Subscriber::place).collect(),
     }));
 }
 
@@ -161,8 +153,8 @@ fn taken_aliases(registry: &Registry, found: &mut Vec<Problem>) {
             continue; // reported as a duplicate task
         };
         let (_, subscriber) = claims.remove(position);
-        let function = place_of(subscriber);
-        let others = claims.into_iter().map(|(_, other)| place_of(other)).collect();
+        let function = subscriber.place();
+        let others = claims.into_iter().map(|(_, other)| other.place()).collect();
         found.push(Problem::AliasTaken { alias, function, others });
     }
 }
@@ -201,7 +193,7 @@ fn nothing_linked(registry: &Registry, found: &mut Vec<Problem>) {
 
 fn subscribers(registry: &Registry, found: &mut Vec<Problem>) {
     for subscriber in &registry.subscribers {
-        let function = || place(subscriber.function, subscriber.file, subscriber.line);
+        let function = || subscriber.place(); // ten thousand of these texts take milliseconds
         if let Some(queue) = subscriber.queue.filter(|queue| !is_queue_name(queue)) {
             found.push(Problem::QueueName { function: function(), queue });
         }
@@ -220,7 +212,8 @@ fn subscribers(registry: &Registry, found: &mut Vec<Problem>) {
 
 fn reconcilers(registry: &Registry, found: &mut Vec<Problem>) {
     let names = registry.reconcilers.iter().map(|reconciler| {
-        (reconciler.name, place(reconciler.function, reconciler.file, reconciler.line))
+        let Reconciler { name, function, file, line, .. } = reconciler;
+        (*name, format!("`{function}` ({file}:{line})"))
     });
     found.extend(
         collisions(names)

@@ -6,15 +6,16 @@ use syn::ext::IdentExt;
 use syn::spanned::Spanned;
 
 use super::model::{Debounce, Subscriber};
+use crate::delivery;
 use crate::spans::{at, generated};
-use crate::values::duration_tokens;
+use crate::values::{duration_tokens, option_tokens};
 
 pub(super) fn expand(item: &TokenStream, subscriber: &Subscriber) -> TokenStream {
     let krate = &subscriber.krate;
     let private = quote!(#krate::__private);
     let ident = generated(&subscriber.ident);
     let visibility = &subscriber.visibility;
-    let event = event(subscriber);
+    let event = delivery::event(krate, &subscriber.event);
     let registration = registration(subscriber);
     quote! {
         #item
@@ -49,29 +50,19 @@ fn registration(subscriber: &Subscriber) -> TokenStream {
         },
     };
     let aliases = subscriber.aliases.iter().map(syn::LitStr::value);
-    let queue = option(&core, subscriber.queue.as_ref().map(syn::LitStr::value));
-    let max_retries = option(&core, subscriber.max_retries);
+    let delivery = subscriber.delivery.fields(krate);
+    let max_retries = option_tokens(krate, subscriber.max_retries);
     let duration = |duration| duration_tokens(krate, duration);
-    let retry_backoff = option(
-        &core,
+    let retry_backoff = option_tokens(
+        krate,
         subscriber.retry_backoff.map(|(initial, maximum)| {
-            let (initial, maximum) = (duration(initial), option(&core, maximum.map(duration)));
+            let (initial, maximum) =
+                (duration(initial), option_tokens(krate, maximum.map(duration)));
             quote!(#private::Backoff { initial: #initial, maximum: #maximum })
         }),
     );
-    let timeout = option(&core, subscriber.timeout.map(duration));
-    let priority = subscriber.priority;
-    let delay = option(&core, subscriber.delay.map(duration));
-    let debounce = option(&core, debounce(subscriber));
-    let reconciled_by = option(
-        &core,
-        subscriber.reconciled_by.as_ref().map(|path| {
-            quote_spanned! {at(path.span())=>
-                <#path as #private::ReconcilerFunction>::RECONCILER.name
-            }
-        }),
-    );
-    let freshness_only = subscriber.freshness_only;
+    let timeout = option_tokens(krate, subscriber.timeout.map(duration));
+    let debounce = option_tokens(krate, debounce(subscriber));
     let needs = needs(subscriber);
     let handler = handler(subscriber);
     quote! {
@@ -80,17 +71,11 @@ fn registration(subscriber: &Subscriber) -> TokenStream {
             aliases: &[#(#aliases),*],
             event: __EVENT.event,
             function: #core::concat!(#core::module_path!(), "::", #function),
-            file: #core::file!(),
-            line: #core::line!(),
-            queue: #queue,
+            #delivery
             max_retries: #max_retries,
             retry_backoff: #retry_backoff,
             timeout: #timeout,
-            priority: #priority,
-            delay: #delay,
             debounce: #debounce,
-            reconciled_by: #reconciled_by,
-            freshness_only: #freshness_only,
             needs: #needs,
             handler: #handler,
         }
@@ -99,20 +84,6 @@ fn registration(subscriber: &Subscriber) -> TokenStream {
 
 /// As `events_core::subscriber::Debounce::WINDOWS`.
 const WINDOWS: u32 = 10;
-
-fn option(core: &TokenStream, value: Option<impl quote::ToTokens>) -> TokenStream {
-    match value {
-        Some(value) => quote!(#core::option::Option::Some(#value)),
-        None => quote!(#core::option::Option::None),
-    }
-}
-
-/// Claims once that the event is one; everything else uses the constant.
-fn event(subscriber: &Subscriber) -> TokenStream {
-    let (krate, event) = (&subscriber.krate, &subscriber.event);
-    let wired = quote_spanned!(at(event.span())=> <#event as #krate::__private::WiredEvent>::WIRED);
-    quote!(const __EVENT: #krate::__private::Wired<#event> = #wired;)
-}
 
 /// The access to the field proves that it exists; its key may be another.
 fn debounce(subscriber: &Subscriber) -> Option<TokenStream> {

@@ -3,13 +3,14 @@
 use std::time::Duration;
 
 use proc_macro2::{Ident, Span, TokenStream};
-use syn::{Error, LitStr, Path, Type, Visibility};
+use syn::{Error, LitStr, Type, Visibility};
 
 use super::parse::Parsed;
+use crate::delivery::Delivery;
 use crate::function::{Function, is_called};
 use crate::keys::Arguments;
 use crate::mistakes::Mistakes;
-use crate::values;
+use crate::values::{self, display};
 
 const A_SUBSCRIBER: &str = "a subscriber";
 
@@ -27,15 +28,11 @@ pub(super) struct Subscriber {
     pub(super) returns: Option<Type>,
     pub(super) name: Option<LitStr>,
     pub(super) aliases: Vec<LitStr>,
-    pub(super) queue: Option<LitStr>,
+    pub(super) delivery: Delivery,
     pub(super) max_retries: Option<u32>,
     pub(super) retry_backoff: Option<(Duration, Option<Duration>)>,
     pub(super) timeout: Option<Duration>,
-    pub(super) priority: i16,
-    pub(super) delay: Option<Duration>,
     pub(super) debounce: Option<Debounce>,
-    pub(super) reconciled_by: Option<Path>,
-    pub(super) freshness_only: bool,
 }
 
 /// Which key must be quiet for how long, and how long it may be busy.
@@ -63,15 +60,11 @@ impl Subscriber {
             returns: returns(function, &mut found),
             name: arguments.names("name", &mut found).pop(),
             aliases: aliases(arguments, &mut found),
-            queue: queue(arguments, &mut found),
+            delivery: Delivery::new(arguments, &mut found),
             max_retries: max_retries(arguments, &mut found),
             retry_backoff: retry_backoff(arguments, &mut found),
             timeout: arguments.duration("timeout", &mut found),
-            priority: priority(arguments, &mut found),
-            delay: delay(arguments, &mut found),
             debounce: debounce(arguments, &mut found),
-            reconciled_by: arguments.path("reconciled_by", &mut found),
-            freshness_only: freshness_only(arguments, &mut found),
             event: event.cloned().unwrap_or_else(|| syn::parse_quote!(())),
         };
         found.check()?;
@@ -157,15 +150,6 @@ fn aliases(arguments: &Arguments, found: &mut Mistakes) -> Vec<LitStr> {
     aliases
 }
 
-fn queue(arguments: &Arguments, found: &mut Mistakes) -> Option<LitStr> {
-    let queue = arguments.text("queue", found)?;
-    if !values::is_queue(&queue.value()) {
-        let message = "a queue is named with 1 to 64 of the letters a-z, A-Z, 0-9, `-`, `_`, `.`";
-        found.at(&queue, message);
-    }
-    Some(queue)
-}
-
 fn max_retries(arguments: &Arguments, found: &mut Mistakes) -> Option<u32> {
     let (value, written) = arguments.integer("max_retries", found)?;
     let retries = u32::try_from(value).ok().filter(|retries| *retries <= MOST_RETRIES);
@@ -201,29 +185,16 @@ fn retry_backoff(
     }
 }
 
-fn priority(arguments: &Arguments, found: &mut Mistakes) -> i16 {
-    let Some((value, written)) = arguments.integer("priority", found) else { return 0 };
-    i16::try_from(value).unwrap_or_else(|_| {
-        found.at(written, "`priority` is a number from -32768 to 32767; smaller runs first");
-        0
-    })
-}
-
-fn delay(arguments: &Arguments, found: &mut Mistakes) -> Option<Duration> {
-    let delay = arguments.duration("delay", found);
+fn debounce(arguments: &Arguments, found: &mut Mistakes) -> Option<Debounce> {
+    let window = arguments.duration("debounce", found);
+    let by = arguments.ident("debounce_by", found);
+    let longest = arguments.duration("debounce_max", found);
     if let (Some(key), Some(_)) = (arguments.key("delay"), arguments.key("debounce")) {
         found.at(
             key,
             "`delay` waits once, `debounce` until its key is quiet, which is at least as long; keep one",
         );
     }
-    delay
-}
-
-fn debounce(arguments: &Arguments, found: &mut Mistakes) -> Option<Debounce> {
-    let window = arguments.duration("debounce", found);
-    let by = arguments.ident("debounce_by", found);
-    let longest = arguments.duration("debounce_max", found);
     match (window, longest, arguments.key("debounce"), arguments.key("debounce_max")) {
         (_, _, None, Some(key)) => found.at(
             key,
@@ -246,22 +217,6 @@ fn debounce(arguments: &Arguments, found: &mut Mistakes) -> Option<Debounce> {
         _ => {}
     }
     Some(Debounce { window: window?, longest, by: by? })
-}
-
-fn freshness_only(arguments: &Arguments, found: &mut Mistakes) -> bool {
-    let freshness_only = arguments.flag("freshness_only", found);
-    if freshness_only && let Some(key) = arguments.key("reconciled_by") {
-        found.at(
-            key,
-            "`freshness_only` says that nothing needs repair, `reconciled_by` names the repair; keep one",
-        );
-    }
-    freshness_only
-}
-
-/// Tokens as a user would write them.
-fn display(ty: &Type) -> String {
-    quote::ToTokens::to_token_stream(ty).to_string().replace(" :: ", "::")
 }
 
 #[cfg(test)]
@@ -306,13 +261,13 @@ mod tests {
             Some((Duration::from_secs(1), Some(Duration::from_hours(1))))
         );
         assert_eq!(subscriber.timeout, Some(Duration::from_secs(30)));
-        assert_eq!(subscriber.priority, -1);
+        assert_eq!(subscriber.delivery.priority, -1);
         let debounce = subscriber.debounce.expect("it is given");
         assert_eq!(debounce.window, Duration::from_mins(2));
         assert_eq!(debounce.longest, Some(Duration::from_hours(1)));
         assert_eq!(subscriber.aliases.len(), 2);
         assert_eq!(subscriber.takes.len(), 2);
-        assert!(subscriber.is_async && !subscriber.freshness_only);
+        assert!(subscriber.is_async && !subscriber.delivery.freshness_only);
     }
 
     #[test]
@@ -323,7 +278,7 @@ mod tests {
             )
         };
         let subscriber = model(quote!(A, delay = "5m"), item()).unwrap_or_else(|_| panic!());
-        assert_eq!(subscriber.delay, Some(Duration::from_mins(5)));
+        assert_eq!(subscriber.delivery.delay, Some(Duration::from_mins(5)));
         let mistakes = |arguments| model(arguments, item()).err().expect("mistakes");
         let both = mistakes(quote!(A, delay = "5m", debounce = "1s", debounce_by = id));
         assert!(both[0].contains("keep one"), "{both:?}");

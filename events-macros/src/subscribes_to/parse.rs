@@ -7,22 +7,23 @@
 
 use proc_macro2::TokenStream;
 
+use crate::delivery;
 use crate::function::Function;
 use crate::keys::{Arguments, CRATE, Key};
 use crate::mistakes::Mistakes;
 
 const KEYS: &[Key] = &[
-    Key::new("queue", "queue = \"stewardship\""),
+    delivery::QUEUE,
     Key::new("max_retries", "max_retries = 8"),
     Key::new("retry_backoff", "retry_backoff = \"1s\"` or `retry_backoff = \"1s..1h\""),
     Key::new("timeout", "timeout = \"30s\""),
-    Key::new("priority", "priority = 0"),
-    Key::new("delay", "delay = \"5m\""),
+    delivery::PRIORITY,
+    delivery::DELAY,
     Key::new("debounce", "debounce = \"30s\""),
     Key::new("debounce_by", "debounce_by = field_of_the_event"),
     Key::new("debounce_max", "debounce_max = \"5m\""),
-    Key::new("reconciled_by", "reconciled_by = path::to::reconciler"),
-    Key::new("freshness_only", "freshness_only"),
+    delivery::RECONCILED_BY,
+    delivery::FRESHNESS_ONLY,
     Key::new("name", "name = \"events.shop.order_placed\""),
     Key::repeatable("alias", "alias = \"events.old.name\""),
     CRATE,

@@ -154,7 +154,9 @@ impl Call<'_> {
 
     async fn asynchronous(self, transaction: Option<&mut (dyn Any + Send)>) -> Outcome {
         let Handler::Async(handler) = self.subscriber.handler else {
-            unreachable!("the caller has looked");
+            unreachable!(
+                "the caller has looked, and the registry hands out no foreign subscribers"
+            );
         };
         let limit = self.limit();
         let call = async {

@@ -54,6 +54,10 @@ impl Broker for MemoryQueue {
         &self.events
     }
 
+    fn forwarded(&self) -> Queues {
+        Queues::only([""; 0])
+    }
+
     async fn register(&self, worker: WorkerId, queues: &Queues) -> Result<(), BrokerError> {
         let lease = self.events.settings().lease;
         self.store().register(worker, queues, lease, self.events.now());

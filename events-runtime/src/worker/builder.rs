@@ -1,16 +1,19 @@
 //! What may be set on a worker, and the checks before it starts.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
 use events_core::broker::{Broker, BrokerError};
 use events_core::extract::{StateValue, States};
 use events_core::reconciler::Reconciler;
-use events_core::{Events, Queues};
+use events_core::transport::Transport;
+use events_core::{Events, Outbox, Queues};
 
 use super::Worker;
 use crate::execute::{Executor, MissingNeeds};
 use crate::plan::{self, Scheduled};
+use crate::relay::{AnyRelay, Relay};
 use crate::statistics::Statistics;
 
 impl<B: Broker> Worker<B> {
@@ -40,6 +43,7 @@ impl<B: Broker> Worker<B> {
             prefetch: None,
             shutdown_grace: Duration::from_secs(30),
             reconcilers: true,
+            relays: Vec::new(),
         }
     }
 }
@@ -56,6 +60,27 @@ pub struct WorkerBuilder<B: Broker> {
     prefetch: Option<usize>,
     shutdown_grace: Duration,
     reconcilers: bool,
+    relays: Vec<Arc<dyn AnyRelay>>,
+}
+
+impl<B: Broker + Outbox> WorkerBuilder<B> {
+    /// Sends what waits in the queue's outbox through this transport, beside the tasks. However many
+    /// workers do, one does it at a time.
+    pub fn relay(self, transport: impl Transport) -> Self {
+        let relay = Relay::new(self.broker.clone(), transport);
+        self.run_relay(relay)
+    }
+
+    /// The same for the outbox of this name, where the queue has several.
+    pub fn relay_named(self, outbox: impl Into<String>, transport: impl Transport) -> Self {
+        let relay = Relay::new(self.broker.clone(), transport).named(outbox);
+        self.run_relay(relay)
+    }
+
+    fn run_relay(mut self, relay: Relay<B, impl Transport>) -> Self {
+        self.relays.push(Arc::new(relay));
+        self
+    }
 }
 
 impl<B: Broker> WorkerBuilder<B> {
@@ -65,7 +90,8 @@ impl<B: Broker> WorkerBuilder<B> {
         self
     }
 
-    /// The queues to serve; all, unless set.
+    /// The queues to serve; all, unless set. Those that only foreign subscribers have are left to
+    /// their programs, and those whose tasks are [forwarded](events_core::Forwarding) are not among all.
     pub fn queues(mut self, queues: Queues) -> Self {
         self.queues = queues;
         self
@@ -103,8 +129,8 @@ impl<B: Broker> WorkerBuilder<B> {
     ///
     /// # Errors
     /// A handler or reconciler takes something that nobody provided, a reconciler's cron expression or
-    /// time zone cannot be used, a queue of the list belongs to no subscriber, or the concurrency is
-    /// zero.
+    /// time zone cannot be used, a queue of the list belongs to no subscriber, only to foreign ones, or
+    /// is forwarded, or the concurrency is zero.
     pub fn build(self) -> Result<Worker<B>, WorkerError> {
         if self.concurrency == 0 {
             return Err(WorkerError::NoConcurrency);
@@ -113,19 +139,33 @@ impl<B: Broker> WorkerBuilder<B> {
             return Err(WorkerError::OtherEvents);
         }
         let settings = self.events.settings();
-        let subscribers: Vec<_> = self
-            .events
-            .registry()
-            .subscribers()
-            .iter()
-            .filter(|subscriber| self.queues.contains(subscriber.queue(settings)))
-            .copied()
-            .collect();
-        if let Some(unknown) = self.queues.fixed().into_iter().flatten().find(|queue| {
-            !subscribers.iter().any(|subscriber| subscriber.queue(settings) == queue.as_str())
-        }) {
-            return Err(WorkerError::UnknownQueue { queue: unknown.clone() });
+        let registry = self.events.registry();
+        let forwarded = self.broker.forwarded();
+        if let Some(queue) =
+            self.queues.fixed().into_iter().flatten().find(|queue| forwarded.contains(queue))
+        {
+            return Err(WorkerError::ForwardedQueue { queue: queue.clone() });
         }
+        let served = self.queues.without(&forwarded);
+        let subscribers: Vec<_> = registry
+            .local_subscribers()
+            .filter(|subscriber| served.contains(subscriber.queue(settings)))
+            .collect();
+        let handled: BTreeSet<_> =
+            registry.local_subscribers().map(|subscriber| subscriber.queue(settings)).collect();
+        let foreign: BTreeMap<_, _> = registry
+            .foreign_subscribers()
+            .map(|foreign| (foreign.queue(settings), foreign))
+            .filter(|(queue, _)| !handled.contains(queue))
+            .collect();
+        let mut named = self.queues.fixed().into_iter().flatten();
+        if let Some(queue) = named.find(|queue| !handled.contains(queue.as_str())).cloned() {
+            return Err(match foreign.get(queue.as_str()) {
+                Some(foreign) => WorkerError::ForeignQueue { queue, subscriber: foreign.place() },
+                None => WorkerError::UnknownQueue { queue },
+            });
+        }
+        let queues = served.except(foreign.into_keys());
         let mut problems = Vec::new();
         let reconcilers = match self.reconcilers {
             true => plan::scheduled(&self.events, &mut problems),
@@ -137,11 +177,12 @@ impl<B: Broker> WorkerBuilder<B> {
         let executor = Executor::for_subscribers(self.broker, states, &subscribers)?;
         Ok(Worker {
             executor,
-            queues: self.queues,
+            queues,
             concurrency: self.concurrency,
             prefetch: self.prefetch,
             shutdown_grace: self.shutdown_grace,
             reconcilers,
+            relays: self.relays,
             statistics: Arc::new(Statistics::default()),
         })
     }
@@ -174,6 +215,24 @@ pub enum WorkerError {
     /// The queue was made with other `Events`: other subscribers, settings or kill switch.
     #[error("the queue was opened with other `Events` than the worker's; pass a clone of the same")]
     OtherEvents,
+    /// Only foreign subscribers have this queue.
+    #[error(
+        "the queue `{queue}` is that of another program, for {subscriber}: this one has no handler for it; leave it out"
+    )]
+    ForeignQueue {
+        /// Its name.
+        queue: String,
+        /// One of them, with its place.
+        subscriber: String,
+    },
+    /// The tasks of this queue are sent elsewhere.
+    #[error(
+        "the tasks of the queue `{queue}` are forwarded and never wait here; leave it out of the worker's queues, and run a worker of the broker that they are sent to"
+    )]
+    ForwardedQueue {
+        /// Its name.
+        queue: String,
+    },
     /// No subscriber has this queue.
     #[error(
         "no subscriber uses the queue `{queue}`; is its name misspelt, or the subscriber's crate not linked?"

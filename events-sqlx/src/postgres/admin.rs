@@ -7,10 +7,12 @@ use events_core::{Admin, BrokerError, EventId, TaskId};
 use sqlx::postgres::PgRow;
 use sqlx::types::Uuid;
 
+use super::outbox;
 use super::own::Own;
 use super::queue::{Inner, PostgresQueue};
 use super::row;
 use crate::error::QueueError;
+use crate::outbox::revived;
 
 pub(super) const COUNTS: &str = "
 SELECT waiting.available + debounced.available AS available,
@@ -29,6 +31,13 @@ pub(super) const DEAD_LETTERS: &str = "
 SELECT task_id, event_id, event, name, queue, priority, payload, headers, published_at, died_at, errors
 FROM {schema}.dead_letters
 WHERE (died_at, task_id) < ($1, $2) ORDER BY died_at DESC, task_id DESC LIMIT $3";
+
+pub(super) const QUEUE_OF_DEAD_LETTER: &str =
+    "SELECT queue FROM {schema}.dead_letters WHERE task_id = $1";
+
+pub(super) const DEAD_LETTER: &str = "
+DELETE FROM {schema}.dead_letters WHERE task_id = $1
+RETURNING task_id, event_id, event, name, queue, priority, payload, headers, published_at, died_at, errors";
 
 /// The attempts start anew; their history stays, and so do the task's and the event's id.
 pub(super) const RETRY_DEAD_LETTER: &str = "
@@ -130,6 +139,13 @@ fn dead_letter(found: &PgRow) -> Result<DeadLetter, QueueError> {
 async fn retry(inner: Arc<Inner>, task: TaskId) -> Result<bool, QueueError> {
     const STEP: &str = "retry a dead letter";
     let mut connection = Own::acquire(&inner.own, STEP).await?;
+    if !inner.forwardings.is_empty()
+        && let Some(found) = retry_forwarded(&inner, &mut connection, task).await?
+    {
+        connection.finish();
+        inner.signal.notify();
+        return Ok(found);
+    }
     let revived = sqlx::query(inner.sql().retry_dead_letter.clone())
         .bind(Uuid::from_bytes(task.to_bytes()))
         .bind(inner.events.now().as_micros())
@@ -139,6 +155,39 @@ async fn retry(inner: Arc<Inner>, task: TaskId) -> Result<bool, QueueError> {
     connection.finish();
     inner.signal.notify();
     Ok(revived.rows_affected() > 0)
+}
+
+/// Whether the letter was there. `None` if its queue's tasks wait here, like any.
+async fn retry_forwarded(
+    inner: &Inner,
+    connection: &mut Own,
+    task: TaskId,
+) -> Result<Option<bool>, QueueError> {
+    let failed = |error| QueueError::database("retry a dead letter", error);
+    let id = Uuid::from_bytes(task.to_bytes());
+    let queue: Option<String> = sqlx::query_scalar(inner.sql().dead_letter_queue.clone())
+        .bind(id)
+        .fetch_optional(&mut **connection)
+        .await
+        .map_err(failed)?;
+    let Some(queue) = queue.filter(|queue| inner.forwardings.queues().contains(queue)) else {
+        return Ok(None);
+    };
+    let Some(name) = inner.forwardings.outbox_of(&queue) else {
+        return Err(QueueError::NoPlaceToWait { queue });
+    };
+    connection.begin().await.map_err(failed)?;
+    let found = sqlx::query(inner.sql().dead_letter.clone())
+        .bind(id)
+        .fetch_optional(&mut **connection)
+        .await
+        .map_err(failed)?;
+    if let Some(found) = &found {
+        let task = revived(dead_letter(found)?, inner.events.now());
+        outbox::insert(inner, connection, name, task).await.map_err(failed)?;
+    }
+    connection.commit().await.map_err(failed)?;
+    Ok(Some(found.is_some()))
 }
 
 async fn discard(inner: Arc<Inner>, task: TaskId) -> Result<bool, QueueError> {

@@ -22,6 +22,10 @@ impl Broker for PostgresQueue {
         &self.inner.events
     }
 
+    fn forwarded(&self) -> Queues {
+        self.inner.forwardings.queues()
+    }
+
     async fn register(&self, worker: WorkerId, queues: &Queues) -> Result<(), BrokerError> {
         let queues = queues.clone();
         self.uninterrupted("register a worker", |inner| heartbeat::register(inner, worker, queues))
@@ -83,10 +87,6 @@ impl Broker for PostgresQueue {
     }
 
     async fn wake(&self) {
-        let Self { inner, seen } = self;
-        inner.messenger.ensure_listening(&inner.signal);
-        inner.messenger.ensure_announcing(&inner.own, &inner.signal);
-        let changes = inner.signal.changed_since(seen.load(Ordering::SeqCst)).await;
-        seen.store(changes, Ordering::SeqCst);
+        self.changed().await;
     }
 }

@@ -10,6 +10,7 @@ use sqlx::PgConnection;
 use sqlx::postgres::PgRow;
 
 use super::lanes;
+use super::outbox;
 use super::own::Own;
 use super::queue::Inner;
 use super::row;
@@ -71,6 +72,7 @@ pub(super) async fn health(inner: Arc<Inner>) -> Result<Health, QueueError> {
         .fetch_all(&mut *connection)
         .await
         .map_err(failed)?;
+    let outboxes = outbox::health(&inner, &mut connection, now).await?;
     connection.finish();
     let mut due = oldest_due(&inner, now).await?;
     for found in &debounced {
@@ -80,6 +82,7 @@ pub(super) async fn health(inner: Arc<Inner>) -> Result<Health, QueueError> {
     }
     Ok(Health {
         held_by_transactions: held.try_into().unwrap_or(0),
+        outboxes,
         storage: Some(storage),
         ..Health::of(due, &workers, now)
     })

@@ -10,6 +10,8 @@ use std::collections::HashMap;
 use std::fmt::Write;
 
 use events_core::Task;
+use events_core::forwarding::Split;
+use events_core::outbox::rows;
 use sqlx::pool::PoolConnection;
 use sqlx::{AssertSqlSafe, Database, Executor, PgConnection, Postgres};
 use sqlx_core::transaction::TransactionManager;
@@ -78,12 +80,12 @@ impl EventDatabase for Postgres {
     async fn commit(
         connection: &mut PgConnection,
         tables: &Tables,
-        tasks: &[Task],
+        tasks: &Split,
     ) -> Result<(), QueueError> {
         check_depth::<Self>(connection)?;
-        let mut sql = insert(tables, tasks).unwrap_or_else(|| CHECK.to_owned());
+        let mut sql = write(tables, tasks).unwrap_or_else(|| CHECK.to_owned());
         sql.push_str(COMMIT);
-        let step = if tasks.is_empty() { "commit" } else { "write the tasks and commit" };
+        let step = if tasks.writes_nothing() { "commit" } else { "write the tasks and commit" };
         let sent = connection.execute(sqlx::raw_sql(AssertSqlSafe(sql))).await;
         sent.map(drop).map_err(|error| Self::commit_error(step, error))
     }
@@ -91,9 +93,9 @@ impl EventDatabase for Postgres {
     async fn seal_joined(
         connection: &mut PgConnection,
         tables: &Tables,
-        tasks: &[Task],
+        tasks: &Split,
     ) -> Result<(), sqlx::Error> {
-        let Some(insert) = insert(tables, tasks) else { return Ok(()) };
+        let Some(insert) = write(tables, tasks) else { return Ok(()) };
         // Outside a transaction block the savepoint is refused, and the rows with it.
         let sql = format!("{OPEN_SAVEPOINT}; {insert}; {CLOSE_SAVEPOINT}");
         connection.execute(sqlx::raw_sql(AssertSqlSafe(sql))).await.map(drop)
@@ -124,6 +126,24 @@ pub(super) async fn check_joined(connection: &mut PgConnection) -> Result<(), Qu
         Err(error) if Postgres::is_lost_transaction(&error) => Err(QueueError::TransactionLost),
         Err(error) => Err(QueueError::database("join the transaction", error)),
     }
+}
+
+/// The statements that write the tasks of a commit, of the queue and of the outboxes.
+fn write(tables: &Tables, tasks: &Split) -> Option<String> {
+    let mut sql = insert(tables, &tasks.local);
+    for (outbox, tasks) in &tasks.outbox {
+        let mut text = sql.map_or_else(String::new, |sql| sql + "; ");
+        text.push_str(tables.statements().insert_outbox.as_str());
+        for (index, row) in rows(tasks).iter().enumerate() {
+            text.push_str(if index == 0 { "(" } else { ", (" });
+            push_text(&mut text, outbox);
+            write!(text, ",{},{},", row.tasks, row.published_at.as_micros()).expect(STRING);
+            push_text(&mut text, &row.body);
+            text.push(')');
+        }
+        sql = Some(text);
+    }
+    sql
 }
 
 /// One statement for all tasks, and one for those that wait until their key is quiet.

@@ -89,11 +89,11 @@ struct Known {
 
 impl Lanes {
     pub(super) fn of(events: &Events) -> Self {
-        let lane = |subscriber: &&'static events_core::subscriber::Subscriber| Lane {
+        let lane = |subscriber: &'static events_core::subscriber::Subscriber| Lane {
             priority: subscriber.priority,
             queue: subscriber.queue(events.settings()).to_owned(),
         };
-        let declared: Vec<_> = events.registry().subscribers().iter().map(lane).collect();
+        let declared: Vec<_> = events.registry().local_subscribers().map(lane).collect();
         let starts = declared.iter().map(|lane| (lane.clone(), BEGINNING)).collect();
         Self(Mutex::new(Known {
             declared,

@@ -15,6 +15,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("../../migrations/postgres/0002_silence.sql"),
     include_str!("../../migrations/postgres/0003_debounce.sql"),
     include_str!("../../migrations/postgres/0004_reconcilers.sql"),
+    include_str!("../../migrations/postgres/0005_outbox.sql"),
 ];
 
 const SCHEMA: &str = "CREATE SCHEMA IF NOT EXISTS {schema}";

@@ -12,6 +12,7 @@ mod literal;
 mod migrate;
 mod notify;
 mod options;
+mod outbox;
 mod own;
 #[cfg(test)]
 mod plans;

@@ -5,7 +5,8 @@ use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use events_core::Events;
+use events_core::forwarding::Forwardings;
+use events_core::{Events, Forwarding};
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sqlx::{ConnectOptions, Connection, PgPool, Postgres};
 
@@ -38,6 +39,7 @@ pub struct PostgresQueueOptions {
     transaction_pooling: bool,
     listen_url: Option<String>,
     migrate: bool,
+    forwardings: Vec<Forwarding>,
 }
 
 impl fmt::Debug for PostgresQueueOptions {
@@ -51,6 +53,7 @@ impl fmt::Debug for PostgresQueueOptions {
             .field("transaction_pooling", &self.transaction_pooling)
             .field("listens_elsewhere", &self.listen_url.is_some())
             .field("migrate", &self.migrate)
+            .field("forwardings", &self.forwardings)
             .finish()
     }
 }
@@ -65,6 +68,7 @@ impl Default for PostgresQueueOptions {
             transaction_pooling: false,
             listen_url: None,
             migrate: true,
+            forwardings: Vec::new(),
         }
     }
 }
@@ -72,6 +76,9 @@ impl Default for PostgresQueueOptions {
 /// For claims, outcomes, heartbeats and announcements: none waits for another. The listener has one
 /// more, of its own.
 const OWN_CONNECTIONS: u32 = 4;
+
+/// Of a relay: one reads and one writes.
+const FOR_RELAY: u32 = 2;
 
 /// What a connection of the queue's own is set to. Statements are planned once, not for every claim,
 /// and go by an index, in its order: whatever is known of a table that was filled or emptied just
@@ -106,7 +113,7 @@ impl PostgresQueueOptions {
 
     /// How many connections the application's pool may have. Default 16, as many as a worker runs
     /// handlers at once by default: add those that the rest of the program holds. The queue keeps up to five
-    /// more for itself; see [connections](PostgresQueue#connections).
+    /// more for itself, or seven with an outbox; see [connections](PostgresQueue#connections).
     pub fn max_connections(mut self, connections: u32) -> Self {
         self.max_connections = connections.max(1);
         self
@@ -160,10 +167,17 @@ impl PostgresQueueOptions {
         self
     }
 
+    /// Sends the tasks of some queues elsewhere than to the database. May be called several times, for
+    /// queues that are not the same.
+    pub fn forward(mut self, forwarding: Forwarding) -> Self {
+        self.forwardings.push(forwarding);
+        self
+    }
+
     /// Connects, and migrates the events tables.
     ///
     /// # Errors
-    /// A URL cannot be read, the schema cannot have its name, the database cannot be reached, the
+    /// A URL cannot be read, a queue is forwarded twice, the schema cannot have its name, the database cannot be reached, the
     /// user may not create the events tables, they are those of a newer release, or, with
     /// [`migrate`](Self::migrate) off, they are not there or older. The text says what to do.
     pub async fn connect(&self, url: &str, events: &Events) -> Result<PostgresQueue, QueueError> {
@@ -202,7 +216,7 @@ impl PostgresQueueOptions {
 
     /// A queue in the database of a pool that the application owns; migrates the events tables.
     ///
-    /// The queue opens up to five connections more, for itself, with the pool's connect options.
+    /// The queue opens up to five connections more, or seven with an outbox, for itself, with the pool's connect options.
     /// Hooks of the pool such as `after_connect` do not run on them. The number of connections and
     /// the acquire timeout of these options do not apply. sqlx asks a connection whether it is
     /// still there before it hands it out, which costs a round trip for each session;
@@ -230,31 +244,35 @@ impl PostgresQueueOptions {
         tables: Tables,
         events: &Events,
     ) -> Result<PostgresQueue, QueueError> {
+        let forwardings = Forwardings::new(self.forwardings.clone())?;
+        forwardings.check_subscribers(events)?;
         let options = (*pool.connect_options()).clone();
         let listen = match &self.listen_url {
             Some(url) => Some(parse(url)?),
             None => (!self.transaction_pooling).then(|| options.clone()),
         };
-        let own = self.own(options.disable_statement_logging());
+        let own = OWN_CONNECTIONS + if forwardings.outboxes().is_empty() { 0 } else { FOR_RELAY };
+        let own = self.own(options.disable_statement_logging(), own);
         let parts = Parts {
             pool,
             standby,
             own,
             listen,
             tables,
+            forwardings,
             patience: self.statement_timeout * 2,
             migrate: self.migrate,
         };
         PostgresQueue::start(parts, events).await
     }
 
-    fn own(&self, options: PgConnectOptions) -> PgPool {
+    fn own(&self, options: PgConnectOptions, connections: u32) -> PgPool {
         let settings = match self.transaction_pooling {
             true => None,
             false => Some(format!("{OWN_SETTINGS}{}", self.statement_timeout.as_millis())),
         };
         PgPoolOptions::new()
-            .max_connections(OWN_CONNECTIONS)
+            .max_connections(connections)
             .acquire_timeout(self.statement_timeout)
             .test_before_acquire(false)
             .before_acquire(|connection, meta| {

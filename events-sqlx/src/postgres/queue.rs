@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use events_core::forwarding::Forwardings;
 use events_core::session::PendingEvents;
 use events_core::{BrokerError, Events};
 use sqlx::postgres::PgConnectOptions;
@@ -38,8 +39,8 @@ use events_core::sightings::Sightings;
 ///   through that one. So a worker wants as many as its concurrency, and those of the rest of the
 ///   program beside. With fewer, handlers wait, and after the pool's acquire timeout their tasks
 ///   are put back; nothing deadlocks, unless a handler that holds one waits for another.
-/// - The queue's own: up to five, for claims, outcomes, heartbeats and wake-ups, so that an
-///   application which uses up its pool cannot starve its heartbeats. They are opened when needed;
+/// - The queue's own: up to five, or seven with an outbox, for claims, outcomes, heartbeats, relays
+///   and wake-ups, so that an application which uses up its pool cannot starve its heartbeats. They are opened when needed;
 ///   a program that only publishes needs one.
 ///
 /// # pgbouncer in transaction mode
@@ -71,6 +72,8 @@ pub(super) struct Inner {
     /// The queue's own.
     pub(super) own: PgPool,
     pub(super) tables: Tables,
+    /// Which tasks go elsewhere.
+    pub(super) forwardings: Forwardings,
     pub(super) signal: Arc<Signal>,
     pub(super) lanes: Lanes,
     pub(super) sightings: Sightings,
@@ -99,6 +102,7 @@ pub(super) struct Parts {
     pub(super) own: PgPool,
     pub(super) listen: Option<PgConnectOptions>,
     pub(super) tables: Tables,
+    pub(super) forwardings: Forwardings,
     pub(super) patience: Duration,
     pub(super) migrate: bool,
 }
@@ -137,7 +141,7 @@ impl PostgresQueue {
     }
 
     pub(super) async fn start(parts: Parts, events: &Events) -> Result<Self, QueueError> {
-        let Parts { pool, standby, own, listen, tables, patience, migrate } = parts;
+        let Parts { pool, standby, own, listen, tables, forwardings, patience, migrate } = parts;
         match migrate {
             true => migrate::migrate(&own, tables.statements(), events.now()).await?,
             false => migrate::check(&own, tables.statements()).await?,
@@ -151,6 +155,7 @@ impl PostgresQueue {
                 own,
                 messenger: Messenger::new(tables.channel(), listen),
                 tables,
+                forwardings,
                 signal: Arc::default(),
                 sightings: Sightings::default(),
                 doubts: Doubts::default(),
@@ -175,7 +180,8 @@ impl PostgresQueue {
     /// No connection of the pool was free within its acquire timeout, or the database could not be
     /// reached.
     pub async fn begin(&self) -> Result<EventTransaction<Postgres>, QueueError> {
-        let Inner { pool, standby, own, events, signal, tables, messenger, .. } = &*self.inner;
+        let Inner { pool, standby, own, events, signal, tables, .. } = &*self.inner;
+        let Inner { forwardings, messenger, .. } = &*self.inner;
         messenger.ensure_announcing(own, signal);
         // As many as may have been cut off while they were idle, and one that is new.
         for _ in 0..=pool.options().get_max_connections() {
@@ -186,8 +192,16 @@ impl PostgresQueue {
                     (connection, Some(place))
                 }
             };
-            let begun =
-                EventTransaction::begin(connection, place, None, events, signal, tables).await?;
+            let begun = EventTransaction::begin(
+                connection,
+                place,
+                None,
+                events,
+                signal,
+                tables,
+                forwardings,
+            );
+            let begun = begun.await?;
             if let Some(transaction) = begun {
                 return Ok(transaction);
             }
@@ -205,12 +219,22 @@ impl PostgresQueue {
         &self,
         connection: &'c mut PgConnection,
     ) -> Result<JoinedSession<'c, Postgres>, QueueError> {
-        let Inner { own, events, signal, tables, messenger, .. } = &*self.inner;
+        let Inner { own, events, signal, tables, forwardings, messenger, .. } = &*self.inner;
         messenger.ensure_announcing(own, signal);
         insert::check_joined(connection).await?;
         let pending = PendingEvents::new(events);
         let tables = tables.clone().prepared(false); // the connection may be anybody's
-        Ok(JoinedSession::new(connection, tables, pending, Some(signal.clone())))
+        let signal = Some(signal.clone());
+        Ok(JoinedSession::new(connection, tables, forwardings.clone(), pending, signal))
+    }
+
+    /// Resolves when there may be new rows that this clone has not looked for.
+    pub(super) async fn changed(&self) {
+        let Self { inner, seen } = self;
+        inner.messenger.ensure_listening(&inner.signal);
+        inner.messenger.ensure_announcing(&inner.own, &inner.signal);
+        let changes = inner.signal.changed_since(seen.load(Ordering::SeqCst)).await;
+        seen.store(changes, Ordering::SeqCst);
     }
 
     /// Runs `operation` to its end even if the caller goes away, so that what it wrote is never

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use sqlx::{AssertSqlSafe, SqlSafeStr, SqlStr};
 
 use super::{
-    admin, claim, debounce, health, heartbeat, insert, lanes, reconcilers, rescue, settle,
+    admin, claim, debounce, health, heartbeat, insert, lanes, outbox, reconcilers, rescue, settle,
 };
 use crate::error::QueueError;
 
@@ -35,6 +35,7 @@ macro_rules! statements {
 }
 
 statements! {
+    acquire_outbox: outbox::ACQUIRE,
     announce_reconciler: reconcilers::ANNOUNCE,
     beat: heartbeat::BEAT,
     begin_run: reconcilers::BEGIN_RUN,
@@ -45,8 +46,11 @@ statements! {
     complete_and_keep: settle::COMPLETE_AND_KEEP,
     complete_one: settle::COMPLETE_ONE,
     counts: admin::COUNTS,
+    dead_letter: admin::DEAD_LETTER,
+    dead_letter_queue: admin::QUEUE_OF_DEAD_LETTER,
     dead_letters: admin::DEAD_LETTERS,
     debounced_waiting: health::DEBOUNCED,
+    delete_sent: outbox::DELETE,
     deregister: heartbeat::DEREGISTER,
     discard: admin::DISCARD_DEAD_LETTER,
     forget_worker: rescue::FORGET_WORKER,
@@ -56,20 +60,30 @@ statements! {
     execute_insert: insert::EXECUTE,
     insert: insert::INSERT,
     insert_debounced: debounce::INSERT,
+    insert_forwarded: outbox::INSERT_ONE,
+    insert_outbox: outbox::INSERT,
     next: lanes::NEXT,
     offer_again: rescue::OFFER_AGAIN,
+    outbox_backlog: outbox::BACKLOG,
+    outbox_backlogs: outbox::BACKLOGS,
+    outbox_holder: outbox::HOLDER,
+    outboxes_relayed: outbox::RELAYED,
     orphans: rescue::ORPHANS,
     prepare_insert: insert::PREPARE,
     prune: admin::PRUNE,
+    read_outbox: outbox::READ,
     reconcilers: reconcilers::RECONCILERS,
     register: heartbeat::REGISTER,
     registered: health::REGISTERED,
     release: settle::RELEASE,
     release_claims: claim::RELEASE_CLAIMS,
     release_debounced: debounce::RELEASE,
+    release_outbox: outbox::RELEASE,
+    renew_outbox: outbox::RENEW,
     retry: settle::RETRY,
     retry_dead_letter: admin::RETRY_DEAD_LETTER,
     scan: lanes::SCAN,
+    settle_outbox: outbox::SETTLE,
     settleable: settle::SETTLEABLE,
     storage: health::STORAGE,
     unsettled: settle::UNSETTLED,

@@ -7,12 +7,13 @@ use std::time::Duration;
 use events_core::broker::{Counts, DeadLetter};
 use events_core::health::{Health, RegisteredWorker};
 use events_core::{Admin, BrokerError, EventId, TaskId, Timestamp, WorkerId};
-use sqlx::Connection;
 use sqlx::sqlite::SqliteRow;
+use sqlx::{Connection, SqliteConnection};
 
 use super::queue::{Inner, SqliteQueue};
-use super::{lanes, row};
+use super::{lanes, outbox, row};
 use crate::error::QueueError;
+use crate::outbox::revived;
 
 /// Reads narrow indexes, never the tasks.
 pub(super) const COUNTS: &str = "
@@ -33,6 +34,12 @@ const DEAD_LETTERS: &str = "
 SELECT task_id, event_id, event, name, queue, priority, payload, headers, published_at, died_at, errors
 FROM events_dead_letters
 WHERE (died_at, task_id) < (?1, ?2) ORDER BY died_at DESC, task_id DESC LIMIT ?3";
+
+const DEAD_LETTER: &str = "
+SELECT task_id, event_id, event, name, queue, priority, payload, headers, published_at, died_at, errors
+FROM events_dead_letters WHERE task_id = ?1";
+
+const QUEUE_OF_DEAD_LETTER: &str = "SELECT queue FROM events_dead_letters WHERE task_id = ?1";
 
 /// The attempts start anew; their history stays, and so do the task's and the event's id.
 const RETRY_DEAD_LETTER: &str = "
@@ -106,6 +113,7 @@ pub(super) async fn health(inner: &Inner) -> Result<Health, QueueError> {
         .fetch_all(&mut *connection)
         .await
         .map_err(failed)?;
+    let outboxes = outbox::health(inner, &mut connection, now).await?;
     drop(connection);
     let workers: Vec<_> = found.iter().map(registered).collect::<Result<_, _>>()?;
     let scan = lanes::scan(&inner.own, WorkerId::generate()).await?;
@@ -119,7 +127,7 @@ pub(super) async fn health(inner: &Inner) -> Result<Health, QueueError> {
         let first = due.entry(row::get(found, "queue")?).or_insert(due_at);
         *first = due_at.min(*first);
     }
-    Ok(Health::of(due, &workers, now))
+    Ok(Health { outboxes, ..Health::of(due, &workers, now) })
 }
 
 fn registered(found: &SqliteRow) -> Result<RegisteredWorker, QueueError> {
@@ -170,12 +178,14 @@ async fn retry(inner: Arc<Inner>, task: TaskId) -> Result<bool, QueueError> {
     let failed = |error| QueueError::database(STEP, error);
     let mut writer = inner.gate.writer(&inner.own, STEP).await?;
     let mut transaction = writer.begin_with("BEGIN IMMEDIATE").await.map_err(failed)?;
-    let inserted = sqlx::query(RETRY_DEAD_LETTER)
+    let queue: Option<String> = sqlx::query_scalar(QUEUE_OF_DEAD_LETTER)
         .bind(task.to_bytes().to_vec())
-        .bind(inner.events.now().as_micros())
-        .execute(&mut *transaction)
+        .fetch_optional(&mut *transaction)
         .await
         .map_err(failed)?;
+    if let Some(queue) = &queue {
+        revive(&inner, &mut transaction, task, queue).await?;
+    }
     sqlx::query(DISCARD_DEAD_LETTER)
         .bind(task.to_bytes().to_vec())
         .execute(&mut *transaction)
@@ -184,7 +194,28 @@ async fn retry(inner: Arc<Inner>, task: TaskId) -> Result<bool, QueueError> {
     transaction.commit().await.map_err(failed)?;
     writer.finish();
     inner.signal.notify();
-    Ok(inserted.rows_affected() > 0)
+    Ok(queue.is_some())
+}
+
+/// To where its queue's tasks wait: with the others, or in an outbox.
+async fn revive(
+    inner: &Inner,
+    connection: &mut SqliteConnection,
+    task: TaskId,
+    queue: &str,
+) -> Result<(), QueueError> {
+    let failed = |error| QueueError::database("retry a dead letter", error);
+    let (now, task) = (inner.events.now(), task.to_bytes().to_vec());
+    if !inner.forwardings.queues().contains(queue) {
+        let insert = sqlx::query(RETRY_DEAD_LETTER).bind(task).bind(now.as_micros());
+        return insert.execute(connection).await.map(drop).map_err(failed);
+    }
+    let Some(outbox) = inner.forwardings.outbox_of(queue) else {
+        return Err(QueueError::NoPlaceToWait { queue: queue.to_owned() });
+    };
+    let letter = sqlx::query(DEAD_LETTER).bind(task);
+    let letter = dead_letter(&letter.fetch_one(&mut *connection).await.map_err(failed)?)?;
+    outbox::insert(connection, outbox, revived(letter, now)).await.map_err(failed)
 }
 
 async fn discard(inner: Arc<Inner>, task: TaskId) -> Result<bool, QueueError> {

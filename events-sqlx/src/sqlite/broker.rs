@@ -22,6 +22,10 @@ impl Broker for SqliteQueue {
         &self.inner.events
     }
 
+    fn forwarded(&self) -> Queues {
+        self.inner.forwardings.queues()
+    }
+
     async fn register(&self, worker: WorkerId, queues: &Queues) -> Result<(), BrokerError> {
         let queues = queues.clone();
         self.uninterrupted("register a worker", move |inner| {
@@ -100,10 +104,7 @@ impl Broker for SqliteQueue {
     }
 
     async fn wake(&self) {
-        let Self { inner, seen, .. } = self;
-        inner.poller.ensure_running(&inner.own, &inner.signal);
-        let changes = inner.signal.changed_since(seen.load(Ordering::SeqCst)).await;
-        seen.store(changes, Ordering::SeqCst);
+        self.changed().await;
     }
 }
 

@@ -6,8 +6,12 @@
 //! release, in one round trip: if the transaction is gone, so is the savepoint, its release fails,
 //! and no task is written.
 
+use std::fmt::Write;
+
 use events_core::Task;
-use events_core::task::Headers;
+use events_core::forwarding::Split;
+use events_core::outbox::{NewRow, rows};
+use events_core::task::{Headers, Name};
 use sqlx::pool::PoolConnection;
 use sqlx::sqlite::SqliteArguments;
 use sqlx::{AssertSqlSafe, Database, SqlSafeStr, Sqlite, SqliteConnection};
@@ -84,7 +88,7 @@ impl EventDatabase for Sqlite {
     async fn commit(
         connection: &mut SqliteConnection,
         (): &(),
-        tasks: &[Task],
+        tasks: &Split,
     ) -> Result<(), QueueError> {
         let failed = |step| move |error| Self::commit_error(step, error);
         seal(connection, &SESSION, tasks).await.map_err(failed("write the tasks of the commit"))?;
@@ -96,7 +100,7 @@ impl EventDatabase for Sqlite {
     async fn seal_joined(
         connection: &mut SqliteConnection,
         (): &(),
-        tasks: &[Task],
+        tasks: &Split,
     ) -> Result<(), sqlx::Error> {
         seal(connection, &JOINED, tasks).await
     }
@@ -113,22 +117,71 @@ impl EventDatabase for Sqlite {
 async fn seal(
     connection: &mut SqliteConnection,
     seal: &Seal,
-    tasks: &[Task],
+    tasks: &Split,
 ) -> Result<(), sqlx::Error> {
-    let query = match tasks {
-        [] => sqlx::query(seal.none),
-        tasks if tasks.iter().any(|task| task.debounce.is_some()) => sqlx::query(seal.debounced)
-            .bind(json(tasks.iter().filter(|task| task.debounce.is_none())))
-            .bind(json(tasks.iter().filter(|task| task.debounce.is_some()))),
-        [task] => one(seal.one, task),
-        tasks => sqlx::query(seal.many).bind(json(tasks)),
+    let (sql, bound) = match tasks.local.as_slice() {
+        [] => (seal.none, 0),
+        tasks if tasks.iter().any(is_debounced) => (seal.debounced, 2),
+        [_] => (seal.one, ONE),
+        _ => (seal.many, 1),
     };
-    query.execute(connection).await?;
+    let outbox = outbox_rows(tasks);
+    let query = match outbox.len() {
+        0 => sqlx::query(sql),
+        // The statement for one row is kept; that for several depends on their number.
+        count => sqlx::query(AssertSqlSafe(and_outbox(sql, bound, count))).persistent(count == 1),
+    };
+    let query = match tasks.local.as_slice() {
+        [] => query,
+        tasks if tasks.iter().any(is_debounced) => query
+            .bind(json(tasks.iter().filter(|task| !is_debounced(task))))
+            .bind(json(tasks.iter().filter(|task| is_debounced(task)))),
+        [task] => bind_one(query, task),
+        tasks => query.bind(json(tasks)),
+    };
+    outbox.into_iter().fold(query, bind_row).execute(connection).await?;
     Ok(())
 }
 
-fn one<'q>(sql: &'static str, task: &'q Task) -> sqlx::query::Query<'q, Sqlite, SqliteArguments> {
-    sqlx::query(sql)
+fn is_debounced(task: &Task) -> bool {
+    task.debounce.is_some()
+}
+
+/// The tasks of a commit that wait in an outbox to be sent.
+fn outbox_rows(tasks: &Split) -> Vec<(&Name, NewRow)> {
+    let rows = |(outbox, tasks)| rows(tasks).into_iter().map(move |row| (outbox, row));
+    tasks.outbox.iter().map(|(outbox, tasks)| (outbox, &**tasks)).flat_map(rows).collect()
+}
+
+/// The statements of a seal, which have so many parameters, and that for so many rows of outboxes:
+/// the rows travel in the same round trip.
+fn and_outbox(sql: &str, bound: usize, rows: usize) -> String {
+    let mut sql =
+        format!("{sql}; INSERT INTO events_outbox (outbox, tasks, published_at, body) VALUES ");
+    for row in 0..rows {
+        let first = bound + 4 * row + 1;
+        let comma = if row == 0 { "" } else { ", " };
+        write!(sql, "{comma}(?{first}, ?{}, ?{}, ?{})", first + 1, first + 2, first + 3)
+            .expect("writing to a string cannot fail");
+    }
+    sql
+}
+
+type Sealing<'q> = sqlx::query::Query<'q, Sqlite, SqliteArguments>;
+
+fn bind_row<'q>(query: Sealing<'q>, (outbox, row): (&'q Name, NewRow)) -> Sealing<'q> {
+    query
+        .bind(&**outbox)
+        .bind(i64::try_from(row.tasks).unwrap_or(i64::MAX))
+        .bind(row.published_at.as_micros())
+        .bind(row.body)
+}
+
+/// How many parameters one task has.
+const ONE: usize = 10;
+
+fn bind_one<'q>(query: Sealing<'q>, task: &'q Task) -> Sealing<'q> {
+    query
         .bind(task.id.to_bytes().to_vec())
         .bind(task.event_id.to_bytes().to_vec())
         .bind(&*task.event)
@@ -141,7 +194,7 @@ fn one<'q>(sql: &'static str, task: &'q Task) -> sqlx::query::Query<'q, Sqlite, 
         .bind(headers(&task.headers))
 }
 
-fn headers(headers: &Headers) -> Option<String> {
+pub(super) fn headers(headers: &Headers) -> Option<String> {
     (!headers.is_empty()).then(|| headers.to_json())
 }
 

@@ -32,8 +32,7 @@ impl Lanes {
     pub(super) fn of(events: &Events) -> Self {
         let declared: BTreeSet<Lane> = events
             .registry()
-            .subscribers()
-            .iter()
+            .local_subscribers()
             .map(|subscriber| Lane {
                 priority: subscriber.priority,
                 queue: subscriber.queue(events.settings()).to_owned(),

@@ -10,6 +10,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("../../migrations/sqlite/0001_queue.sql"),
     include_str!("../../migrations/sqlite/0002_debounce.sql"),
     include_str!("../../migrations/sqlite/0003_reconcilers.sql"),
+    include_str!("../../migrations/sqlite/0004_outbox.sql"),
 ];
 
 const TABLE: &str = "CREATE TABLE IF NOT EXISTS events_migrations (

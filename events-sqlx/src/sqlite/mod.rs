@@ -10,6 +10,7 @@ mod insert;
 mod lanes;
 mod migrate;
 mod options;
+mod outbox;
 #[cfg(test)]
 mod plans;
 mod poll;

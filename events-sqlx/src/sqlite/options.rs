@@ -4,7 +4,9 @@ use std::path::Path;
 use std::str::FromStr;
 use std::time::Duration;
 
-use events_core::Events;
+use events_core::forwarding::Forwardings;
+use events_core::{Events, Forwarding};
+use sqlx::SqlitePool;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
 
 use super::queue::SqliteQueue;
@@ -50,6 +52,7 @@ pub struct SqliteQueueOptions {
     synchronous: Synchronous,
     busy_timeout: Duration,
     max_connections: u32,
+    forwardings: Vec<Forwarding>,
 }
 
 impl Default for SqliteQueueOptions {
@@ -58,6 +61,7 @@ impl Default for SqliteQueueOptions {
             synchronous: Synchronous::default(),
             busy_timeout: Duration::from_secs(5),
             max_connections: 8,
+            forwardings: Vec::new(),
         }
     }
 }
@@ -94,18 +98,26 @@ impl SqliteQueueOptions {
         self
     }
 
+    /// Sends the tasks of some queues elsewhere than to the file. May be called several times, for
+    /// queues that are not the same.
+    pub fn forward(mut self, forwarding: Forwarding) -> Self {
+        self.forwardings.push(forwarding);
+        self
+    }
+
     /// Opens the file, creating it if it is missing, and migrates the events tables.
     ///
     /// `path` is a path or a `sqlite:` URL.
     ///
     /// # Errors
-    /// The file cannot be opened or is no SQLite database, a database in memory was given, or the
-    /// events tables are those of a newer release; the text says what to do.
+    /// The file cannot be opened or is no SQLite database, a database in memory was given, a queue is
+    /// forwarded twice, or the events tables are those of a newer release; the text says what to do.
     pub async fn open(
         &self,
         path: impl AsRef<Path>,
         events: &Events,
     ) -> Result<SqliteQueue, QueueError> {
+        let forwardings = self.forwardings(events)?;
         let path = path.as_ref();
         let shown = path.display().to_string();
         let options = self.connect_options(path, &shown)?;
@@ -120,7 +132,28 @@ impl SqliteQueueOptions {
             source,
         };
         drop(first_connection(&pool, self.busy_timeout).await.map_err(failed)?);
-        SqliteQueue::start(pool, self.busy_timeout, events).await
+        SqliteQueue::start(pool, self.busy_timeout, forwardings, events).await
+    }
+
+    /// A queue in the database of a pool that the application owns; migrates the events tables. See
+    /// [`SqliteQueue::with_pool`]. Of these options only [`forward`](Self::forward) applies.
+    ///
+    /// # Errors
+    /// As [`SqliteQueue::with_pool`], or a queue is forwarded twice.
+    pub async fn with_pool(
+        &self,
+        pool: SqlitePool,
+        events: &Events,
+    ) -> Result<SqliteQueue, QueueError> {
+        let forwardings = self.forwardings(events)?;
+        let busy_timeout = busy_timeout(&pool).await?;
+        SqliteQueue::start(pool, busy_timeout, forwardings, events).await
+    }
+
+    fn forwardings(&self, events: &Events) -> Result<Forwardings, QueueError> {
+        let forwardings = Forwardings::new(self.forwardings.clone())?;
+        forwardings.check_subscribers(events)?;
+        Ok(forwardings)
     }
 
     fn connect_options(
@@ -151,12 +184,30 @@ impl SqliteQueueOptions {
     }
 }
 
+/// The busy timeout of a pool's connections, if they use the write-ahead log.
+async fn busy_timeout(pool: &SqlitePool) -> Result<Duration, QueueError> {
+    let failed = |error| QueueError::database("tell the journal mode", error);
+    let mut connection = pool.acquire().await.map_err(failed)?;
+    let mode: String = sqlx::query_scalar("PRAGMA journal_mode")
+        .fetch_one(&mut *connection)
+        .await
+        .map_err(failed)?;
+    let busy_timeout: i64 = sqlx::query_scalar("PRAGMA busy_timeout")
+        .fetch_one(&mut *connection)
+        .await
+        .map_err(failed)?;
+    match mode == "wal" {
+        true => Ok(Duration::from_millis(busy_timeout.try_into().unwrap_or(0))),
+        false => Err(QueueError::JournalMode { mode }),
+    }
+}
+
 /// Opens a connection, which makes the file a WAL database.
 ///
 /// SQLite does not honour the busy timeout for that change, and several processes may start at
 /// once on a new file.
 async fn first_connection(
-    pool: &sqlx::SqlitePool,
+    pool: &SqlitePool,
     patience: Duration,
 ) -> Result<sqlx::pool::PoolConnection<sqlx::Sqlite>, sqlx::Error> {
     let started = tokio::time::Instant::now();

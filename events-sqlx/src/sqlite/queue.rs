@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
+use events_core::forwarding::Forwardings;
 use events_core::session::PendingEvents;
 use events_core::{BrokerError, Events};
 use sqlx::sqlite::SqlitePoolOptions;
@@ -61,6 +62,8 @@ pub(super) struct Inner {
     pub(super) pool: SqlitePool,
     /// The queue's own: one that writes, one that watches for other processes, two that read.
     pub(super) own: SqlitePool,
+    /// Which tasks go elsewhere.
+    pub(super) forwardings: Forwardings,
     pub(super) gate: Gate,
     pub(super) signal: Arc<Signal>,
     pub(super) lanes: Lanes,
@@ -103,28 +106,13 @@ impl SqliteQueue {
     /// The pool gives no connection, is not in WAL mode, or the events tables are those of a newer
     /// release; the text says what to do.
     pub async fn with_pool(pool: SqlitePool, events: &Events) -> Result<Self, QueueError> {
-        const STEP: &str = "tell the journal mode";
-        let failed = |error| QueueError::database(STEP, error);
-        let mut connection = pool.acquire().await.map_err(failed)?;
-        let mode: String = sqlx::query_scalar("PRAGMA journal_mode")
-            .fetch_one(&mut *connection)
-            .await
-            .map_err(failed)?;
-        let busy_timeout: i64 = sqlx::query_scalar("PRAGMA busy_timeout")
-            .fetch_one(&mut *connection)
-            .await
-            .map_err(failed)?;
-        drop(connection);
-        if mode != "wal" {
-            return Err(QueueError::JournalMode { mode });
-        }
-        let busy_timeout = Duration::from_millis(busy_timeout.try_into().unwrap_or(0));
-        Self::start(pool, busy_timeout, events).await
+        SqliteQueueOptions::new().with_pool(pool, events).await
     }
 
     pub(super) async fn start(
         pool: SqlitePool,
         busy_timeout: Duration,
+        forwardings: Forwardings,
         events: &Events,
     ) -> Result<Self, QueueError> {
         let options = (*pool.connect_options())
@@ -143,6 +131,7 @@ impl SqliteQueue {
                 events: events.clone(),
                 pool,
                 own,
+                forwardings,
                 gate: Gate::new(busy_timeout),
                 signal,
                 sightings: Sightings::default(),
@@ -168,11 +157,13 @@ impl SqliteQueue {
     /// The turn to write or a connection of the pool was not free within the busy timeout, or then
     /// the database for as long again, or it refused.
     pub async fn begin(&self) -> Result<EventTransaction<Sqlite>, QueueError> {
-        let Inner { gate, pool, events, signal, .. } = &*self.inner;
+        let Inner { gate, pool, events, signal, forwardings, .. } = &*self.inner;
         loop {
             let (connection, turn) = gate.session(pool).await?;
+            let turn = Some(turn);
             let begun =
-                EventTransaction::begin(connection, (), Some(turn), events, signal, &()).await?;
+                EventTransaction::begin(connection, (), turn, events, signal, &(), forwardings)
+                    .await?;
             if let Some(transaction) = begun {
                 return Ok(transaction);
             }
@@ -192,7 +183,17 @@ impl SqliteQueue {
         connection: &'c mut SqliteConnection,
     ) -> Result<JoinedSession<'c, Sqlite>, QueueError> {
         insert::join(connection).await?;
-        Ok(JoinedSession::new(connection, (), PendingEvents::new(&self.inner.events), None))
+        let Inner { events, forwardings, .. } = &*self.inner;
+        let pending = PendingEvents::new(events);
+        Ok(JoinedSession::new(connection, (), forwardings.clone(), pending, None))
+    }
+
+    /// Resolves when there may be new rows that this clone has not looked for.
+    pub(super) async fn changed(&self) {
+        let Self { inner, seen, .. } = self;
+        inner.poller.ensure_running(&inner.own, &inner.signal);
+        let changes = inner.signal.changed_since(seen.load(Ordering::SeqCst)).await;
+        seen.store(changes, Ordering::SeqCst);
     }
 
     /// Runs `operation` to its end even if the caller goes away, so that what it wrote is never

@@ -67,14 +67,24 @@ fn fields(event: &CatalogEvent) -> Vec<String> {
     vec![event.name.to_owned(), fields.collect::<Vec<_>>().join(", ")]
 }
 
+/// What another program decides.
+fn nothing() -> String {
+    "-".to_owned()
+}
+
 fn subscribers(event: &CatalogEvent) -> impl Iterator<Item = Vec<String>> {
     event.subscribers.iter().map(move |subscriber| {
         vec![
             short(event),
             subscriber.queue.clone(),
-            subscriber.max_retries.to_string(),
-            format!("{} s", subscriber.timeout_ms / 1000),
-            if subscriber.transactional { "yes" } else { "no" }.to_owned(),
+            subscriber.max_retries.map_or_else(nothing, |retries| retries.to_string()),
+            subscriber.timeout_ms.map_or_else(nothing, |time| format!("{} s", time / 1000)),
+            match (subscriber.foreign, subscriber.transactional) {
+                (true, _) => "foreign",
+                (false, true) => "yes",
+                (false, false) => "no",
+            }
+            .to_owned(),
             subscriber.reconciled_by.unwrap_or("-").to_owned(),
             subscriber.task.to_owned(),
         ]

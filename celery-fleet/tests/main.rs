@@ -1,0 +1,4 @@
+//! What the package promises, with real Celery on real Redis.
+
+mod program;
+mod python;

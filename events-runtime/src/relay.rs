@@ -1,0 +1,209 @@
+//! The relay: sends what waits in an outbox, in order, and deletes what was sent.
+//!
+//! One of all relays of an outbox is active. It holds the lease, and everything that it records
+//! names the lease's token; so one that stalls, and wakes up when another has taken over, can
+//! record nothing.
+
+mod active;
+mod holding;
+mod outcome;
+mod trouble;
+
+use std::fmt;
+use std::future::Future;
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::time::Duration;
+
+use events_core::broker::BrokerError;
+use events_core::context::{Cancellation, CancellationSource};
+use events_core::event::WorkerId;
+use events_core::outbox::{Acquired, Backlog, DEFAULT_OUTBOX, Outbox};
+use events_core::transport::Transport;
+use tokio::time::{Instant, sleep};
+
+use active::{Active, End};
+use holding::Holding;
+use trouble::Trouble;
+
+/// The longest lease: as long as a broken relay may hold up all others.
+const LONGEST_LEASE: Duration = Duration::from_mins(10);
+
+/// Between two looks whether the lease is free, at least and at most.
+const LOOK_AT_LEAST: Duration = Duration::from_secs(1);
+const LOOK_AT_MOST: Duration = Duration::from_millis(50);
+
+/// Sends what waits in an outbox through a transport.
+///
+/// Any number of relays may run, in one process or many: one is active and the others stand by, to
+/// take over within about a lease. A task is sent at least once, always with the same ids; the tasks
+/// of a session, and those of sessions that followed one another, are sent in order.
+///
+/// ```
+/// # use events_core::prelude::*;
+/// # use events_core::{Outbox, Transport};
+/// # use events_runtime::Relay;
+/// # async fn example(queue: impl Outbox, transport: impl Transport) {
+/// let shutdown = async { /* wait for a signal */ };
+/// Relay::new(queue, transport).run_until(shutdown).await;
+/// # }
+/// ```
+pub struct Relay<O, T> {
+    outbox: O,
+    transport: T,
+    name: String,
+    batch: usize,
+    lease: Duration,
+}
+
+impl<O, T> fmt::Debug for Relay<O, T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Relay")
+            .field("name", &self.name)
+            .field("batch", &self.batch)
+            .field("lease", &self.lease)
+            .finish_non_exhaustive()
+    }
+}
+
+impl<O: Outbox, T: Transport> Relay<O, T> {
+    /// A relay from the outbox of `queue` to `transport`.
+    pub fn new(queue: O, transport: T) -> Self {
+        Self {
+            outbox: queue,
+            transport,
+            name: DEFAULT_OUTBOX.to_owned(),
+            batch: 2000,
+            lease: Duration::from_secs(15),
+        }
+    }
+
+    /// Which outbox, where the queue has several.
+    #[must_use]
+    pub fn named(mut self, outbox: impl Into<String>) -> Self {
+        self.name = outbox.into();
+        self
+    }
+
+    /// About how many tasks are handed to the transport at once; 2,000 unless set. If the relay dies
+    /// in between, as many are sent twice.
+    #[must_use]
+    pub fn batch(mut self, tasks: usize) -> Self {
+        self.batch = tasks.max(1);
+        self
+    }
+
+    /// How long the relay may be silent before another takes over; 15 seconds unless set, and ten
+    /// minutes at most. The clocks of the machines must agree much better than that.
+    #[must_use]
+    pub fn lease(mut self, lease: Duration) -> Self {
+        self.lease = lease.clamp(Duration::from_millis(50), LONGEST_LEASE);
+        self
+    }
+
+    /// Sends until `shutdown` resolves, with whatever. Then it finishes the batch under way, for up to
+    /// ten seconds, and gives the lease back, so that another relay takes over at once.
+    ///
+    /// A database or a broker that is away is waited for. Dropping this future stops it at once: what
+    /// was sent and not yet recorded is sent again, after a lease.
+    pub async fn run_until<S: Future>(self, shutdown: S) {
+        let stop = CancellationSource::new();
+        let mut run = pin!(self.run(stop.token()));
+        tokio::select! {
+            () = &mut run => {}
+            _ = shutdown => {
+                stop.cancel();
+                run.await;
+            }
+        }
+    }
+
+    async fn run(&self, stop: Cancellation) {
+        let relay = WorkerId::generate();
+        tracing::info!(%relay, outbox = self.name, "relay started");
+        let mut trouble = Trouble::default();
+        while let Some(holding) = self.stand_by(relay, &stop, &mut trouble).await {
+            tracing::info!(%relay, outbox = self.name, "relay is active");
+            match Active::new(self, &holding).serve(&stop).await {
+                End::Lost => tracing::warn!(
+                    %relay,
+                    outbox = self.name,
+                    "another relay has taken over, for this one was silent for a lease; what it has sent last may be sent again"
+                ),
+                End::Stopped => {
+                    if let Err(error) = self.outbox.release_outbox(holding.lease()).await {
+                        tracing::debug!(
+                            error = &error as &dyn std::error::Error,
+                            "the lease of the outbox is left to lapse"
+                        );
+                    }
+                    break;
+                }
+            }
+        }
+        tracing::info!(%relay, outbox = self.name, "relay stopped");
+    }
+
+    /// Waits for the lease. `None` when told to stop.
+    async fn stand_by(
+        &self,
+        relay: WorkerId,
+        stop: &Cancellation,
+        trouble: &mut Trouble,
+    ) -> Option<Holding> {
+        while !stop.is_cancelled() {
+            let asked = Instant::now();
+            let pause = match self.outbox.acquire_outbox(&self.name, relay, self.lease).await {
+                Ok(Acquired::Held(lease)) => {
+                    return Some(Holding::new(lease, self.lease, asked));
+                }
+                Ok(Acquired::ByAnother { remaining }) => {
+                    trouble.is_over();
+                    remaining.min(self.lease / 4).min(LOOK_AT_LEAST)
+                }
+                Err(error) => {
+                    let pause = trouble.pause();
+                    if trouble.is_to_be_told() {
+                        tracing::warn!(
+                            error = &error as &dyn std::error::Error,
+                            outbox = self.name,
+                            "the lease of an outbox could not be asked for; trying again"
+                        );
+                    }
+                    pause
+                }
+            };
+            let pause = pause.mul_f64(1.0 + 0.1 * fastrand::f64());
+            // A lease that is given back wakes those who stand by, and so does every commit.
+            let woken = async {
+                sleep(LOOK_AT_MOST).await;
+                self.outbox.wake_relay().await;
+            };
+            tokio::select! {
+                () = sleep(pause.max(LOOK_AT_MOST)) => {}
+                () = woken, if !trouble.is_going_on() => {}
+                () = stop.cancelled() => {}
+            }
+        }
+        None
+    }
+}
+
+/// A relay that a worker runs, whatever its transport.
+pub(crate) trait AnyRelay: fmt::Debug + Send + Sync + 'static {
+    /// Sends until `stop` is requested.
+    fn run(self: Arc<Self>, stop: Cancellation) -> Pin<Box<dyn Future<Output = ()> + Send>>;
+
+    /// What waits in its outbox.
+    fn backlog(&self) -> Pin<Box<dyn Future<Output = Result<Backlog, BrokerError>> + Send + '_>>;
+}
+
+impl<O: Outbox, T: Transport> AnyRelay for Relay<O, T> {
+    fn run(self: Arc<Self>, stop: Cancellation) -> Pin<Box<dyn Future<Output = ()> + Send>> {
+        Box::pin(async move { Self::run(&self, stop).await })
+    }
+
+    fn backlog(&self) -> Pin<Box<dyn Future<Output = Result<Backlog, BrokerError>> + Send + '_>> {
+        Box::pin(self.outbox.outbox_backlog(&self.name))
+    }
+}

@@ -1,0 +1,81 @@
+//! The lease that a relay holds, as long as it does.
+
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use events_core::outbox::{Outbox, OutboxLease};
+use tokio::time::{Instant, sleep, sleep_until};
+
+/// After a renewal that failed, in parts of the lease.
+const RENEW_AGAIN: u32 = 10;
+
+/// A lease, and until when it holds by this process's own clock, which nobody sets and which goes
+/// on while the process is stopped.
+#[derive(Debug)]
+pub(crate) struct Holding {
+    lease: OutboxLease,
+    term: Duration,
+    until: Mutex<Instant>,
+}
+
+impl Holding {
+    /// A lease that was asked for at this time.
+    pub(crate) fn new(lease: OutboxLease, term: Duration, asked: Instant) -> Self {
+        Self { lease, term, until: Mutex::new(asked + term) }
+    }
+
+    pub(crate) fn lease(&self) -> &OutboxLease {
+        &self.lease
+    }
+
+    pub(crate) fn term(&self) -> Duration {
+        self.term
+    }
+
+    fn until(&self) -> Instant {
+        *self.until.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// It was renewed by what was asked for at this time.
+    pub(crate) fn renewed(&self, asked: Instant) {
+        let mut until = self.until.lock().unwrap_or_else(PoisonError::into_inner);
+        *until = (asked + self.term).max(*until);
+    }
+
+    /// Whether nobody can have taken over yet.
+    pub(crate) fn is_certain(&self) -> bool {
+        Instant::now() < self.until()
+    }
+
+    /// Renews the lease when a third of it is over, again and again. Resolves when it is lost.
+    pub(crate) async fn keep<O: Outbox>(&self, outbox: &O) {
+        loop {
+            sleep_until(self.until() - self.term * 2 / 3).await;
+            if !self.renew(outbox).await {
+                return;
+            }
+        }
+    }
+
+    /// Renews the lease once it may be done. Whether it is held; in doubt it is.
+    pub(crate) async fn renew<O: Outbox>(&self, outbox: &O) -> bool {
+        let asked = Instant::now();
+        match outbox.renew_outbox(&self.lease, self.term).await {
+            Ok(held) => {
+                if held {
+                    self.renewed(asked);
+                }
+                held
+            }
+            Err(error) => {
+                tracing::debug!(
+                    error = &error as &dyn std::error::Error,
+                    outbox = &*self.lease.outbox,
+                    "the lease of an outbox could not be renewed; trying again"
+                );
+                sleep(self.term / RENEW_AGAIN).await;
+                true
+            }
+        }
+    }
+}

@@ -1,0 +1,353 @@
+//! Tasks that wait to be sent elsewhere, and the lease of the relay that sends them.
+//!
+//! Numbers ascend in the order of commits here, for there is one writer.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use events_core::outbox::{
+    Acquired, Backlog, Outbox, OutboxBatch, OutboxLease, OutboxSettlement, rows, write_tasks,
+};
+use events_core::task::Name;
+use events_core::{BrokerError, Task, Timestamp, WorkerId};
+use serde_json::json;
+use sqlx::{Connection, SqliteConnection};
+
+use super::insert::headers;
+use super::queue::{Inner, SqliteQueue};
+use super::row;
+use crate::error::QueueError;
+use crate::outbox::{self, ROWS_OF_A_BATCH};
+
+const HOLDER: &str = "SELECT relay, expires_at FROM events_relays WHERE outbox = ?1";
+
+/// Nobody holds the lease, this relay does, or who did has been silent for too long. `?4` is the
+/// time, and `?5` one that no lease reaches.
+const ACQUIRE: &str = "
+INSERT INTO events_relays AS known (outbox, relay, token, expires_at) VALUES (?1, ?2, 1, ?3)
+ON CONFLICT (outbox) DO UPDATE SET relay = excluded.relay, token = known.token + 1,
+    expires_at = excluded.expires_at
+WHERE known.relay IS NULL OR known.relay = excluded.relay
+    OR known.expires_at <= ?4 OR known.expires_at > ?5
+RETURNING token";
+
+const RENEW: &str = "
+UPDATE events_relays SET expires_at = ?4 WHERE outbox = ?1 AND relay = ?2 AND token = ?3";
+
+const RELEASE: &str = "
+UPDATE events_relays SET relay = NULL WHERE outbox = ?1 AND relay = ?2 AND token = ?3";
+
+/// Where the batch ends is read from the index; bodies only of what is in it.
+pub(super) const READ: &str = "
+SELECT id, body FROM events_outbox WHERE id IN (
+    SELECT id FROM (
+        SELECT id, sum(tasks) OVER (ORDER BY id) - tasks AS before
+        FROM (SELECT id, tasks FROM events_outbox INDEXED BY events_outbox_rows
+            WHERE outbox = ?1 AND id NOT IN (SELECT value FROM json_each(?2)) ORDER BY id LIMIT ?3))
+    WHERE before < ?4)
+ORDER BY id";
+
+pub(super) const DELETE: &str = "
+DELETE FROM events_outbox WHERE id IN (SELECT value FROM json_each(?1)) AND outbox = ?2";
+
+const REWRITE: &str = "
+UPDATE events_outbox SET tasks = ?3, body = ?4 WHERE id = ?1 AND outbox = ?2";
+
+/// A task that was revived by hand, and its dead letter left, dies once more: the newest tells.
+const BURY: &str = "
+INSERT INTO events_dead_letters (task_id, event_id, event, name, queue, priority, published_at,
+    died_at, attempt, payload, headers, errors)
+SELECT unhex(value ->> 0), unhex(value ->> 1), value ->> 2, value ->> 3, value ->> 4, value ->> 5,
+    value ->> 6, ?2, 1, value ->> 7, value ->> 8, value ->> 9
+FROM json_each(?1) WHERE true
+ON CONFLICT (task_id) DO UPDATE SET event_id = excluded.event_id, event = excluded.event,
+    name = excluded.name, queue = excluded.queue, priority = excluded.priority,
+    published_at = excluded.published_at, died_at = excluded.died_at, attempt = excluded.attempt,
+    payload = excluded.payload, headers = excluded.headers, errors = excluded.errors";
+
+pub(super) const BACKLOG: &str = "
+SELECT coalesce(sum(tasks), 0), min(published_at)
+FROM events_outbox INDEXED BY events_outbox_rows WHERE outbox = ?1";
+
+pub(super) const BACKLOGS: &str = "
+SELECT outbox, sum(tasks), min(published_at)
+FROM events_outbox INDEXED BY events_outbox_rows GROUP BY outbox";
+
+const RELAYED: &str = "
+SELECT outbox FROM events_relays WHERE relay IS NOT NULL AND expires_at > ?1 AND expires_at <= ?2";
+
+const INSERT: &str = "
+INSERT INTO events_outbox (outbox, tasks, published_at, body) VALUES (?1, ?2, ?3, ?4)";
+
+impl Outbox for SqliteQueue {
+    async fn acquire_outbox(
+        &self,
+        outbox: &str,
+        relay: WorkerId,
+        lease: Duration,
+    ) -> Result<Acquired, BrokerError> {
+        let outbox: Name = outbox.to_owned().into();
+        self.uninterrupted("give out the lease of an outbox", move |inner| {
+            acquire(inner, outbox.clone(), relay, lease)
+        })
+        .await
+    }
+
+    async fn renew_outbox(&self, held: &OutboxLease, lease: Duration) -> Result<bool, BrokerError> {
+        let held = held.clone();
+        self.uninterrupted("renew the lease of an outbox", move |inner| {
+            let held = held.clone();
+            async move {
+                let mut writer = inner.gate.writer(&inner.own, LEASE).await?;
+                let renewed = renew(&mut writer, &held, inner.events.now() + lease).await?;
+                writer.finish();
+                Ok(renewed)
+            }
+        })
+        .await
+    }
+
+    async fn release_outbox(&self, held: &OutboxLease) -> Result<(), BrokerError> {
+        let held = held.clone();
+        self.uninterrupted("take back the lease of an outbox", move |inner| {
+            let held = held.clone();
+            async move {
+                let mut writer = inner.gate.writer(&inner.own, LEASE).await?;
+                let query = sqlx::query(RELEASE).bind(held.outbox.into_owned());
+                let query = query.bind(held.relay.to_bytes().to_vec()).bind(held.token);
+                query.execute(&mut *writer).await.map_err(failed(LEASE))?;
+                writer.finish();
+                inner.signal.notify(); // others stand by
+                Ok(())
+            }
+        })
+        .await
+    }
+
+    async fn read_outbox(
+        &self,
+        held: &OutboxLease,
+        except: &[i64],
+        tasks: usize,
+    ) -> Result<OutboxBatch, BrokerError> {
+        // What changes from here on, the next `wake_relay` tells.
+        self.seen.store(self.inner.signal.changes(), Ordering::SeqCst);
+        let (outbox, except) = (held.outbox.clone(), json!(except).to_string());
+        self.uninterrupted("read its outbox", move |inner| {
+            read(inner, outbox.clone(), except.clone(), tasks)
+        })
+        .await
+    }
+
+    async fn settle_outbox(
+        &self,
+        held: &OutboxLease,
+        settlement: OutboxSettlement,
+        lease: Duration,
+    ) -> Result<bool, BrokerError> {
+        let (held, settlement) = (held.clone(), Arc::new(settlement));
+        self.uninterrupted("record what was sent", move |inner| {
+            settle(inner, held.clone(), settlement.clone(), lease)
+        })
+        .await
+    }
+
+    async fn outbox_backlog(&self, outbox: &str) -> Result<Backlog, BrokerError> {
+        const STEP: &str = "count what waits in the outbox";
+        let now = self.inner.events.now();
+        let (tasks, oldest): (i64, Option<i64>) = sqlx::query_as(BACKLOG)
+            .bind(outbox)
+            .fetch_one(&self.inner.own)
+            .await
+            .map_err(|error| failed(STEP)(error).into_broker_error(STEP))?;
+        let oldest = oldest.map(Timestamp::from_micros);
+        Ok(outbox::backlog(tasks.try_into().unwrap_or(0), oldest, now))
+    }
+
+    async fn wake_relay(&self) {
+        self.changed().await;
+    }
+}
+
+const LEASE: &str = "write the lease of an outbox";
+
+fn failed(step: &'static str) -> impl Fn(sqlx::Error) -> QueueError {
+    move |error| QueueError::database(step, error)
+}
+
+async fn acquire(
+    inner: Arc<Inner>,
+    outbox: Name,
+    relay: WorkerId,
+    lease: Duration,
+) -> Result<Acquired, QueueError> {
+    // A look first, so that those who stand by do not write.
+    let held: Option<(Option<Vec<u8>>, i64)> = sqlx::query_as(HOLDER)
+        .bind(&*outbox)
+        .fetch_optional(&inner.own)
+        .await
+        .map_err(failed("read the lease of an outbox"))?;
+    let (past, future) = outbox::lapsed(lease, inner.events.now());
+    if let Some((Some(holder), expires_at)) = held {
+        let expires_at = Timestamp::from_micros(expires_at);
+        if holder != relay.to_bytes() && expires_at > past && expires_at <= future {
+            return Ok(outbox::by_another(expires_at, past));
+        }
+    }
+    let mut writer = inner.gate.writer(&inner.own, LEASE).await?;
+    let (past, future) = outbox::lapsed(lease, inner.events.now());
+    let token: Option<i64> = sqlx::query_scalar(ACQUIRE)
+        .bind(&*outbox)
+        .bind(relay.to_bytes().to_vec())
+        .bind((past + lease).as_micros())
+        .bind(past.as_micros())
+        .bind(future.as_micros())
+        .fetch_optional(&mut *writer)
+        .await
+        .map_err(failed(LEASE))?;
+    writer.finish();
+    Ok(match token {
+        Some(token) => Acquired::Held(OutboxLease { outbox, relay, token }),
+        None => outbox::by_another(past + lease, past), // it was faster
+    })
+}
+
+async fn renew(
+    connection: &mut SqliteConnection,
+    held: &OutboxLease,
+    until: Timestamp,
+) -> Result<bool, QueueError> {
+    let renewed = sqlx::query(RENEW)
+        .bind(&*held.outbox)
+        .bind(held.relay.to_bytes().to_vec())
+        .bind(held.token)
+        .bind(until.as_micros())
+        .execute(connection)
+        .await
+        .map_err(failed(LEASE))?;
+    Ok(renewed.rows_affected() == 1)
+}
+
+async fn read(
+    inner: Arc<Inner>,
+    outbox: Name,
+    except: String,
+    tasks: usize,
+) -> Result<OutboxBatch, QueueError> {
+    let rows: Vec<(i64, String)> = sqlx::query_as(READ)
+        .bind(&*outbox)
+        .bind(except)
+        .bind(i64::try_from(tasks.min(ROWS_OF_A_BATCH)).unwrap_or(i64::MAX))
+        .bind(i64::try_from(tasks).unwrap_or(i64::MAX))
+        .fetch_all(&inner.own)
+        .await
+        .map_err(failed("read the outbox"))?;
+    Ok(outbox::batch(rows, &inner.events))
+}
+
+async fn settle(
+    inner: Arc<Inner>,
+    held: OutboxLease,
+    settlement: Arc<OutboxSettlement>,
+    lease: Duration,
+) -> Result<bool, QueueError> {
+    const STEP: &str = "record what was sent from the outbox";
+    let mut writer = inner.gate.writer(&inner.own, STEP).await?;
+    let mut transaction = writer.begin_with("BEGIN IMMEDIATE").await.map_err(failed(STEP))?;
+    let now = inner.events.now();
+    let is_held = renew(&mut transaction, &held, now + lease).await?;
+    if is_held {
+        record(&mut transaction, &held.outbox, &settlement, now).await.map_err(failed(STEP))?;
+    }
+    transaction.commit().await.map_err(failed(STEP))?;
+    writer.finish();
+    Ok(is_held)
+}
+
+async fn record(
+    connection: &mut SqliteConnection,
+    outbox: &str,
+    settlement: &OutboxSettlement,
+    now: Timestamp,
+) -> Result<(), sqlx::Error> {
+    let OutboxSettlement { done, rest, refused } = settlement;
+    if !done.is_empty() {
+        let done = json!(done).to_string();
+        sqlx::query(DELETE).bind(done).bind(outbox).execute(&mut *connection).await?;
+    }
+    for row in rest {
+        sqlx::query(REWRITE)
+            .bind(row.id)
+            .bind(outbox)
+            .bind(i64::try_from(row.tasks.len()).unwrap_or(i64::MAX))
+            .bind(write_tasks(&row.tasks))
+            .execute(&mut *connection)
+            .await?;
+    }
+    if !refused.is_empty() {
+        let letters = refused.iter().map(|(task, reason)| letter(task, reason, now));
+        let letters = letters.collect::<serde_json::Value>().to_string();
+        sqlx::query(BURY).bind(letters).bind(now.as_micros()).execute(connection).await?;
+    }
+    Ok(())
+}
+
+fn letter(task: &Task, reason: &str, now: Timestamp) -> serde_json::Value {
+    json!([
+        task.id.to_string(),
+        task.event_id.to_string(),
+        task.event,
+        task.name,
+        task.queue,
+        task.priority,
+        task.published_at.as_micros(),
+        &*task.payload,
+        headers(&task.headers),
+        outbox::errors(reason, now),
+    ])
+}
+
+/// Writes a task that is to be sent once more.
+pub(super) async fn insert(
+    connection: &mut SqliteConnection,
+    outbox: &str,
+    task: Task,
+) -> Result<(), sqlx::Error> {
+    for row in rows(&[task]) {
+        sqlx::query(INSERT)
+            .bind(outbox)
+            .bind(i64::try_from(row.tasks).unwrap_or(i64::MAX))
+            .bind(row.published_at.as_micros())
+            .bind(row.body)
+            .execute(&mut *connection)
+            .await?;
+    }
+    Ok(())
+}
+
+/// How the outboxes are doing.
+pub(super) async fn health(
+    inner: &Inner,
+    connection: &mut SqliteConnection,
+    now: Timestamp,
+) -> Result<Vec<events_core::health::OutboxHealth>, QueueError> {
+    const STEP: &str = "look at the outboxes";
+    let waiting = sqlx::query(BACKLOGS);
+    let waiting = waiting.fetch_all(&mut *connection).await.map_err(failed(STEP))?;
+    let waiting = waiting.iter().map(|found| {
+        let tasks: i64 = row::get(found, "sum(tasks)")?;
+        let oldest = row::timestamp(found, "min(published_at)")?;
+        Ok((row::get(found, "outbox")?, tasks.try_into().unwrap_or(0), oldest))
+    });
+    let waiting: Vec<_> = waiting.collect::<Result<_, QueueError>>()?;
+    let (past, future) = outbox::lapsed(Duration::ZERO, now);
+    let relayed: Vec<String> = sqlx::query_scalar(RELAYED)
+        .bind(past.as_micros())
+        .bind(future.as_micros())
+        .fetch_all(connection)
+        .await
+        .map_err(failed(STEP))?;
+    let known = inner.forwardings.outboxes().into_iter().map(Name::into_owned);
+    Ok(outbox::health(known, &waiting, &relayed, now))
+}

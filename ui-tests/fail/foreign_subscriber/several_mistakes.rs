@@ -1,0 +1,16 @@
+use events_core::prelude::*;
+
+#[derive(Event)]
+struct OrderPlaced {
+    order_id: u64,
+}
+
+foreign_subscriber! {
+    event = "OrderPlaced",
+    task = "shop.tasks.send_confirmation",
+    queue = "slow mail",
+    freshness_only,
+    timeout = "30s",
+}
+
+fn main() {}
