@@ -108,7 +108,7 @@ impl CeleryBroker {
             held: HeldTags::default(),
             sweeps: Sweeps::default(),
             records: Records::default(),
-            fleet: Fleet::new(options),
+            fleet: Fleet::new(options, events),
             results: Results::new(options),
             claims: AtomicU64::new(0),
         };
@@ -210,6 +210,7 @@ impl Broker for CeleryBroker {
 
     async fn heartbeat(&self, worker: WorkerId) -> Result<Heartbeat, BrokerError> {
         self.uninterrupted("take a heartbeat", move |inner| async move {
+            fleet::live(&inner, worker);
             let heartbeat = liveness::heartbeat(&inner, worker).await?;
             if heartbeat == Heartbeat::Lost {
                 fleet::leave(&inner, worker).await;

@@ -20,7 +20,7 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
 use events_core::broker::{Lease, Settlement};
-use events_core::{Queues, Timestamp, WorkerId};
+use events_core::{Events, Queues, Timestamp, WorkerId};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::AbortHandle;
 use tokio::time::timeout;
@@ -59,6 +59,8 @@ pub(crate) struct Fleet {
     /// Ended with the broker.
     tasks: Mutex<Vec<AbortHandle>>,
     since: Instant,
+    /// Within which workers give signs of life.
+    lease: Duration,
 }
 
 impl Drop for Fleet {
@@ -88,7 +90,7 @@ impl Clock {
 }
 
 impl Fleet {
-    pub(crate) fn new(options: &CeleryOptions) -> Self {
+    pub(crate) fn new(options: &CeleryOptions, events: &Events) -> Self {
         let (outbox, unsent) = mpsc::channel(events::MOST_UNSENT);
         Self {
             name: options.node_name_or_default(),
@@ -103,6 +105,7 @@ impl Fleet {
             shutdown: watch::Sender::new(false),
             tasks: Mutex::default(),
             since: Instant::now(),
+            lease: events.settings().lease,
         }
     }
 
@@ -110,8 +113,10 @@ impl Fleet {
         self.task_events.load(Ordering::Relaxed)
     }
 
+    /// The workers of this process that live.
     fn nodes(&self) -> Vec<Arc<Node>> {
-        self.nodes.read().unwrap_or_else(PoisonError::into_inner).clone()
+        let nodes = self.nodes.read().unwrap_or_else(PoisonError::into_inner);
+        nodes.iter().filter(|node| node.lives(self.lease)).cloned().collect()
     }
 
     fn node(&self, worker: WorkerId) -> Option<Arc<Node>> {
@@ -138,9 +143,12 @@ pub(crate) async fn join(inner: &Arc<Inner>, worker: WorkerId, queues: &Queues) 
     let queues = inner.queues(queues);
     let node = {
         let mut nodes = fleet.nodes.write().unwrap_or_else(PoisonError::into_inner);
-        if nodes.iter().any(|node| node.worker == worker) {
+        if let Some(known) = nodes.iter().find(|node| node.worker == worker) {
+            known.live();
             return;
         }
+        // Whoever is gone without leave makes room for its name.
+        nodes.retain(|node| node.lives(fleet.lease));
         // The lowest that is free.
         let is_free = |number: &usize| nodes.iter().all(|node| node.number != *number);
         let number = (1..=nodes.len()).find(is_free).unwrap_or(nodes.len() + 1);
@@ -187,6 +195,13 @@ pub(crate) async fn leave(inner: &Inner, worker: WorkerId) {
         is_sent.await.ok();
     };
     timeout(FAREWELL, tell).await.ok();
+}
+
+/// Notes that a worker says it lives, whether Redis hears of it or not.
+pub(crate) fn live(inner: &Inner, worker: WorkerId) {
+    if let Some(node) = inner.fleet.node(worker) {
+        node.live();
+    }
 }
 
 /// Tells how many tasks a worker runs at once.

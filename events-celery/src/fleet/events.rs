@@ -233,7 +233,8 @@ fn pack(taken: &[Sendable], clock: &Clock, keys: &Keys) -> Vec<(String, String)>
     let mut tasks: Vec<Value> = Vec::new();
     let flush = |tasks: &mut Vec<Value>, messages: &mut Vec<_>| {
         if !tasks.is_empty() {
-            messages.push(message("task.multi", Value::Array(std::mem::take(tasks)), keys));
+            let events = Value::Array(std::mem::take(tasks));
+            messages.push(message("task.multi", &events, keys));
         }
     };
     for one in taken {
@@ -249,7 +250,7 @@ fn pack(taken: &[Sendable], clock: &Clock, keys: &Keys) -> Vec<(String, String)>
             Sendable::Worker(event) => {
                 flush(&mut tasks, &mut messages);
                 let kind = event["type"].as_str().unwrap_or_default().replace('-', ".");
-                messages.push(message(&kind, numbered(event, clock), keys));
+                messages.push(message(&kind, &numbered(event, clock), keys));
             }
             Sendable::Mark(_) => {}
         }
@@ -264,10 +265,10 @@ fn numbered(event: &Event, clock: &Clock) -> Value {
     Value::Object(event)
 }
 
-fn message(routing_key: &str, body: Value, keys: &Keys) -> (String, String) {
+fn message(routing_key: &str, body: &Value, keys: &Keys) -> (String, String) {
     let hostname = body.get("hostname").or_else(|| body.get(0)?.get("hostname"));
     let headers = json!({"hostname": hostname});
-    let text = wrap(&body, &headers, EXCHANGE, routing_key);
+    let text = wrap(body, &headers, EXCHANGE, routing_key);
     (keys.fanout(&format!("{EXCHANGE}/{routing_key}")), text)
 }
 

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::time::{Duration, Instant};
 
 use events_core::{Registry, WorkerId};
 
@@ -26,6 +27,8 @@ pub(super) struct Node {
     processed: AtomicU64,
     totals: BTreeMap<&'static str, AtomicU64>,
     leases: Mutex<Leases>,
+    /// When the worker was last heard of.
+    sign: Mutex<Instant>,
 }
 
 /// What was claimed, also some of what is settled already: a lease that ends need not be looked for.
@@ -54,7 +57,19 @@ impl Node {
             processed: AtomicU64::new(0),
             totals: tasks.map(|task| (task, AtomicU64::new(0))).collect(),
             leases: Mutex::default(),
+            sign: Mutex::new(Instant::now()),
         }
+    }
+
+    /// Notes a sign of life.
+    pub(super) fn live(&self) {
+        *self.sign.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
+    }
+
+    /// Whether the worker has given a sign of life within this time: one whose future was dropped took
+    /// no leave.
+    pub(super) fn lives(&self, within: Duration) -> bool {
+        self.sign.lock().unwrap_or_else(PoisonError::into_inner).elapsed() <= within
     }
 
     pub(super) fn set_concurrency(&self, concurrency: usize) {

@@ -20,7 +20,7 @@ const LOOK: Duration = Duration::from_millis(5);
 const REPLIES: &str = "reply.celery.pidbox";
 
 pub(crate) struct Client {
-    client: redis::Client,
+    server: redis::Client,
     pub(crate) redis: MultiplexedConnection,
     database: i64,
 }
@@ -50,11 +50,11 @@ pub(crate) fn envelope(body: &Value, headers: &Value) -> String {
 
 impl Client {
     pub(crate) async fn connect(url: &str) -> Self {
-        let client = redis::Client::open(url).unwrap();
+        let server = redis::Client::open(url).unwrap();
         Self {
-            redis: client.get_multiplexed_async_connection().await.unwrap(),
-            database: client.get_connection_info().redis_settings().db(),
-            client,
+            redis: server.get_multiplexed_async_connection().await.unwrap(),
+            database: server.get_connection_info().redis_settings().db(),
+            server,
         }
     }
 
@@ -174,7 +174,7 @@ impl Client {
 
     /// Hears what is published to channels of this pattern.
     pub(crate) async fn hear(&self, pattern: &str) -> Heard {
-        let mut channels = self.client.get_async_pubsub().await.unwrap();
+        let mut channels = self.server.get_async_pubsub().await.unwrap();
         channels.psubscribe(pattern).await.unwrap();
         Heard { channels, events: Vec::new() }
     }

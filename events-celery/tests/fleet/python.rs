@@ -80,19 +80,25 @@ async fn flower_lists_the_worker_and_its_tasks() {
     });
     let (fleet, flower) = fleet.await.unwrap();
     let running = world.work().await;
+    // It has heard a heartbeat: from now on it hears of tasks too.
+    let flower = spawn_blocking(move || {
+        until(&flower, "/workers?json=1", |found| found.to_string().contains("rust@host"));
+        flower
+    });
+    let flower = flower.await.unwrap();
     world.client.ask("enable_events", json!({})).await;
     world.gate.open(1);
     let id = world.client.send(false, json!({})).await;
     let seen = spawn_blocking(move || {
+        let tasks = until(&flower, "/api/tasks", |found| found[&id]["state"] == "SUCCESS");
+        let task = &tasks[&id];
+        assert_eq!((&task["name"], &task["worker"]), (&json!("jobs.run"), &json!("rust@host")));
         let workers = until(&flower, "/api/workers?refresh=1", |found| {
-            found["rust@host"]["registered"].is_array()
+            found["rust@host"]["active_queues"].is_array()
+                && found["rust@host"]["stats"].is_object()
         });
         assert_eq!(workers["rust@host"]["active_queues"][0]["name"], "jobs");
-        let tasks = until(&flower, "/api/tasks", |found| found[&id]["state"] == "SUCCESS");
-        assert_eq!(
-            (&tasks[&id]["name"], &tasks[&id]["worker"]),
-            (&json!("jobs.run"), &json!("rust@host"))
-        );
+        assert_eq!(workers["rust@host"]["stats"]["total"], json!({"jobs.run": 1}));
         drop((fleet, flower));
     });
     seen.await.unwrap();

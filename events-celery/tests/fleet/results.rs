@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use crate::world::World;
 
-const EXPIRE: Duration = Duration::from_secs(600);
+const EXPIRE: Duration = Duration::from_mins(10);
 
 /// A world whose workers write results.
 async fn world() -> World {

@@ -65,7 +65,7 @@ fn revoked_and_expired_tasks_are_told_as_such() {
 #[test]
 fn events_of_tasks_go_together_and_keep_their_order() {
     let task = |number: usize| Sendable::Task(started(&node(), &number.to_string(), NOON));
-    let mut taken: Vec<_> = (0..MOST_AT_ONCE + 1).map(task).collect();
+    let mut taken: Vec<_> = (0..=MOST_AT_ONCE).map(task).collect();
     taken.push(of_worker("worker-offline", &node(), NOON));
     let sent = bodies(&taken);
     let channels: Vec<_> = sent.iter().map(|(channel, _)| channel.as_str()).collect();
