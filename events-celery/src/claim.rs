@@ -187,11 +187,15 @@ async fn sort(
     if !ends.is_empty() {
         others += ends.len();
         let tags: Vec<_> = ends.iter().map(|(tag, _)| tag.clone()).collect();
-        results::of_set_aside(inner, &ends).await;
+        let stored = results::of_set_aside(inner, &ends).await;
         fleet::set_aside(inner, worker, &ends);
         let ends: Vec<_> = ends.iter().map(|(tag, end)| (&**tag, end.clone())).collect();
         // What cannot be put where it belongs now is tried again with the next claim.
-        match settle::end(inner, &ends).await {
+        let ended = match stored {
+            Ok(()) => settle::end(inner, &ends).await,
+            Err(error) => Err(error),
+        };
+        match ended {
             Ok(_) => inner.held.remove(worker, tags.iter().map(String::as_str)),
             Err(error) => {
                 tags.into_iter().for_each(|tag| inner.held.doubt(worker, tag));

@@ -177,8 +177,14 @@ pub(crate) async fn of_completion(inner: &Inner, held: &Held) -> Result<(), Cele
 }
 
 /// Stores what became of messages that were claimed and are not run at all.
-pub(crate) async fn of_set_aside(inner: &Inner, ends: &[(String, End)]) {
-    let Some(results) = &inner.results else { return };
+///
+/// # Errors
+/// Redis is away, and the messages cannot go where they belong now either.
+pub(crate) async fn of_set_aside(
+    inner: &Inner,
+    ends: &[(String, End)],
+) -> Result<(), CeleryError> {
+    let Some(results) = &inner.results else { return Ok(()) };
     let now = inner.events.now();
     let entry = |end: &End| {
         let (text, state) = match end {
@@ -189,9 +195,7 @@ pub(crate) async fn of_set_aside(inner: &Inner, ends: &[(String, End)]) {
         let message = Message::read(text).ok().filter(wanted)?;
         Some(results.entry(&message, text, state, now))
     };
-    let entries = ends.iter().filter_map(|(_, end)| entry(end)).collect();
-    // If Redis is away, the messages stay where they are, and this is done again with them.
-    store(inner, results, entries).await.ok();
+    store(inner, results, ends.iter().filter_map(|(_, end)| entry(end)).collect()).await
 }
 
 fn wanted(message: &Message) -> bool {
