@@ -198,7 +198,9 @@ async fn sort(
         match ended {
             Ok(_) => inner.held.remove(worker, tags.iter().map(String::as_str)),
             Err(error) => {
-                tags.into_iter().for_each(|tag| inner.held.doubt(worker, tag));
+                for tag in tags {
+                    inner.held.doubt(worker, tag);
+                }
                 if leases.is_empty() {
                     return Err(error);
                 }
@@ -208,7 +210,6 @@ async fn sort(
     Ok(others)
 }
 
-#[expect(clippy::large_enum_variant, reason = "nearly all are leases")]
 enum Looked {
     Lease(Lease<CeleryReceipt>),
     End(String, End),

@@ -24,7 +24,7 @@ use crate::settle::{self, End};
 const ACTION: &str = "restore lapsed messages";
 
 /// How long the lock lasts if nobody frees it; kombu's `unacked_mutex_expire`.
-const LOCK: Duration = Duration::from_mins(5);
+const LOCK_MILLIS: u32 = 5 * 60 * 1000;
 
 /// The longest time between two looks. kombu looks every hundred seconds.
 const LOOK_EVERY: Duration = Duration::from_secs(10);
@@ -98,11 +98,7 @@ pub(crate) async fn sweep(inner: &Inner, now: Timestamp) -> Result<(), CeleryErr
     }
     let token = Uuid::now_v7().simple().to_string();
     let mut lock = redis::cmd("SET");
-    lock.arg(&inner.keys.unacked_mutex)
-        .arg(&token)
-        .arg("NX")
-        .arg("PX")
-        .arg(LOCK.as_millis() as u64);
+    lock.arg(&inner.keys.unacked_mutex).arg(&token).arg("NX").arg("PX").arg(LOCK_MILLIS);
     let locked: Option<String> = inner.link.command(ACTION, &lock).await?;
     if locked.is_none() {
         return Ok(()); // somebody is at it

@@ -180,10 +180,7 @@ pub(crate) async fn of_completion(inner: &Inner, held: &Held) -> Result<(), Cele
 ///
 /// # Errors
 /// Redis is away, and the messages cannot go where they belong now either.
-pub(crate) async fn of_set_aside(
-    inner: &Inner,
-    ends: &[(String, End)],
-) -> Result<(), CeleryError> {
+pub(crate) async fn of_set_aside(inner: &Inner, ends: &[(String, End)]) -> Result<(), CeleryError> {
     let Some(results) = &inner.results else { return Ok(()) };
     let now = inner.events.now();
     let entry = |end: &End| {

@@ -37,6 +37,7 @@ impl CelerySession {
     /// # Errors
     /// Redis did not take them. If the connection broke in the midst of it, only Redis knows.
     pub async fn commit(mut self) -> Result<(), BrokerError> {
+        const ACTION: &str = "send the tasks of the commit";
         let tasks = self.broker.inner.events.clone().dispatch(&mut self.pending);
         match self.completes.take() {
             Some((worker, receipt)) => self.complete(worker, receipt, &tasks).await?,
@@ -45,7 +46,6 @@ impl CelerySession {
                 let sent = tasks.clone();
                 // Run to its end even if the caller goes away.
                 let sending = tokio::spawn(async move { transport.send(sent).await });
-                const ACTION: &str = "send the tasks of the commit";
                 match sending.await {
                     Ok(answer) => answer.map_err(|error| BrokerError::new(ACTION, error))?,
                     Err(error) => return Err(BrokerError::new(ACTION, error)),

@@ -33,6 +33,7 @@ pub(crate) struct Change {
 
 impl Message {
     /// The message's text with this change, for the queue that it came from.
+    #[expect(clippy::needless_pass_by_value, reason = "a change is made to be applied")]
     pub(crate) fn again(&self, text: &str, queue: &str, change: Change) -> String {
         let envelope = match self.version_1 {
             true => self.as_version_2(),
