@@ -308,13 +308,12 @@ impl CeleryBroker {
     /// # use events_core::Events;
     /// # use events_celery::CeleryBroker;
     /// # use events_runtime::Worker;
-    /// # async fn signal() {}
     /// # async fn serve(events: &Events, broker: CeleryBroker) -> Result<(), events_core::BoxError> {
     /// let worker = Worker::builder(events, broker.clone()).build()?;
     /// worker
     ///     .run_until(async {
     ///         tokio::select! {
-    ///             () = signal() => {} // such as `tokio::signal::ctrl_c()`
+    ///             _ = tokio::signal::ctrl_c() => {}
     ///             () = broker.shutdown_requested() => {}
     ///         }
     ///     })
