@@ -10,7 +10,7 @@ use crate::broker::Inner;
 use crate::error::CeleryError;
 use crate::keys::Step;
 use crate::lease::{CeleryReceipt, Held, tags_of};
-use crate::message::{Change, Message, Object, Unreadable, header};
+use crate::message::{Change, Message, Object, Unreadable, count, header};
 use crate::scripts;
 use crate::settle::{self, End};
 use crate::triage::{Court, Verdict};
@@ -40,14 +40,17 @@ impl Drop for Delivery {
             return;
         };
         let (inner, worker) = (self.inner.clone(), self.worker);
-        // In the task that claimed, there is a runtime.
-        tokio::spawn(async move {
-            let ends = claimed.tasks.iter().map(|lease| {
+        let tags: Vec<_> = claimed.tasks.iter().map(|lease| lease.receipt.0.tag.clone()).collect();
+        let Ok(runtime) = tokio::runtime::Handle::try_current() else {
+            return tags.into_iter().for_each(|tag| inner.held.doubt(worker, tag));
+        };
+        runtime.spawn(async move {
+            // The first goes last: what comes to the front last is the first again.
+            let ends = claimed.tasks.iter().rev().map(|lease| {
                 let held = &lease.receipt.0;
                 (&*held.tag, End::first(held, &inner))
             });
             let ends: Vec<_> = ends.collect();
-            let tags: Vec<_> = ends.iter().map(|(tag, _)| (*tag).to_owned()).collect();
             if settle::end(&inner, &ends).await.is_err() {
                 // They are this worker's, and only with it they would be rescued.
                 tags.into_iter().for_each(|tag| inner.held.doubt(worker, tag));
@@ -122,7 +125,7 @@ async fn pop(
     type Answer = Option<(String, usize, Vec<redis::Value>)>;
     let keys = &inner.keys;
     let number = inner.claims.fetch_add(1, Ordering::Relaxed);
-    let tag = format!("{}{number}", tags_of(worker));
+    let claim = format!("{}{number}", tags_of(worker));
     let now = inner.events.now();
     let answer: Result<Answer, CeleryError> = inner
         .link
@@ -133,15 +136,15 @@ async fn pop(
             for (queue, step) in lists {
                 command.arg(keys.list(queue, *step));
             }
-            command.arg(worker.to_string()).arg(&tag).arg(now.as_micros()).arg(seconds(now));
+            command.arg(worker.to_string()).arg(&claim).arg(now.as_micros()).arg(seconds(now));
             command.arg(limit).arg(&keys.prefix);
             for (queue, _) in lists {
                 command.arg(queue);
             }
         })
         .await;
-    let Some((next_due, moved, found)) = answer.inspect_err(|_| inner.held.doubt(worker, tag))?
-    else {
+    let answer = answer.inspect_err(|_| inner.held.doubt(worker, claim.clone()))?;
+    let Some((next_due, moved, found)) = answer else {
         return Err(CeleryError::NotRegistered);
     };
     let next_due = next_due.parse::<f64>().ok().map(|micros| {
@@ -158,7 +161,10 @@ async fn pop(
                 text: redis::from_redis_value(text)?,
             })
         };
-        popped.push(read().map_err(|error| CeleryError::command(ACTION, error))?);
+        popped.push(read().map_err(|error| {
+            inner.held.doubt(worker, claim.clone());
+            CeleryError::command(ACTION, error)
+        })?);
     }
     inner.held.add(worker, popped.iter().map(|one| &*one.tag).filter(|tag| !tag.is_empty()));
     Ok((next_due, moved, popped))
@@ -239,7 +245,15 @@ fn look(
     };
     let text = match String::from_utf8(text) {
         Ok(text) => text,
-        Err(error) => String::from_utf8_lossy(error.as_bytes()).into_owned(),
+        Err(error) => {
+            let reason = "it is not UTF-8";
+            tracing::error!(
+                queue,
+                reason,
+                "a message that nobody can read is kept as a dead letter; look for who sent it"
+            );
+            return Looked::End(tag, End::bury_bytes(error.as_bytes(), queue, step, now, reason));
+        }
     };
     let message = match Message::read(&text) {
         Ok(message) => message,
@@ -318,7 +332,7 @@ fn unread(
         .and_then(|headers| Object::parse(headers).ok())
         .unwrap_or_default()
         .into_owned();
-    let returned = headers.get(header::RETURNED).unwrap_or(0);
+    let returned = count(&headers, header::RETURNED);
     let name = headers.text("task").unwrap_or_default();
     match court.judge_unreadable(unreadable, returned) {
         Verdict::Return { reason, pause } => {

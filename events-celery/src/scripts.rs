@@ -24,6 +24,8 @@ scripts! {
     SETTLE: "settle",
     /// Puts debounced tasks in the place of those that wait.
     MERGE: "merge",
+    /// Makes a worker known.
+    REGISTER: "register",
     /// Writes a heartbeat.
     BEAT: "beat",
     /// Takes a worker for dead, if it has not beaten since.

@@ -62,6 +62,16 @@ impl End {
         Self::Bury(Box::new(DeadRecord::of_unread(text, headers, queue, step, now, reason)))
     }
 
+    pub(crate) fn bury_bytes(
+        bytes: &[u8],
+        queue: &str,
+        step: Step,
+        now: Timestamp,
+        reason: &str,
+    ) -> Self {
+        Self::Bury(Box::new(DeadRecord::of_bytes(bytes, queue, step, now, reason)))
+    }
+
     fn of(held: &Held, attempt: u32, next: &Next, inner: &Inner) -> Self {
         let now = inner.events.now();
         match next {
@@ -168,11 +178,12 @@ pub(crate) async fn end_and_send(
         .script(ACTION, &scripts::SETTLE, |command| {
             command.arg(5).arg(&keys.unacked).arg(&keys.unacked_index).arg(&keys.scheduled);
             command.arg(&keys.dead).arg(&keys.dead_index);
+            let last = ends.last().map_or("", |(tag, _)| *tag);
+            for (list, text) in messages {
+                command.arg(last).arg("send").arg(list).arg(text).arg("").arg("");
+            }
             for (tag, end) in ends {
                 push(command.arg(*tag), end);
-            }
-            for (list, text) in messages {
-                command.arg("").arg("send").arg(list).arg(text).arg("").arg("");
             }
         })
         .await

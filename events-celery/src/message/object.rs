@@ -117,7 +117,7 @@ impl<'de> Visitor<'de> for Fields {
 }
 
 /// More than any message has; looking for a field is linear.
-const MOST_FIELDS: usize = 1000;
+pub(super) const MOST_FIELDS: usize = 1000;
 
 /// A text, borrowed unless it has escapes.
 pub(crate) struct Name<'m>(pub(crate) Cow<'m, str>);

@@ -1,0 +1,9 @@
+//! What messages say, and what is said of those that say nothing.
+
+mod again;
+mod arguments;
+mod encode;
+mod malformed;
+mod python;
+mod sample;
+mod version_1;
