@@ -253,7 +253,7 @@ fn version_1(body: &str) -> Result<Message, Unreadable> {
     let args: Vec<&RawValue> =
         serde_json::from_str(given("args").unwrap_or("[]")).map_err(not_json)?;
     let kwargs = Object::parse(given("kwargs").unwrap_or("{}")).map_err(not_json)?;
-    let workflow = ["callbacks", "errbacks", "chord", "taskset"];
+    let workflow = ["callbacks", "errbacks", "chord"];
     Ok(Message {
         version_1: true,
         id,

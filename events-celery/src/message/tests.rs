@@ -3,6 +3,7 @@
 mod again;
 mod arguments;
 mod encode;
+mod fuzz;
 mod malformed;
 mod python;
 mod sample;
