@@ -9,6 +9,7 @@
 //! | `workers`     | queues, shutdown, unknown tasks, lost leases                           |
 //! | `contracts`   | the contract suite, per broker                                         |
 //! | `crashes`     | real processes, really killed and stopped                              |
+//! | `outbox`      | tasks sent elsewhere: after the commit, or by a relay, through any trouble |
 //! | `faults`      | many processes on PostgreSQL under a schedule of faults                |
 //! | `round_trips` | every allowed type survives JSON                                       |
 //! | `schedule`    | reconcilers at their cadence, delays, debounce, with workers            |
@@ -33,6 +34,7 @@ mod imports;
 mod logs;
 mod lost_events;
 mod model;
+mod outbox;
 mod ping;
 mod round_trips;
 mod schedule;

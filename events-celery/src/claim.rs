@@ -36,28 +36,10 @@ impl Delivery {
 
 impl Drop for Delivery {
     fn drop(&mut self) {
-        let Some(claimed) = self.claimed.take().filter(|claimed| !claimed.tasks.is_empty()) else {
-            return;
-        };
-        let (inner, worker) = (self.inner.clone(), self.worker);
-        let tags: Vec<_> = claimed.tasks.iter().map(|lease| lease.receipt.0.tag.clone()).collect();
-        let Ok(runtime) = tokio::runtime::Handle::try_current() else {
-            return tags.into_iter().for_each(|tag| inner.held.doubt(worker, tag));
-        };
-        runtime.spawn(async move {
-            // The first goes last: what comes to the front last is the first again.
-            let ends = claimed.tasks.iter().rev().map(|lease| {
-                let held = &lease.receipt.0;
-                (&*held.tag, End::first(held, &inner))
-            });
-            let ends: Vec<_> = ends.collect();
-            if settle::end(&inner, &ends).await.is_err() {
-                // They are this worker's, and only with it they would be rescued.
-                tags.into_iter().for_each(|tag| inner.held.doubt(worker, tag));
-            } else {
-                inner.held.remove(worker, tags.iter().map(String::as_str));
-            }
-        });
+        // With the next claim or heartbeat.
+        let tasks = self.claimed.take().map(|claimed| claimed.tasks).unwrap_or_default();
+        let tags = tasks.iter().map(|lease| lease.receipt.0.tag.clone());
+        tags.for_each(|tag| self.inner.held.doubt(self.worker, tag));
     }
 }
 
@@ -359,7 +341,7 @@ fn unread(
 }
 
 /// Gives back what claims took of which no answer came.
-async fn give_back_doubtful(inner: &Inner, worker: WorkerId) -> Result<(), CeleryError> {
+pub(crate) async fn give_back_doubtful(inner: &Inner, worker: WorkerId) -> Result<(), CeleryError> {
     for doubtful in inner.held.take_doubtful(worker) {
         if let Err(error) = crate::rescue::give_back(inner, &doubtful).await {
             inner.held.doubt(worker, doubtful);

@@ -132,11 +132,10 @@ impl HeldTags {
             .map_or_else(Vec::new, |tags| std::mem::take(&mut tags.doubtful))
     }
 
-    /// Whether it holds anything, or may do so.
-    pub(crate) fn may_hold(&self, worker: WorkerId) -> bool {
+    /// Whether the worker holds anything, or may.
+    pub(crate) fn holds_any(&self, worker: WorkerId) -> bool {
         let workers = self.lock();
-        let tags = workers.get(&worker);
-        tags.is_some_and(|tags| !tags.held.is_empty() || !tags.doubtful.is_empty())
+        workers.get(&worker).is_some_and(|tags| !tags.held.is_empty() || !tags.doubtful.is_empty())
     }
 
     /// Whether one of this process' workers left this tag behind: it begins as theirs do, and none of

@@ -102,6 +102,7 @@ type Answer = Option<(Vec<String>, HashMap<String, String>)>;
 pub(crate) async fn heartbeat(inner: &Inner, worker: WorkerId) -> Result<Heartbeat, CeleryError> {
     let now = inner.events.now();
     let Some(record) = record(inner, worker, None, now) else { return Ok(Heartbeat::Lost) };
+    crate::claim::give_back_doubtful(inner, worker).await?;
     let tags = inner.held.of(worker);
     let answer: Answer = inner
         .link
@@ -184,7 +185,7 @@ fn forget(inner: &Inner, worker: WorkerId) {
 
 /// Forgets a worker that ends. What it still holds is offered again.
 pub(crate) async fn deregister(inner: &Inner, worker: WorkerId) -> Result<(), CeleryError> {
-    match inner.held.may_hold(worker) {
+    match inner.held.holds_any(worker) {
         true => {
             let _: bool = inner
                 .link

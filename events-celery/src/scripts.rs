@@ -22,8 +22,6 @@ scripts! {
     COMPLETE: "complete",
     /// Ends claims in any way, together with what is published in them.
     SETTLE: "settle",
-    /// Puts debounced tasks in the place of those that wait.
-    MERGE: "merge",
     /// Makes a worker known.
     REGISTER: "register",
     /// Writes a heartbeat.

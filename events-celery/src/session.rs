@@ -63,19 +63,21 @@ impl CelerySession {
         tasks: &[Task],
     ) -> Result<(), BrokerError> {
         const ACTION: &str = "complete the task";
-        let messages = self
+        let publications = self
             .broker
             .inner
             .transport
-            .messages(tasks)
+            .publications(tasks)
             .map_err(|refused| BrokerError::new(ACTION, refused))?;
         let held = self
             .broker
             .uninterrupted(ACTION, move |inner| async move {
                 let tag = &*receipt.0.tag;
-                let held = settle::end_and_send(&inner, &[(tag, End::Done)], &messages).await?;
+                let ends = [(tag, End::Done)];
+                let held =
+                    settle::end_and_publish(&inner.link, &inner.keys, &ends, &publications).await?;
                 inner.held.remove(worker, [tag]);
-                if !messages.is_empty() {
+                if !publications.is_empty() {
                     inner.watch.hear();
                 }
                 Ok(held == [true])

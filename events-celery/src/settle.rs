@@ -10,8 +10,9 @@ use crate::broker::Inner;
 use crate::claim::seconds;
 use crate::dead::DeadRecord;
 use crate::error::CeleryError;
-use crate::keys::Step;
+use crate::keys::{Keys, Step};
 use crate::lease::{CeleryReceipt, Held};
+use crate::link::Link;
 use crate::message::{Change, Object};
 use crate::scripts;
 
@@ -158,35 +159,49 @@ async fn complete(inner: &Inner, tags: &[&str]) -> Result<Vec<bool>, CeleryError
 pub(crate) async fn end(inner: &Inner, ends: &[(&str, End)]) -> Result<Vec<bool>, CeleryError> {
     let mut answers = Vec::with_capacity(ends.len());
     for ends in ends.chunks(BATCH) {
-        answers.extend(end_and_send(inner, ends, &[]).await?);
+        answers.extend(end_and_publish(&inner.link, &inner.keys, ends, &[]).await?);
     }
     Ok(answers)
 }
 
-/// Ends claims and, if the last of them was held, sends these messages: to each a list and a text.
-pub(crate) async fn end_and_send(
-    inner: &Inner,
+/// A task that is published.
+#[derive(Debug)]
+pub(crate) enum Publication {
+    /// To this list.
+    Message { list: String, text: String },
+    /// In the place of the one that waits under this tag; the times in microseconds.
+    Debounced { tag: String, text: String, due_at: i64, not_after: i64 },
+}
+
+/// Ends claims and, if the last of them was held, publishes. All or nothing.
+pub(crate) async fn end_and_publish(
+    link: &Link,
+    keys: &Keys,
     ends: &[(&str, End)],
-    messages: &[(String, String)],
+    publications: &[Publication],
 ) -> Result<Vec<bool>, CeleryError> {
-    if ends.is_empty() {
+    if ends.is_empty() && publications.is_empty() {
         return Ok(Vec::new());
     }
-    let keys = &inner.keys;
-    inner
-        .link
-        .script(ACTION, &scripts::SETTLE, |command| {
-            command.arg(5).arg(&keys.unacked).arg(&keys.unacked_index).arg(&keys.scheduled);
-            command.arg(&keys.dead).arg(&keys.dead_index);
-            let last = ends.last().map_or("", |(tag, _)| *tag);
-            for (list, text) in messages {
-                command.arg(last).arg("send").arg(list).arg(text).arg("").arg("");
-            }
-            for (tag, end) in ends {
-                push(command.arg(*tag), end);
-            }
-        })
-        .await
+    link.script(ACTION, &scripts::SETTLE, |command| {
+        command.arg(6).arg(&keys.unacked).arg(&keys.unacked_index).arg(&keys.scheduled);
+        command.arg(&keys.dead).arg(&keys.dead_index).arg(&keys.quiet);
+        for publication in publications {
+            command.arg(ends.last().map_or("", |(tag, _)| *tag));
+            match publication {
+                Publication::Message { list, text } => {
+                    command.arg("send").arg(list).arg(text).arg("").arg("")
+                }
+                Publication::Debounced { tag, text, due_at, not_after } => {
+                    command.arg("merge").arg(tag).arg(text).arg(*due_at).arg(*not_after)
+                }
+            };
+        }
+        for (tag, end) in ends {
+            push(command.arg(*tag), end);
+        }
+    })
+    .await
 }
 
 fn push(command: &mut redis::Cmd, end: &End) {

@@ -78,14 +78,30 @@ impl Forwardings {
         Ok(Self(forwardings.into()))
     }
 
-    /// Checks what the subscribers of a program need of its forwardings, when a queue is opened.
+    /// Tells of subscribers in other programs whose tasks are not forwarded, when a queue is opened.
     ///
-    /// # Errors
-    /// None yet: every subscriber's handler is in the program, so that its tasks can be executed
-    /// wherever they go. The place for checks of those whose handlers are elsewhere.
-    pub fn check_subscribers(&self, events: &Events) -> Result<(), ForwardingError> {
-        let _ = (self, events);
-        Ok(())
+    /// Another program may well serve their queues in this database. In a program that forwards others
+    /// it is more likely forgotten.
+    pub fn tell_unforwarded(&self, events: &Events) {
+        for subscriber in events.registry().foreign_subscribers() {
+            let queue = subscriber.queue(events.settings());
+            if self.of(queue).is_some() {
+                continue;
+            }
+            if self.is_empty() {
+                tracing::info!(
+                    subscriber = subscriber.task,
+                    queue,
+                    "tasks of a handler in another program wait in this database for a worker of it"
+                );
+            } else {
+                tracing::warn!(
+                    subscriber = subscriber.task,
+                    queue,
+                    "tasks of a handler in another program are not forwarded, as those of others are: they wait in this database for a worker of it; is its queue missing from the forwardings?"
+                );
+            }
+        }
     }
 
     /// Whether there are none.

@@ -61,10 +61,14 @@ impl Process {
 }
 
 pub fn start_on(database: &Path, arguments: &[&str], environment: &[(&str, &str)]) -> Process {
-    let mut child = Command::new(env!("CARGO_BIN_EXE_crash-program"))
-        .arg(arguments[0])
-        .arg(database)
-        .args(&arguments[1..])
+    let database = database.to_str().expect("a path of ours");
+    let arguments = [&arguments[..1], &[database], &arguments[1..]].concat();
+    start_program(env!("CARGO_BIN_EXE_crash-program"), &arguments, environment)
+}
+
+pub fn start_program(program: &str, arguments: &[&str], environment: &[(&str, &str)]) -> Process {
+    let mut child = Command::new(program)
+        .args(arguments)
         .envs(environment.iter().copied())
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())

@@ -1,7 +1,8 @@
 //! Tasks that wait to be sent elsewhere, and the lease of the relay that sends them.
 //!
 //! Numbers ascend in the order of writing, not of commits: a row may appear before one that was
-//! read. So rows are deleted by number, one by one, never by where a relay has come to.
+//! read. So every read begins at the beginning, where it finds, with a commit, those that were done
+//! before it; and rows are deleted by number, one by one, never by where a relay has come to.
 //!
 //! Everything is one statement: a relay that is stopped in the middle of a transaction would keep
 //! the others from the lease.
@@ -56,7 +57,8 @@ SELECT id, body FROM {schema}.outbox WHERE outbox = $1 AND id = ANY (ARRAY(
     SELECT id FROM (
         SELECT id, sum(tasks) OVER (ORDER BY id) - tasks AS before
         FROM (SELECT id, tasks FROM {schema}.outbox
-            WHERE outbox = $1 AND id > $2 ORDER BY id LIMIT $3) AS head) AS counted
+            WHERE outbox = $1 AND id NOT IN (SELECT unnest($2::int8[]))
+            ORDER BY id LIMIT $3) AS head) AS counted
     WHERE before < $4))
 ORDER BY id";
 
@@ -167,13 +169,13 @@ impl Outbox for PostgresQueue {
     async fn read_outbox(
         &self,
         held: &OutboxLease,
-        after: Option<i64>,
+        except: &[i64],
         tasks: usize,
     ) -> Result<OutboxBatch, BrokerError> {
         // What changes from here on, the next `wake_relay` tells.
         self.seen.store(self.inner.signal.changes(), Ordering::SeqCst);
-        let outbox = held.outbox.clone();
-        self.uninterrupted("read its outbox", move |inner| read(inner, outbox, after, tasks)).await
+        let (outbox, except) = (held.outbox.clone(), except.to_vec());
+        self.uninterrupted("read its outbox", move |inner| read(inner, outbox, except, tasks)).await
     }
 
     async fn settle_outbox(
@@ -266,14 +268,14 @@ async fn acquire(
 async fn read(
     inner: Arc<Inner>,
     outbox: Name,
-    after: Option<i64>,
+    except: Vec<i64>,
     tasks: usize,
 ) -> Result<OutboxBatch, QueueError> {
     const STEP: &str = "read the outbox";
     let mut connection = Own::acquire(&inner.own, STEP).await?;
     let rows: Vec<(i64, String)> = sqlx::query_as(inner.sql().read_outbox.clone())
         .bind(outbox.to_string())
-        .bind(after.unwrap_or(i64::MIN))
+        .bind(except)
         .bind(i64::try_from(tasks.min(ROWS_OF_A_BATCH)).unwrap_or(i64::MAX))
         .bind(i64::try_from(tasks).unwrap_or(i64::MAX))
         .fetch_all(&mut *connection)
