@@ -10,7 +10,7 @@ use crate::broker::Inner;
 use crate::error::CeleryError;
 use crate::keys::Step;
 use crate::lease::{CeleryReceipt, Held, tags_of};
-use crate::message::{Change, Message, Object, Unreadable, header};
+use crate::message::{Change, Message, Object, Unreadable, count, header};
 use crate::settle::{self, End};
 use crate::triage::{Court, Verdict};
 use crate::{fleet, results, scripts};
@@ -108,7 +108,7 @@ async fn pop(
     type Answer = Option<(String, usize, Vec<redis::Value>)>;
     let keys = &inner.keys;
     let number = inner.claims.fetch_add(1, Ordering::Relaxed);
-    let tag = format!("{}{number}", tags_of(worker));
+    let claim = format!("{}{number}", tags_of(worker));
     let now = inner.events.now();
     let answer: Result<Answer, CeleryError> = inner
         .link
@@ -119,15 +119,15 @@ async fn pop(
             for (queue, step) in lists {
                 command.arg(keys.list(queue, *step));
             }
-            command.arg(worker.to_string()).arg(&tag).arg(now.as_micros()).arg(seconds(now));
+            command.arg(worker.to_string()).arg(&claim).arg(now.as_micros()).arg(seconds(now));
             command.arg(limit).arg(&keys.prefix);
             for (queue, _) in lists {
                 command.arg(queue);
             }
         })
         .await;
-    let Some((next_due, moved, found)) = answer.inspect_err(|_| inner.held.doubt(worker, tag))?
-    else {
+    let answer = answer.inspect_err(|_| inner.held.doubt(worker, claim.clone()))?;
+    let Some((next_due, moved, found)) = answer else {
         return Err(CeleryError::NotRegistered);
     };
     let next_due = next_due.parse::<f64>().ok().map(|micros| {
@@ -144,7 +144,10 @@ async fn pop(
                 text: redis::from_redis_value(text)?,
             })
         };
-        popped.push(read().map_err(|error| CeleryError::command(ACTION, error))?);
+        popped.push(read().map_err(|error| {
+            inner.held.doubt(worker, claim.clone());
+            CeleryError::command(ACTION, error)
+        })?);
     }
     inner.held.add(worker, popped.iter().map(|one| &*one.tag).filter(|tag| !tag.is_empty()));
     Ok((next_due, moved, popped))
@@ -232,7 +235,15 @@ fn look(
     };
     let text = match String::from_utf8(text) {
         Ok(text) => text,
-        Err(error) => String::from_utf8_lossy(error.as_bytes()).into_owned(),
+        Err(error) => {
+            let reason = "it is not UTF-8";
+            tracing::error!(
+                queue,
+                reason,
+                "a message that nobody can read is kept as a dead letter; look for who sent it"
+            );
+            return Looked::End(tag, End::bury_bytes(error.as_bytes(), queue, step, now, reason));
+        }
     };
     let message = match Message::read(&text) {
         Ok(message) => message,
@@ -312,7 +323,7 @@ fn unread(
         .and_then(|headers| Object::parse(headers).ok())
         .unwrap_or_default()
         .into_owned();
-    let returned = headers.get(header::RETURNED).unwrap_or(0);
+    let returned = count(&headers, header::RETURNED);
     let name = headers.text("task").unwrap_or_default();
     match court.judge_unreadable(unreadable, returned) {
         Verdict::Return { reason, pause } => {

@@ -140,6 +140,14 @@ impl HeldTags {
         workers.get(&worker).is_some_and(|tags| !tags.held.is_empty() || !tags.doubtful.is_empty())
     }
 
+    /// Whether one of this process' workers left this tag behind: it begins as theirs do, and none of
+    /// them holds it. A claim may be done by Redis long after its answer was given up.
+    pub(crate) fn left_behind(&self, tag: &str) -> bool {
+        let workers = self.lock();
+        let mut owners = workers.iter().filter(|(worker, _)| tag.starts_with(&tags_of(worker)));
+        owners.next().is_some_and(|(_, tags)| !tags.held.contains(tag))
+    }
+
     pub(crate) fn forget(&self, worker: WorkerId) {
         self.lock().remove(&worker);
     }

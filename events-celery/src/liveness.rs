@@ -76,24 +76,24 @@ pub(crate) async fn register(
 ) -> Result<(), CeleryError> {
     let now = inner.events.now();
     let record = record(inner, worker, Some(queues), now).unwrap_or_default();
-    let mut pipeline = redis::pipe();
-    pipeline.hset(&inner.keys.workers, worker.to_string(), record).ignore();
-    for queue in inner.queues(queues) {
-        bind(&mut pipeline, inner, &queue);
-    }
-    pipeline.hgetall(&inner.keys.workers);
-    let (found,): (HashMap<String, String>,) =
-        inner.link.pipeline("register a worker", &pipeline).await?;
+    let found: HashMap<String, String> = inner
+        .link
+        .script("register a worker", &scripts::REGISTER, |command| {
+            command.arg(1).arg(&inner.keys.workers).arg(worker.to_string()).arg(record);
+            for queue in inner.queues(queues) {
+                bind(command, inner, &queue);
+            }
+        })
+        .await?;
     look_around(inner, worker, now, &found);
     inner.watch.lists(&inner.lists(queues), &inner.keys);
     Ok(())
 }
 
 /// As Python's workers declare their queues: for publishers that name an exchange of the queue's name.
-fn bind(pipeline: &mut redis::Pipeline, inner: &Inner, queue: &str) {
-    let member = format!("{queue}{SEPARATOR}{SEPARATOR}{queue}");
-    pipeline.sadd(inner.keys.binding(queue), &member).ignore();
-    pipeline.sadd(inner.keys.permanent_binding(queue), &member).ignore();
+fn bind(command: &mut redis::Cmd, inner: &Inner, queue: &str) {
+    command.arg(inner.keys.binding(queue)).arg(inner.keys.permanent_binding(queue));
+    command.arg(format!("{queue}{SEPARATOR}{SEPARATOR}{queue}"));
 }
 
 type Answer = Option<(Vec<String>, HashMap<String, String>)>;

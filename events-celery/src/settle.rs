@@ -65,6 +65,16 @@ impl End {
         Self::Bury(Box::new(DeadRecord::of_unread(text, headers, queue, step, now, reason)))
     }
 
+    pub(crate) fn bury_bytes(
+        bytes: &[u8],
+        queue: &str,
+        step: Step,
+        now: Timestamp,
+        reason: &str,
+    ) -> Self {
+        Self::Bury(Box::new(DeadRecord::of_bytes(bytes, queue, step, now, reason)))
+    }
+
     fn of(held: &Held, attempt: u32, next: &Next, inner: &Inner) -> Self {
         let now = inner.events.now();
         match next {
@@ -180,11 +190,8 @@ pub(crate) async fn end_and_publish(
     link.script(ACTION, &scripts::SETTLE, |command| {
         command.arg(6).arg(&keys.unacked).arg(&keys.unacked_index).arg(&keys.scheduled);
         command.arg(&keys.dead).arg(&keys.dead_index).arg(&keys.quiet);
-        for (tag, end) in ends {
-            push(command.arg(*tag), end);
-        }
         for publication in publications {
-            command.arg("");
+            command.arg(ends.last().map_or("", |(tag, _)| *tag));
             match publication {
                 Publication::Message { list, text } => {
                     command.arg("send").arg(list).arg(text).arg("").arg("")
@@ -193,6 +200,9 @@ pub(crate) async fn end_and_publish(
                     command.arg("merge").arg(tag).arg(text).arg(*due_at).arg(*not_after)
                 }
             };
+        }
+        for (tag, end) in ends {
+            push(command.arg(*tag), end);
         }
     })
     .await

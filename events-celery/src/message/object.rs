@@ -34,6 +34,11 @@ impl<'m> Object<'m> {
         self.get(name)
     }
 
+    /// Whether the field is there and is not `null`.
+    pub(crate) fn has(&self, name: &str) -> bool {
+        self.raw(name).is_some_and(|value| value != "null")
+    }
+
     /// Puts JSON text in the place of the field's value, or adds the field.
     pub(crate) fn set(&mut self, name: &'static str, json: impl Into<Cow<'m, str>>) {
         let json = json.into();
@@ -112,7 +117,7 @@ impl<'de> Visitor<'de> for Fields {
 }
 
 /// More than any message has; looking for a field is linear.
-const MOST_FIELDS: usize = 1000;
+pub(super) const MOST_FIELDS: usize = 1000;
 
 /// A text, borrowed unless it has escapes.
 pub(crate) struct Name<'m>(pub(crate) Cow<'m, str>);

@@ -1,22 +1,23 @@
 -- Ends claims, each in its way, if it is still held. Answers for each whether it was.
 --
 -- KEYS: unacked, unacked_index, scheduled, dead, dead_index, quiet
--- ARGV: for each claim: its tag, and
+-- ARGV: for each task that is published, the claim's tag ('' for none), with which it is or not at all, and
+--   'send'  list text '' ''                        a message
+--   'merge' tag text microseconds microseconds     one that is debounced: due then, and not after
+-- then for each claim: its tag, and
 --   'done'  '' '' '' ''                            the task is done
 --   'first' list text '' ''                        the message goes to the front of a list
 --   'last'  list text '' ''                        and to its back
 --   'wait'  tag text microseconds seconds          it waits until then, under another tag
 --   'bury'  task entry microseconds other          it is a dead letter, of the other task if there is one
--- and for each task that is published in the claim before it, with it or not at all: '', and
---   'send'  list text '' ''                        a message
---   'merge' tag text microseconds microseconds     one that is debounced: due then, and not after
 local unacked, index, scheduled = KEYS[1], KEYS[2], KEYS[3]
 
 local function wait(tag, text, micros, seconds)
   local queue = string.match(tag, '%.%d+|(.*)$')
-  redis.call('HSET', unacked, tag, '[' .. text .. ',"",' .. cjson.encode(queue) .. ']')
-  redis.call('ZADD', index, seconds, tag)
+  -- Without the text the others are harmless; it without them would be forgotten.
   redis.call('ZADD', scheduled, micros, tag)
+  redis.call('ZADD', index, seconds, tag)
+  redis.call('HSET', unacked, tag, '[' .. text .. ',"",' .. cjson.encode(queue) .. ']')
 end
 
 -- It takes the place of the one of its key that waits. Due when its window is over, but not after what
@@ -31,17 +32,18 @@ local function merge(tag, text, due, latest)
   wait(tag, text, due, string.format('%.6f', tonumber(due) / 1000000))
 end
 
--- Where memory is full, a script may go on once it has written. So what is taken can be stored.
-redis.call('ZREM', index, '')
-local answers, ours = {}, true
+-- Where memory is full, a script may go on once it has written. So what is held can be put elsewhere;
+-- what is only published has to wait.
+if ARGV[1] ~= '' then redis.call('ZREM', index, '') end
+local answers = {}
 for a = 1, #ARGV, 6 do
   local tag, what, one, text, time, other = unpack(ARGV, a, a + 5)
+  local ours = tag == '' or redis.call('HEXISTS', unacked, tag) == 1
   if what == 'send' then
     if ours then redis.call('LPUSH', one, text) end
   elseif what == 'merge' then
     if ours then merge(one, text, time, other) end
   else
-    ours = redis.call('HEXISTS', unacked, tag) == 1
     answers[#answers + 1] = ours and 1 or 0
     if not ours or what == 'done' then
       -- nothing more
