@@ -15,6 +15,7 @@ import time
 from datetime import datetime
 
 from celery import chain, chord
+from kombu.utils.json import loads
 
 from fleet import app
 
@@ -42,7 +43,7 @@ def options(line):
 
 def publish_lines():
     for text in sys.stdin:
-        line = json.loads(text)
+        line = loads(text)  # with kombu's tagged values: dates, UUIDs, decimals
         extra = options(line) if "chain" in line or "chord" in line else {}
         print(signature(line).apply_async(**extra).id)
 
