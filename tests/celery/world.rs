@@ -1,6 +1,7 @@
 //! A fleet of its own for each test: a prefix on a Redis, and who is on it.
 
 use std::fs;
+use std::future::Future;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -16,7 +17,7 @@ use tokio::task::JoinHandle;
 use crate::crashes::processes::{Process, start};
 
 /// Longer than anything here takes, on a slow machine; reached only by a bug.
-pub const PATIENCE: Duration = Duration::from_mins(2);
+pub const PATIENCE: Duration = Duration::from_mins(1);
 
 /// The queue of the program's tasks.
 pub const TASKS: &str = "tasks";
@@ -204,9 +205,10 @@ impl Running {
         Self { stop, ended }
     }
 
-    pub async fn stop(self) {
+    /// Asks it to stop, at once; the future waits until it has.
+    pub fn stop(self) -> impl Future<Output = ()> {
         self.stop.send(()).ok();
-        self.ended.await.unwrap();
+        async { self.ended.await.unwrap() }
     }
 }
 

@@ -10,6 +10,7 @@
 --   'send'  list text '' ''                        published in the claim before it; with it or not at all
 local unacked, index, scheduled = KEYS[1], KEYS[2], KEYS[3]
 local answers, ours = {}, true
+local firsts = {}
 for a = 1, #ARGV, 6 do
   local tag, what, one, text, time, other = unpack(ARGV, a, a + 5)
   if what == 'send' then
@@ -21,7 +22,7 @@ for a = 1, #ARGV, 6 do
     if not ours or what == 'done' then
       -- nothing more
     elseif what == 'first' then
-      redis.call('RPUSH', one, text)
+      firsts[#firsts + 1] = { one, text }
     elseif what == 'last' then
       redis.call('LPUSH', one, text)
     elseif what == 'wait' then
@@ -43,4 +44,6 @@ for a = 1, #ARGV, 6 do
     end
   end
 end
+-- Those that come back together keep their order: the last to be pushed is the next to be taken.
+for i = #firsts, 1, -1 do redis.call('RPUSH', firsts[i][1], firsts[i][2]) end
 return answers

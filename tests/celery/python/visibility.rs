@@ -93,7 +93,7 @@ async fn countdown_of_a_day_outlasts_restarts_and_visibility_timeouts(version: V
     server.kill().unwrap();
     server.start_again().unwrap();
     // That Python looked for what has lapsed is told by what has.
-    let lapsed = r#"[{"body":"","headers":{},"properties":{"delivery_info":{}}},"","lapsed"]"#;
+    let lapsed = r#"[{"body":"","headers":{"id":"1"},"properties":{"delivery_info":{"exchange":""}}},"","lapsed"]"#;
     world.redis(&["HSET", "{}unacked", "lapsed", lapsed]);
     world.redis(&["ZADD", "{}unacked_index", "1", "lapsed"]);
     let fleet = world.fleet(version).transport_option("visibility_timeout", 3600);
