@@ -76,10 +76,9 @@ mod tests {
     #[test]
     fn a_row_goes_only_when_all_of_its_tasks_are_sent_or_refused_and_its_rest_keeps_its_order() {
         let tasks: Vec<_> = (0..8).map(|_| task()).collect();
-        let rows: Vec<_> = (0..4)
-            .map(|row| {
-                (i64::from(row), vec![tasks[2 * row as usize].id, tasks[2 * row as usize + 1].id])
-            })
+        let rows: Vec<_> = (0..)
+            .zip(tasks.chunks(2))
+            .map(|(row, pair)| (row, pair.iter().map(|task| task.id).collect()))
             .collect();
         let unsent = vec![
             Unsent::later(tasks[5].clone(), "away"), // row 2 whole, told in another order
