@@ -85,6 +85,7 @@ pub(crate) async fn register(
             }
         })
         .await?;
+    inner.held.add(worker, std::iter::empty());
     look_around(inner, worker, now, &found);
     inner.watch.lists(&inner.lists(queues), &inner.keys);
     Ok(())

@@ -34,6 +34,8 @@ scripts! {
     BEGIN_RUN: "begin_run",
     /// Remembers how a reconciler's run ended.
     END_RUN: "end_run",
+    /// Takes a lock.
+    LOCK: "lock",
     /// Frees a lock that is still one's own.
     UNLOCK: "unlock",
 }

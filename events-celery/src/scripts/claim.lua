@@ -8,10 +8,12 @@ local tag, now, limit, prefix = ARGV[2], ARGV[3], tonumber(ARGV[5]), ARGV[6]
 if redis.call('HEXISTS', KEYS[5], ARGV[1]) == 0 then
   return false
 end
--- An error does not undo what a script did before. So a key that holds something else is found here,
--- and a full memory stops no script that has written: the queues of a full Redis must drain.
+-- An error does not undo what a script did before. So a key that holds something else, or what the
+-- user may not do, is found here; and a full memory stops no script that has written: the queues of a
+-- full Redis must drain.
 redis.call('HDEL', unacked, '')
-redis.call('ZCARD', index)
+redis.call('ZREM', index, '')
+redis.call('ZREM', scheduled, '')
 redis.call('HLEN', quiet)
 redis.call('HLEN', KEYS[6])
 redis.call('ZCARD', KEYS[7])
@@ -80,6 +82,7 @@ for i = 8, #KEYS do
   if count >= limit then break end
   -- Nothing is taken off a list before it is stored: the last of these are the next.
   local found = redis.pcall('LRANGE', KEYS[i], count - limit, -1)
+  if found.err and not string.find(found.err, 'WRONGTYPE') then return found end
   if not found.err and #found > 0 then
     redis.call('LTRIM', KEYS[i], 0, -1) -- whether it may be
     taken[#taken + 1] = { KEYS[i], -1 - #found }
