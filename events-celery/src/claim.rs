@@ -11,9 +11,9 @@ use crate::error::CeleryError;
 use crate::keys::Step;
 use crate::lease::{CeleryReceipt, Held, tags_of};
 use crate::message::{Change, Message, Object, Unreadable, count, header};
-use crate::scripts;
 use crate::settle::{self, End};
 use crate::triage::{Court, Verdict};
+use crate::{fleet, results, scripts};
 
 /// The most that one script hands out: what it gives to one command must fit into Lua's stack.
 const MOST: usize = 1000;
@@ -92,6 +92,7 @@ pub(crate) async fn claim(
     if claimed.tasks.len() == limit {
         claimed.next_due = None;
     }
+    fleet::claimed(&inner, worker, limit, &claimed.tasks);
     Ok(Delivery { inner, worker, claimed: Some(claimed) })
 }
 
@@ -189,12 +190,20 @@ async fn sort(
     if !ends.is_empty() {
         others += ends.len();
         let tags: Vec<_> = ends.iter().map(|(tag, _)| tag.clone()).collect();
+        let stored = results::of_set_aside(inner, &ends).await;
+        fleet::set_aside(inner, worker, &ends);
         let ends: Vec<_> = ends.iter().map(|(tag, end)| (&**tag, end.clone())).collect();
         // What cannot be put where it belongs now is tried again with the next claim.
-        match settle::end(inner, &ends).await {
+        let ended = match stored {
+            Ok(()) => settle::end(inner, &ends).await,
+            Err(error) => Err(error),
+        };
+        match ended {
             Ok(_) => inner.held.remove(worker, tags.iter().map(String::as_str)),
             Err(error) => {
-                tags.into_iter().for_each(|tag| inner.held.doubt(worker, tag));
+                for tag in tags {
+                    inner.held.doubt(worker, tag);
+                }
                 if leases.is_empty() {
                     return Err(error);
                 }
@@ -204,7 +213,6 @@ async fn sort(
     Ok(others)
 }
 
-#[expect(clippy::large_enum_variant, reason = "nearly all are leases")]
 enum Looked {
     Lease(Lease<CeleryReceipt>),
     End(String, End),
@@ -223,7 +231,7 @@ fn look(
         now,
         shared: inner.is_shared(queue),
         unknown_pause: inner.events.settings().unknown_task_delay,
-        is_revoked: &|_| false,
+        is_revoked: &|id| inner.fleet.is_revoked(id),
     };
     let text = match String::from_utf8(text) {
         Ok(text) => text,
@@ -242,7 +250,8 @@ fn look(
         Err(unreadable) => return unread(&court, tag, queue, step, &text, &unreadable),
     };
     let verdict = court.judge(&message);
-    let held = Held { tag, queue: queue.to_owned(), step, text, message };
+    let started = fleet::Started::default();
+    let held = Held { tag, queue: queue.to_owned(), step, text, message, started };
     let subscriber = match verdict {
         Verdict::Run(subscriber) => subscriber,
         other => return set_aside(inner, now, held, other),
@@ -266,7 +275,7 @@ fn set_aside(inner: &Inner, now: Timestamp, held: Held, verdict: Verdict) -> Loo
         }
         Verdict::Drop { why } => {
             tracing::info!(celery_id = id, task = name, queue, why, "task is not run any more");
-            End::Done
+            End::Drop { text: held.text.clone(), why }
         }
         Verdict::Return { reason, pause } => {
             tracing::warn!(

@@ -125,6 +125,16 @@ impl DeadRecord {
         TaskId::generate().to_string()
     }
 
+    /// The message as it was claimed.
+    pub(crate) fn message(&self) -> &str {
+        &self.message
+    }
+
+    /// What went wrong the last time.
+    pub(crate) fn error(&self) -> &str {
+        self.attempts.last().map_or("", |attempt| &attempt.error)
+    }
+
     pub(crate) fn to_json(&self) -> String {
         serde_json::to_string(self).expect("texts and numbers are JSON")
     }

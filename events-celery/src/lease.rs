@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use events_core::subscriber::Subscriber;
 use events_core::{EventId, Task, TaskId, Timestamp, WorkerId};
 
+use crate::fleet::Started;
 use crate::keys::Step;
 use crate::message::{Message, uuid_of};
 
@@ -31,6 +32,7 @@ pub(crate) struct Held {
     /// As it came.
     pub(crate) text: String,
     pub(crate) message: Message,
+    pub(crate) started: Started,
 }
 
 impl Held {

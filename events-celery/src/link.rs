@@ -33,7 +33,7 @@ pub(crate) enum Source {
 #[derive(Clone)]
 pub(crate) struct Sentinels {
     sentinels: Vec<ConnectionInfo>,
-    master: String,
+    pub(crate) master: String,
     redis: ConnectionInfo,
 }
 
@@ -115,6 +115,10 @@ impl Source {
         }
     }
 
+    #[cfg_attr(
+        not(feature = "sentinel"),
+        expect(clippy::unused_async, reason = "sentinels have to be asked")
+    )]
     async fn client(&self) -> Result<Client, redis::RedisError> {
         match self {
             Self::Direct { client } => Ok(client.clone()),

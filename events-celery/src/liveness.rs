@@ -147,16 +147,14 @@ fn rows(found: &HashMap<String, String>, now: Timestamp) -> Vec<Seen> {
 
 /// No worker must suffer from a record that nobody can read.
 fn seen(worker: &str, record: &str, now: Timestamp) -> Option<Seen> {
-    let (id, read) = match (worker.parse::<WorkerId>(), serde_json::from_str::<Record>(record)) {
-        (Ok(id), Ok(read)) => (id, read),
-        _ => {
-            tracing::error!(
-                worker,
-                record,
-                "a worker's record cannot be read and is passed over; delete it with HDEL"
-            );
-            return None;
-        }
+    let read = (worker.parse::<WorkerId>(), serde_json::from_str::<Record>(record));
+    let (Ok(id), Ok(read)) = read else {
+        tracing::error!(
+            worker,
+            record,
+            "a worker's record cannot be read and is passed over; delete it with HDEL"
+        );
+        return None;
     };
     let heartbeat_at = Timestamp::from_micros(read.heartbeat_at);
     let row = WorkerRow {

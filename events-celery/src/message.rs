@@ -22,6 +22,8 @@ pub(crate) use decode::{Message, Unreadable, count, uuid_of};
 pub use encode::Refused;
 pub(crate) use encode::{Outgoing, debounce_key, encode};
 pub(crate) use object::{Object, json_text};
+pub(crate) use python::shown;
+pub(crate) use time::format as iso_time;
 
 /// The last bytes of every message that this crate writes: what ends so is JSON, and a claim need
 /// not read it to know. kombu passes over fields that it does not know.

@@ -11,6 +11,7 @@ use redis::Value;
 
 use crate::broker::Inner;
 use crate::error::CeleryError;
+use crate::fleet::Started;
 use crate::keys::Step;
 use crate::lease::{Held, tags_of};
 use crate::liveness::{self, Seen};
@@ -133,6 +134,7 @@ fn end_of(
         step,
         text: entry.message.clone(),
         message,
+        started: Started::default(),
     };
     let attempt = held.message.attempt();
     let settings = inner.events.settings();

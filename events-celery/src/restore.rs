@@ -24,7 +24,7 @@ use crate::settle::{self, End};
 const ACTION: &str = "restore lapsed messages";
 
 /// How long the lock lasts if nobody frees it; kombu's `unacked_mutex_expire`.
-const LOCK: Duration = Duration::from_mins(5);
+const LOCK_MILLIS: u32 = 5 * 60 * 1000;
 
 /// The longest time between two looks. kombu looks every hundred seconds.
 const LOOK_EVERY: Duration = Duration::from_secs(10);
@@ -103,7 +103,7 @@ pub(crate) async fn sweep(inner: &Inner, now: Timestamp) -> Result<(), CeleryErr
         .link
         .script(ACTION, &scripts::LOCK, |command| {
             command.arg(2).arg(&inner.keys.unacked_mutex).arg(&inner.keys.unacked_index);
-            command.arg(&token).arg(LOCK.as_millis() as u64);
+            command.arg(&token).arg(LOCK_MILLIS);
         })
         .await?;
     if locked.is_none() {

@@ -24,6 +24,8 @@ scripts! {
     SETTLE: "settle",
     /// Makes a worker known.
     REGISTER: "register",
+    /// Stores results, and tells who waits for them.
+    RESULT: "result",
     /// Writes a heartbeat.
     BEAT: "beat",
     /// Takes a worker for dead, if it has not beaten since.

@@ -14,7 +14,7 @@ use crate::keys::{Keys, Step};
 use crate::lease::{CeleryReceipt, Held};
 use crate::link::Link;
 use crate::message::{Change, Object};
-use crate::scripts;
+use crate::{fleet, results, scripts};
 
 const ACTION: &str = "settle messages";
 
@@ -26,6 +26,8 @@ const BATCH: usize = 1000;
 pub(crate) enum End {
     /// The message is gone.
     Done,
+    /// Likewise, though its task was not run.
+    Drop { text: String, why: &'static str },
     /// It goes to the front of this list.
     First { list: String, text: String },
     /// It goes to the back of this list.
@@ -122,6 +124,7 @@ pub(crate) async fn settle(
     worker: WorkerId,
     settlements: &[Settlement<CeleryReceipt>],
 ) -> Result<Vec<bool>, CeleryError> {
+    results::of_settlements(inner, settlements).await?;
     let is_done = |one: &Settlement<CeleryReceipt>| matches!(one.next, Next::Complete);
     let answers = match settlements.iter().all(is_done) {
         true => {
@@ -136,6 +139,7 @@ pub(crate) async fn settle(
             end(inner, &ends.collect::<Vec<_>>()).await?
         }
     };
+    fleet::settled(inner, worker, settlements, &answers);
     inner.held.remove(worker, settlements.iter().map(|one| &*one.receipt.0.tag));
     Ok(answers)
 }
@@ -206,7 +210,7 @@ pub(crate) async fn end_and_publish(
 
 fn push(command: &mut redis::Cmd, end: &End) {
     match end {
-        End::Done => command.arg("done").arg("").arg("").arg("").arg(""),
+        End::Done | End::Drop { .. } => command.arg("done").arg("").arg("").arg("").arg(""),
         End::First { list, text } => command.arg("first").arg(list).arg(text).arg("").arg(""),
         End::Last { list, text } => command.arg("last").arg(list).arg(text).arg("").arg(""),
         End::Wait { tag, text, until } => {

@@ -156,8 +156,8 @@ impl Forwardings {
         for task in tasks {
             match self.of(&task.queue).map(|forwarding| &forwarding.way) {
                 None => split.local.push(task),
-                Some(Way::Outbox(name)) => split.to_outbox(name, task),
-                Some(Way::AfterCommit(transport)) => split.to_transport(transport, task),
+                Some(Way::Outbox(name)) => split.add_to_outbox(name, task),
+                Some(Way::AfterCommit(transport)) => split.add_to_transport(transport, task),
             }
         }
         split
@@ -176,14 +176,14 @@ pub struct Split {
 }
 
 impl Split {
-    fn to_outbox(&mut self, name: &Name, task: Task) {
+    fn add_to_outbox(&mut self, name: &Name, task: Task) {
         match self.outbox.iter_mut().find(|(known, _)| known == name) {
             Some((_, tasks)) => tasks.push(task),
             None => self.outbox.push((name.clone(), vec![task])),
         }
     }
 
-    fn to_transport(&mut self, transport: &Arc<dyn ErasedTransport>, task: Task) {
+    fn add_to_transport(&mut self, transport: &Arc<dyn ErasedTransport>, task: Task) {
         let same = |known: &Arc<dyn ErasedTransport>| Arc::ptr_eq(known, transport);
         match self.after_commit.iter_mut().find(|(known, _)| same(known)) {
             Some((_, tasks)) => tasks.push(task),

@@ -32,6 +32,7 @@ pub(crate) struct Change {
 
 impl Message {
     /// The message's text with this change, for the queue that it came from.
+    #[expect(clippy::needless_pass_by_value, reason = "a change is made to be applied")]
     pub(crate) fn again(&self, text: &str, queue: &str, change: Change) -> String {
         // It was read before, so it can be read.
         let mut envelope = Object::parse(text).unwrap_or_default().into_owned();

@@ -7,7 +7,7 @@ use events_core::event::Field;
 use serde_json::value::RawValue;
 
 use super::decode::{Unreadable, uuid_of};
-use super::object::Object;
+use super::object::{Object, json_text};
 
 /// What a task is called with.
 #[derive(Debug, Clone, PartialEq)]
@@ -49,12 +49,26 @@ impl Call {
     pub(crate) fn to_json(&self) -> String {
         match self {
             Self::Event { payload, .. } => payload.to_string(),
+            Self::Function { .. } => {
+                let (args, kwargs) = self.arguments();
+                format!("[{args},{kwargs}]")
+            }
+        }
+    }
+
+    /// The positional and the named arguments, as JSON.
+    pub(crate) fn arguments(&self) -> (String, String) {
+        match self {
+            Self::Event { payload, event_id: None } => (format!("[{payload}]"), "{}".to_owned()),
+            Self::Event { payload, event_id: Some(id) } => {
+                (format!("[{payload},{}]", json_text(id)), "{}".to_owned())
+            }
             Self::Function { positional, named } => {
                 let mut kwargs = Object::default();
                 for (name, value) in named {
                     kwargs.push(name.clone(), value.to_string());
                 }
-                format!("[[{}],{kwargs}]", positional.join(","))
+                (format!("[{}]", positional.join(",")), kwargs.to_string())
             }
         }
     }

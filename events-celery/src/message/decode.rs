@@ -275,6 +275,7 @@ fn version_1(body: &str) -> Result<Message, Unreadable> {
     })
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "for `map_err`")]
 fn not_json(error: serde_json::Error) -> Unreadable {
     Unreadable::malformed(format!("its body is not JSON of the expected form: {error}"))
 }

@@ -82,7 +82,7 @@ pub(crate) fn encode(task: &Task, origin: &str, now: Timestamp) -> Result<Outgoi
         text,
         r#"}},"properties":{{"correlation_id":"{id}","reply_to":"","delivery_mode":2,"delivery_info":{{"exchange":"","routing_key":{}}},"priority":{},"body_encoding":"base64","delivery_tag":"{}"}}{MARK}"#,
         json_text(&task.queue),
-        step.priority(task.priority),
+        Step::priority(task.priority),
         Uuid::now_v7(),
     )
     .expect(STRING);

@@ -1,5 +1,7 @@
 //! JSON as Python shows and writes it.
 
+use std::fmt::Write;
+
 use serde_json::Value;
 
 /// Celery cuts what it shows at so many characters.
@@ -106,7 +108,9 @@ fn push_text(out: &mut String, text: &str) {
                 out.push('\\');
                 out.push(c);
             }
-            c if c.is_control() => out.push_str(&format!("\\x{:02x}", u32::from(c))),
+            c if c.is_control() => {
+                write!(out, "\\x{:02x}", u32::from(c)).expect("writing to a string cannot fail");
+            }
             c => out.push(c),
         }
     }

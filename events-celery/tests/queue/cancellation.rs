@@ -44,25 +44,6 @@ async fn claims_that_are_given_up_at_any_point_lose_nothing() {
 }
 
 #[tokio::test]
-async fn claims_that_are_given_up_are_taken_by_the_next() {
-    let fleet = Fleet::start().await;
-    for number in 0..20 {
-        fleet.push(&[fleet.order(number).to_string().as_bytes()]).await;
-    }
-    for polls in 0..10 {
-        assert!(!give_up_after(polls, fleet.claim(7)).await, "there was no time for an answer");
-    }
-    eventually("given back", async || {
-        fleet.broker.heartbeat(fleet.worker).await.unwrap();
-        fleet.places().await == (20, 0, 0)
-    })
-    .await;
-    let mut taken = fleet.take().await;
-    taken.sort_unstable();
-    assert_eq!(taken, (0..20).collect::<Vec<_>>());
-}
-
-#[tokio::test]
 async fn settlements_that_are_given_up_at_any_point_are_done_once() {
     let fleet = Fleet::start().await;
     fleet.push(&[fleet.order(1).to_string().as_bytes()]).await;
