@@ -2,6 +2,7 @@
 //! Celery deletes what it gives up.
 
 use std::collections::BTreeMap;
+use std::fmt::Write as _;
 
 use events_core::broker::{AttemptError, DeadLetter};
 use events_core::task::Headers;
@@ -110,7 +111,10 @@ impl DeadRecord {
         now: Timestamp,
         reason: &str,
     ) -> Self {
-        let unreadable = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+        let unreadable = bytes.iter().fold(String::new(), |mut digits, byte| {
+            write!(digits, "{byte:02x}").expect("writing to a string cannot fail");
+            digits
+        });
         let record = Self::of_unread("", &Object::default(), queue, step, now, reason);
         Self { unreadable: Some(unreadable), ..record }
     }

@@ -32,7 +32,7 @@ pub(crate) enum Source {
 #[cfg(feature = "sentinel")]
 #[derive(Clone)]
 pub(crate) struct Sentinels {
-    sentinels: Vec<ConnectionInfo>,
+    addresses: Vec<ConnectionInfo>,
     pub(crate) master: String,
     redis: ConnectionInfo,
 }
@@ -67,12 +67,12 @@ impl Source {
         }
         let client = SentinelClient::build(
             sentinels.clone(),
-            master.to_owned(),
+            master,
             Some(node),
             SentinelServerType::Master,
         )
         .map_err(|source| CeleryError::Url { source })?;
-        let of = Sentinels { sentinels, master: master.to_owned(), redis };
+        let of = Sentinels { addresses: sentinels, master: master.to_owned(), redis };
         Ok(Self::Sentinel { client: Arc::new(Mutex::new(client)), of })
     }
 
@@ -167,10 +167,10 @@ impl Source {
 impl Sentinels {
     fn trusting(&self, pem: &[u8]) -> Result<redis::sentinel::SentinelClient, redis::RedisError> {
         use redis::sentinel::{SentinelClientBuilder, SentinelServerType};
-        let addresses = self.sentinels.iter().map(|info| info.addr().clone());
+        let addresses = self.addresses.iter().map(|info| info.addr().clone());
         let mut client =
             SentinelClientBuilder::new(addresses, &self.master, SentinelServerType::Master)?;
-        if let Some(first) = self.sentinels.first() {
+        if let Some(first) = self.addresses.first() {
             // One user is all that can be said here; that sentinels have several, nobody has heard of.
             let settings = first.redis_settings();
             client = match settings.username() {
@@ -181,7 +181,7 @@ impl Sentinels {
                 Some(password) => client.set_client_to_sentinel_password(password),
                 None => client,
             };
-            if self.sentinels.iter().all(is_tls) {
+            if self.addresses.iter().all(is_tls) {
                 client = client.set_client_to_sentinel_certificates(certificates(pem));
             }
         }

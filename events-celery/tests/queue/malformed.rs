@@ -99,7 +99,7 @@ async fn what_cannot_be_read_is_put_back_to_the_byte_when_it_is_retried() {
             let letter = fleet.dead_letters().await.remove(0);
             assert!(fleet.broker.retry_dead_letter(letter.id).await.unwrap());
             let found: Vec<Vec<u8>> = fleet.ask("LRANGE", list, &[b"0", b"-1"]).await;
-            assert_eq!(found, [bytes.clone()], "{reason}");
+            assert_eq!(found, std::slice::from_ref(&bytes), "{reason}");
             let _: i64 = fleet.ask("DEL", list, &[]).await;
             assert!(fleet.dead_letters().await.is_empty());
         }

@@ -30,7 +30,7 @@ pub mod shop {
     }
 
     #[subscribes_to(Ordered, queue = "mail", freshness_only)]
-    async fn send_mail(event: Ordered, State(seen): State<Seen>) {
+    fn send_mail(event: Ordered, State(seen): State<Seen>) {
         seen.0.lock().unwrap().push(event.number);
     }
 }
@@ -209,7 +209,7 @@ pub fn message(task: &str, body: &str) -> Value {
 /// An error and what is behind it.
 pub fn causes(error: &dyn std::error::Error) -> String {
     let causes = std::iter::successors(Some(error), |error| error.source());
-    causes.map(|error| format!("{error}\n")).collect()
+    causes.map(ToString::to_string).collect::<Vec<_>>().join("\n")
 }
 
 /// Waits until it is so. Broken code makes a test fail, not hang.
@@ -219,6 +219,6 @@ pub async fn eventually(what: &str, mut happened: impl AsyncFnMut() -> bool) {
             tokio::time::sleep(Duration::from_millis(2)).await;
         }
     };
-    let patience = Duration::from_secs(60);
+    let patience = Duration::from_mins(1);
     tokio::time::timeout(patience, happening).await.unwrap_or_else(|_| panic!("never {what}"));
 }
