@@ -92,6 +92,7 @@ pub(crate) async fn register(
             }
         })
         .await?;
+    inner.held.add(worker, std::iter::empty());
     look_around(inner, worker, now, &found);
     inner.watch.begin(worker, &inner.lists(queues, 0), &inner.keys);
     Ok(())

@@ -50,8 +50,11 @@ pub(crate) async fn rescue(
     if !rescued.is_empty() {
         inner.watch.hear();
     }
-    restore::sweep(inner, now).await?;
-    Ok(rescued)
+    match restore::sweep(inner, now).await {
+        // What was rescued is to be told; the next one tells this.
+        Err(error) if rescued.is_empty() => Err(error),
+        _ => Ok(rescued),
+    }
 }
 
 fn is_dead(

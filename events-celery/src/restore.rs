@@ -99,9 +99,13 @@ pub(crate) async fn sweep(inner: &Inner, now: Timestamp) -> Result<(), CeleryErr
         return Ok(());
     }
     let token = Uuid::now_v7().simple().to_string();
-    let mut lock = redis::cmd("SET");
-    lock.arg(&inner.keys.unacked_mutex).arg(&token).arg("NX").arg("PX").arg(LOCK_MILLIS);
-    let locked: Option<String> = inner.link.command(ACTION, &lock).await?;
+    let locked: Option<String> = inner
+        .link
+        .script(ACTION, &scripts::LOCK, |command| {
+            command.arg(2).arg(&inner.keys.unacked_mutex).arg(&inner.keys.unacked_index);
+            command.arg(&token).arg(LOCK_MILLIS);
+        })
+        .await?;
     if locked.is_none() {
         return Ok(()); // somebody is at it
     }

@@ -8,10 +8,12 @@ local tag, now, limit, prefix = ARGV[2], ARGV[3], tonumber(ARGV[5]), ARGV[6]
 if redis.call('HEXISTS', KEYS[5], ARGV[1]) == 0 then
   return false
 end
--- An error does not undo what a script did before. So a key that holds something else is found here,
--- and a full memory stops no script that has written: the queues of a full Redis must drain.
+-- An error does not undo what a script did before. So a key that holds something else, or what the
+-- user may not do, is found here; and a full memory stops no script that has written: the queues of a
+-- full Redis must drain.
 redis.call('HDEL', unacked, '')
-redis.call('ZCARD', index)
+redis.call('ZREM', index, '')
+redis.call('ZREM', scheduled, '')
 redis.call('HLEN', quiet)
 redis.call('HLEN', KEYS[6])
 redis.call('ZCARD', KEYS[7])
@@ -91,6 +93,7 @@ for i = 8, #KEYS do
   while count < limit and bytes < 8000000 do
     -- Nothing is taken off a list before it is stored: the last of these are the next.
     local found = redis.pcall('LRANGE', KEYS[i], -(from + math.min(limit - count, 100)), -(from + 1))
+    if found.err and not string.find(found.err, 'WRONGTYPE') then return found end
     if found.err or #found == 0 then break end
     if from == 0 then redis.call('LTRIM', KEYS[i], 0, -1) end -- whether it may be
     from = from + #found

@@ -34,8 +34,11 @@ local function merge(tag, text, due, latest)
 end
 
 -- Where memory is full, a script may go on once it has written. So what is held can be put elsewhere;
--- what is only published has to wait.
-if ARGV[1] ~= '' then redis.call('ZREM', index, '') end
+-- what is only published has to wait. And if claims may not be ended, nothing is done twice for it.
+if ARGV[1] ~= '' then
+  redis.call('HDEL', unacked, '')
+  redis.call('ZREM', index, '')
+end
 local answers = {}
 -- Every claim is ended last: an error, of a list that is none, say, must leave its message where it is.
 local function finish(tag)
