@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use events_core::broker::{Admin, Broker};
-use events_core::prelude::*;
-use events_core::clock::{Clock, SystemClock};
 use events_core::Registry;
+use events_core::broker::{Admin, Broker};
+use events_core::clock::{Clock, SystemClock};
+use events_core::prelude::*;
 use events_runtime::Worker;
 
 use super::shop::{self, Counter};
@@ -59,7 +59,8 @@ mod timing {
     #[publishes(Ranked, Delayed, Typed)]
     pub fn publish(session: &mut impl Session) {
         for text in ["one", "two", "three"] {
-            publish_after_commit(session, Typed { reader: "ada".into(), text: text.into() }).unwrap();
+            publish_after_commit(session, Typed { reader: "ada".into(), text: text.into() })
+                .unwrap();
         }
         publish_after_commit(session, Ranked {}).unwrap();
         publish_after_commit(session, Delayed {}).unwrap();

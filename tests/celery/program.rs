@@ -55,12 +55,7 @@ impl Lines {
     }
 }
 
-#[subscribes_to(
-    TaskGiven,
-    name = "program.record",
-    freshness_only,
-    retry_backoff = "20ms..100ms"
-)]
+#[subscribes_to(TaskGiven, name = "program.record", freshness_only, retry_backoff = "20ms..100ms")]
 async fn record(event: TaskGiven, task: TaskContext, lines: State<Lines>) -> Result<(), Failure> {
     lines.add_execution("began", event.number, &task)?;
     tokio::time::sleep(Duration::from_millis(event.takes)).await;
@@ -165,11 +160,8 @@ struct Publish {
 impl Fleet {
     async fn connect(&self) -> Result<CeleryBroker, Error> {
         let lease = Duration::from_millis(self.lease);
-        let settings = EventSettings {
-            lease,
-            default_queue: self.queue.clone(),
-            ..EventSettings::default()
-        };
+        let settings =
+            EventSettings { lease, default_queue: self.queue.clone(), ..EventSettings::default() };
         let events = Events::builder().settings(settings).build()?;
         let mut options = CeleryOptions::new(&self.redis)?
             .key_prefix(&self.prefix)

@@ -169,7 +169,7 @@ impl World {
 pub async fn eventually(what: &str, mut happened: impl AsyncFnMut() -> bool) {
     let happening = async {
         while !happened().await {
-            tokio::time::sleep(Duration::from_millis(10)).await;
+            tokio::time::sleep(Duration::from_millis(20)).await;
         }
     };
     tokio::time::timeout(PATIENCE, happening).await.unwrap_or_else(|_| panic!("never {what}"));

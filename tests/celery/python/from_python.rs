@@ -39,7 +39,10 @@ async fn rust_executes_what_python_publishes_in_every_form(version: Version) {
     world.fleet(version).publish(&[
         task(json!([{"number": 9}]), json!({"priority": 9})),
         task(json!([{"number": 6}]), json!({"priority": 7})),
-        task(json!([{"number": 1, "note": "grüße 😀"}, event_id]), json!({"headers": {"request_id": "r-1"}})),
+        task(
+            json!([{"number": 1, "note": "grüße 😀"}, event_id]),
+            json!({"headers": {"request_id": "r-1"}}),
+        ),
         task(json!([2, "by position"]), json!({"kwargs": {"key": "by name"}})),
         task(json!([]), json!({"kwargs": tagged_values})),
         task(json!([{"number": 4, "note": large}]), json!({"compression": "gzip"})),
@@ -58,7 +61,10 @@ async fn rust_executes_what_python_publishes_in_every_form(version: Version) {
     assert_eq!(first.task.event_id().to_string(), event_id);
     assert_eq!(first.task.header("request_id"), Some("r-1"));
     let order = taken.awaits(2).await.order;
-    assert_eq!((order.note.as_deref(), order.key.as_deref()), (Some("by position"), Some("by name")));
+    assert_eq!(
+        (order.note.as_deref(), order.key.as_deref()),
+        (Some("by position"), Some("by name"))
+    );
     let order = taken.awaits(3).await.order;
     assert_eq!(order.key.as_deref(), Some("0192f0c1-7a5e-7c3a-9d4e-3f1b2a6c5d4e"));
     assert_eq!(order.placed_at.as_deref(), Some("2030-01-02T03:04:05+00:00"));

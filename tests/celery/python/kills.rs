@@ -63,8 +63,9 @@ impl Run {
 
     /// Kills one of two workers again and again, until all tasks are executed. How often.
     async fn kill_rust(&self, tasks: u32, began: Instant) -> u32 {
-        let start =
-            || self.world.program("work", "--shared --visibility 2000 --lease 1000 --concurrency 8");
+        let start = || {
+            self.world.program("work", "--shared --visibility 2000 --lease 1000 --concurrency 8")
+        };
         let mut workers = [start(), start()];
         for kills in 0.. {
             sleep(Duration::from_millis(fastrand::u64(50..700))).await;
@@ -115,7 +116,8 @@ impl Run {
             worker.signal("STOP");
             let tags = self.world.redis(&["HKEYS", "{}unacked"]);
             // Those of workers in Rust, and of what waits, have dots.
-            let held = tags.into_iter().find(|tag| !tag.contains('.') && !left_behind.contains(tag));
+            let held =
+                tags.into_iter().find(|tag| !tag.contains('.') && !left_behind.contains(tag));
             if let Some(held) = held {
                 left_behind.insert(held);
                 return true;

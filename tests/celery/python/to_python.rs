@@ -127,7 +127,8 @@ fn letters() -> Vec<LetterWritten> {
         nested: None,
         lists: BTreeMap::from([("a".into(), vec![vec![Some(true), None], vec![]])]),
     };
-    let nested = (0..100).fold(None, |inner, depth| Some(Nested { depth, inner: inner.map(Box::new) }));
+    let nested =
+        (0..100).fold(None, |inner, depth| Some(Nested { depth, inner: inner.map(Box::new) }));
     vec![
         LetterWritten {
             text: "grüße 😀 \u{1F469}\u{200D}\u{1F680} \"quoted\" 'single' \\ / \u{1} \u{7f} \u{2028} \n\t \u{0} {} %s".into(),
@@ -171,7 +172,8 @@ async fn python_executes_in_the_order_of_priorities(version: Version) {
     let mut session = broker.begin();
     rank(&mut session);
     session.commit().await.unwrap();
-    let fleet = world.fleet(version).tasks(["ranked.a", "ranked.b", "ranked.c", "ranked.d", "ranked.e"]);
+    let fleet =
+        world.fleet(version).tasks(["ranked.a", "ranked.b", "ranked.c", "ranked.d", "ranked.e"]);
     let _worker = fleet.worker(&solo("ranked"));
     let records = fleet.wait_for_records(5);
     let seen: Vec<_> = records.iter().map(|it| (&*it.name, it.priority)).collect();
