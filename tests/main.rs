@@ -10,6 +10,7 @@
 //! | `contracts`   | the contract suite, per broker                                         |
 //! | `celery`      | Celery's queues on Redis, beside real Celery                           |
 //! | `crashes`     | real processes, really killed and stopped                              |
+//! | `outbox`      | tasks sent elsewhere: after the commit, or by a relay, through any trouble |
 //! | `faults`      | many processes on PostgreSQL under a schedule of faults                |
 //! | `round_trips` | every allowed type survives JSON                                       |
 //! | `schedule`    | reconcilers at their cadence, delays, debounce, with workers            |
@@ -35,6 +36,7 @@ mod imports;
 mod logs;
 mod lost_events;
 mod model;
+mod outbox;
 mod ping;
 mod round_trips;
 mod schedule;

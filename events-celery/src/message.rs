@@ -5,17 +5,25 @@
 //! read.
 
 mod again;
+mod call;
 mod decode;
 mod encode;
+mod envelope;
 mod object;
 mod python;
+mod tags;
 mod time;
 
+#[cfg(test)]
+mod tests;
+
 pub(crate) use again::Change;
-pub(crate) use decode::{Message, Unreadable, uuid_of};
+pub(crate) use decode::{Message, Unreadable, count, uuid_of};
 pub use encode::Refused;
 pub(crate) use encode::{Outgoing, debounce_key, encode};
 pub(crate) use object::{Object, json_text};
+pub(crate) use python::shown;
+pub(crate) use time::format as iso_time;
 
 /// The last bytes of every message that this crate writes: what ends so is JSON, and a claim need
 /// not read it to know. kombu passes over fields that it does not know.
@@ -42,23 +50,39 @@ pub(crate) mod header {
     pub(crate) const OURS: &[&str] =
         &[EVENT, PUBLISHED_AT, PRIORITY, DEBOUNCE, ERRORS, RESCUED, RETURNED];
 
-    /// Those that Celery sets itself.
+    /// Those that Celery sets itself, and the names under which it shows other things to its tasks.
     pub(crate) const CELERYS: &[&str] = &[
+        "args",
         "argsrepr",
+        "called_directly",
+        "callbacks",
+        "chain",
+        "children",
+        "chord",
         "compression",
+        "correlation_id",
         "delivery_info",
+        "errbacks",
         "eta",
         "expires",
         "group",
         "group_index",
+        "headers",
+        "hostname",
         "id",
         "ignore_result",
+        "is_eager",
+        "kwargs",
         "kwargsrepr",
         "lang",
+        "logfile",
+        "loglevel",
         "origin",
         "parent_id",
         "periodic_task_name",
+        "properties",
         "redelivered",
+        "reply_to",
         "replaced_task_nesting",
         "retries",
         "root_id",
@@ -66,6 +90,8 @@ pub(crate) mod header {
         "stamped_headers",
         "stamps",
         "task",
+        "taskset",
         "timelimit",
+        "utc",
     ];
 }

@@ -60,6 +60,10 @@ impl Process {
     }
 }
 
+pub fn start_program(program: &str, arguments: &[&str], environment: &[(&str, &str)]) -> Process {
+    start(Command::new(program).args(arguments).envs(environment.iter().copied()))
+}
+
 /// Starts a program that ends when its standard input is closed.
 pub fn start(command: &mut Command) -> Process {
     let mut child = command

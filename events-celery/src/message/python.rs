@@ -1,11 +1,39 @@
-//! JSON as Python shows it: what its logs and Flower display of a task's arguments.
+//! JSON as Python shows and writes it.
+
+use std::fmt::Write;
 
 use serde_json::Value;
 
 /// Celery cuts what it shows at so many characters.
 const LONGEST: usize = 1024;
 
-/// The arguments of a task, as Python's `repr` writes a list: cut where Celery cuts.
+/// The text with zeros for `NaN` and `Infinity`, if it has any: Python writes them, and JSON does not
+/// have them.
+pub(super) fn standard(text: &str) -> Option<String> {
+    let mut out = String::new();
+    let (mut copied, mut at, mut in_text) = (0, 0, false);
+    while let Some(byte) = text.as_bytes().get(at) {
+        let word = |word: &str| !in_text && text[at..].starts_with(word);
+        at += match byte {
+            b'"' => {
+                in_text = !in_text;
+                1
+            }
+            b'\\' => 2,
+            b'N' | b'I' if word("NaN") || word("Infinity") => {
+                let length = if *byte == b'N' { 3 } else { 8 };
+                out.push_str(&text[copied..at]);
+                out.push('0');
+                copied = at + length;
+                length
+            }
+            _ => 1,
+        };
+    }
+    (copied > 0).then(|| out + &text[copied..])
+}
+
+/// The arguments of a task: what logs and Flower display, as Python's `repr` writes a list: cut where Celery cuts.
 pub(crate) fn arguments(payload: &str, event_id: &str) -> String {
     let mut out = String::with_capacity(payload.len().min(LONGEST) + 64);
     out.push('[');
@@ -80,7 +108,9 @@ fn push_text(out: &mut String, text: &str) {
                 out.push('\\');
                 out.push(c);
             }
-            c if c.is_control() => out.push_str(&format!("\\x{:02x}", u32::from(c))),
+            c if c.is_control() => {
+                write!(out, "\\x{:02x}", u32::from(c)).expect("writing to a string cannot fail");
+            }
             c => out.push(c),
         }
     }
