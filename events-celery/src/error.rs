@@ -36,6 +36,14 @@ pub enum CeleryError {
         /// How long it was waited.
         waited: Duration,
     },
+    /// It was tried a moment ago, for somebody else.
+    #[error("Redis at {address} is away: {reason}")]
+    Away {
+        /// Where.
+        address: String,
+        /// What was found then.
+        reason: String,
+    },
     /// Redis refused a command or the connection broke.
     #[error("Redis could not {action}{remedy}")]
     Command {

@@ -144,12 +144,20 @@ struct State {
     number: u64,
     failures: u32,
     not_before: Option<Instant>,
+    /// The last try, and what came of it.
+    failure: Option<(Instant, String)>,
 }
 
 impl fmt::Debug for State {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("State").field("number", &self.number).finish_non_exhaustive()
     }
+}
+
+/// An error and its cause.
+fn told(error: &CeleryError) -> String {
+    let cause = std::error::Error::source(error).map(|cause| format!(": {cause}"));
+    format!("{error}{}", cause.unwrap_or_default())
 }
 
 /// A script that Redis runs as a whole.
@@ -175,9 +183,17 @@ impl Link {
     }
 
     async fn connection(&self) -> Result<(u64, MultiplexedConnection), CeleryError> {
+        let asked = Instant::now();
         let mut state = self.state.lock().await; // one connects, the others wait for it
         if let Some(connection) = &state.connection {
             return Ok((state.number, connection.clone()));
+        }
+        // And share what comes of it: they must not try one after the other.
+        if let Some((failed_at, reason)) = &state.failure
+            && *failed_at > asked
+        {
+            let (address, reason) = (self.source.address(), reason.clone());
+            return Err(CeleryError::Away { address, reason });
         }
         if let Some(not_before) = state.not_before {
             sleep_until(not_before).await;
@@ -198,6 +214,7 @@ impl Link {
                 let pause = RETRY.saturating_mul(1 << state.failures.min(10)).min(LONGEST_RETRY);
                 let pause = pause.mul_f64(0.5 + 0.5 * fastrand::f64());
                 state.not_before = Some(Instant::now() + pause);
+                state.failure = Some((Instant::now(), told(&error)));
                 Err(error)
             }
         }
@@ -247,6 +264,32 @@ impl Link {
                 Err(CeleryError::command(action, error))
             }
         }
+    }
+
+    /// Sends several commands at once, each of which may fail for itself.
+    pub(crate) async fn pipeline_each(
+        &self,
+        action: &'static str,
+        mut pipeline: Pipeline,
+    ) -> Result<Vec<Result<i64, CeleryError>>, CeleryError> {
+        let (number, mut connection) = self.connection().await?;
+        let pipeline = pipeline.ignore_errors();
+        let answers: Result<Vec<redis::RedisResult<i64>>, _> =
+            pipeline.query_async(&mut connection).await;
+        let answers = match answers {
+            Ok(answers) => answers,
+            Err(error) => {
+                self.note(number, &error).await;
+                return Err(CeleryError::command(action, error));
+            }
+        };
+        for error in answers.iter().filter_map(|answer| answer.as_ref().err()) {
+            self.note(number, error).await;
+        }
+        let told = |answer: redis::RedisResult<i64>| {
+            answer.map_err(|error| CeleryError::command(action, error))
+        };
+        Ok(answers.into_iter().map(told).collect())
     }
 
     /// Runs a script. `give` adds the number of keys, the keys, and the arguments.

@@ -83,6 +83,7 @@ impl CeleryTransport {
                 Some(debounced) => debounced,
                 None => Publication::Message {
                     list: self.0.keys.list(&task.queue, message.step),
+                    first: message.first,
                     text: message.text,
                 },
             })
@@ -90,20 +91,35 @@ impl CeleryTransport {
         tasks.iter().map(publication).collect()
     }
 
-    /// Sends one batch. On failure none of it may have been sent, or all.
-    async fn push(&self, batch: &Batch) -> Result<(), CeleryError> {
+    /// Sends one batch. What was not sent, and why nothing behind it needs to be tried.
+    async fn push(&self, batch: Batch) -> (Vec<Unsent>, Option<CeleryError>) {
         const ACTION: &str = "take messages";
         let mut pipeline = redis::pipe();
         for run in &batch.runs {
             let mut command = redis::cmd(if run.first { "RPUSH" } else { "LPUSH" });
             command.arg(&run.list).arg(&run.texts);
-            pipeline.add_command(command).ignore();
+            pipeline.add_command(command);
         }
-        if !batch.runs.is_empty() {
-            self.0.link.pipeline::<()>(ACTION, &pipeline).await?;
+        let (link, keys) = (&self.0.link, &self.0.keys);
+        let mut unsent = Vec::new();
+        let answers = match batch.runs.is_empty() {
+            true => Vec::new(),
+            false => match link.pipeline_each(ACTION, pipeline).await {
+                Ok(answers) => answers,
+                Err(error) => return (batch.all_unsent(&error), Some(error)),
+            },
+        };
+        // One list that takes nothing must not have the others sent again.
+        for (run, answer) in batch.runs.into_iter().zip(answers) {
+            if let Err(error) = answer {
+                unsent.extend(TransportError::unavailable(run.tasks, error).unsent);
+            }
         }
-        end_and_publish(&self.0.link, &self.0.keys, &[], &batch.debounced).await?;
-        Ok(())
+        let (publications, tasks): (Vec<_>, Vec<_>) = batch.debounced.into_iter().unzip();
+        if let Err(error) = end_and_publish(link, keys, &[], &publications).await {
+            unsent.extend(TransportError::unavailable(tasks, error).unsent);
+        }
+        (unsent, None)
     }
 }
 
@@ -111,9 +127,8 @@ impl CeleryTransport {
 #[derive(Default)]
 struct Batch {
     bytes: usize,
-    tasks: usize,
     runs: Vec<Run>,
-    debounced: Vec<Publication>,
+    debounced: Vec<(Publication, Task)>,
 }
 
 /// Messages one after the other for one end of one list.
@@ -121,6 +136,7 @@ struct Run {
     list: String,
     first: bool,
     texts: Vec<String>,
+    tasks: Vec<Task>,
 }
 
 /// The task as one that waits until its key is quiet, if it is debounced.
@@ -136,21 +152,28 @@ fn debounced(task: &Task, message: &Outgoing) -> Option<Publication> {
 }
 
 impl Batch {
-    fn add(&mut self, task: &Task, keys: &Keys, message: Outgoing) {
+    fn add(&mut self, task: Task, keys: &Keys, message: Outgoing) {
         self.bytes += message.text.len();
-        self.tasks += 1;
-        if let Some(debounced) = debounced(task, &message) {
-            self.debounced.push(debounced);
+        if let Some(debounced) = debounced(&task, &message) {
+            self.debounced.push((debounced, task));
             return;
         }
         let Outgoing { step, first, text } = message;
         let list = keys.list(&task.queue, step);
         match self.runs.last_mut().filter(|run| run.list == list && run.first == first) {
-            // The last to be pushed to the front is the first to be taken.
-            Some(run) if first => run.texts.insert(0, text),
-            Some(run) => run.texts.push(text),
-            None => self.runs.push(Run { list, first, texts: vec![text] }),
+            Some(run) => {
+                // The last to be pushed to the front is the first to be taken.
+                run.texts.insert(if first { 0 } else { run.texts.len() }, text);
+                run.tasks.push(task);
+            }
+            None => self.runs.push(Run { list, first, texts: vec![text], tasks: vec![task] }),
         }
+    }
+
+    fn all_unsent(self, error: &CeleryError) -> Vec<Unsent> {
+        let tasks = self.runs.into_iter().flat_map(|run| run.tasks);
+        let tasks = tasks.chain(self.debounced.into_iter().map(|(_, task)| task));
+        TransportError::unavailable(tasks, error.to_string()).unsent
     }
 }
 
@@ -161,22 +184,19 @@ impl Transport for CeleryTransport {
         let mut tasks = tasks.into_iter().peekable();
         while tasks.peek().is_some() {
             let mut batch = Batch::default();
-            let mut sending = Vec::new();
             while batch.bytes < BATCH_BYTES
                 && let Some(task) = tasks.next()
             {
                 match encode(&task, &self.0.origin, now) {
-                    Ok(message) => {
-                        batch.add(&task, &self.0.keys, message);
-                        sending.push(task);
-                    }
+                    Ok(message) => batch.add(task, &self.0.keys, message),
                     Err(refused) => unsent.push(Unsent::never(task, refused)),
                 }
             }
-            if let Err(error) = self.push(&batch).await {
+            let (left, away) = self.push(batch).await;
+            unsent.extend(left);
+            if let Some(error) = away {
                 // The order is kept: what follows waits for what could not be sent.
-                let waiting = sending.into_iter().chain(tasks);
-                unsent.extend(TransportError::unavailable(waiting, error).unsent);
+                unsent.extend(TransportError::unavailable(tasks, error).unsent);
                 break;
             }
         }

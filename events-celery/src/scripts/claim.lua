@@ -72,20 +72,33 @@ local function is_utf8(text)
   return not string.find(text, '[\128-\255]')
 end
 
+local digits = setmetatable({}, {
+  __index = function(known, c)
+    local two = string.format('%02x', string.byte(c))
+    known[c] = two
+    return two
+  end,
+})
+
 local mark = ',"events":1}'
 local out, held, scores = {}, {}, {}
 local taken = {}
 local count = 0
+local bytes = 0
 for i = 8, #KEYS do
-  if count >= limit then break end
-  -- Nothing is taken off a list before it is stored: the last of these are the next.
-  local found = redis.pcall('LRANGE', KEYS[i], count - limit, -1)
-  if not found.err and #found > 0 then
-    redis.call('LTRIM', KEYS[i], 0, -1) -- whether it may be
-    taken[#taken + 1] = { KEYS[i], -1 - #found }
+  local from = 0
+  -- Some at a time, and not more than a client takes in at once.
+  while count < limit and bytes < 8000000 do
+    -- Nothing is taken off a list before it is stored: the last of these are the next.
+    local found = redis.pcall('LRANGE', KEYS[i], -(from + math.min(limit - count, 100)), -(from + 1))
+    if found.err or #found == 0 then break end
+    if from == 0 then redis.call('LTRIM', KEYS[i], 0, -1) end -- whether it may be
+    from = from + #found
+    taken[KEYS[i]] = from
     local tail = ',"",' .. cjson.encode(ARGV[i - 1]) .. ']'
     for at = #found, 1, -1 do
       local raw = found[at]
+      bytes = bytes + #raw
       count = count + 1
       local new = tag .. '.' .. count
       local good = string.sub(raw, -#mark) == mark
@@ -102,7 +115,7 @@ for i = 8, #KEYS do
         out[#out + 1] = raw
       else
         -- What is not JSON must never be in `unacked`: workers in Python could not look past it.
-        local hex = string.gsub(raw, '.', function(c) return string.format('%02x', string.byte(c)) end)
+        local hex = string.gsub(raw, '.', digits)
         local id = string.sub(redis.sha1hex(new), 1, 32)
         local entry = '{"unreadable":"' .. hex .. '","queue":' .. cjson.encode(ARGV[i - 1])
           .. ',"step":' .. (string.match(KEYS[i], '\6\22(%d+)$') or 0) .. ',"died_at":' .. now .. '}'
@@ -119,10 +132,10 @@ if #held > 0 then
   redis.call('ZADD', index, unpack(scores))
   redis.call('HSET', unacked, unpack(held))
 end
-for _, one in ipairs(taken) do redis.call('LTRIM', one[1], 0, one[2]) end
+for list, from in pairs(taken) do redis.call('LTRIM', list, 0, -1 - from) end
 -- What this program may not run is not ours to take again before others could.
 for _, one in ipairs(back) do
   if push(unpack(one)) then forget(one[1]) end
 end
 local next_due = redis.call('ZRANGE', scheduled, 0, 0, 'WITHSCORES')
-return { next_due[2] or '', #due, out }
+return { next_due[2] or '', #due - #back, out }
