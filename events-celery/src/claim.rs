@@ -1,5 +1,6 @@
 //! Hands out messages: one step in Redis, then a look at each of them here.
 
+use std::iter::repeat_n;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -58,11 +59,28 @@ impl Drop for Delivery {
     }
 }
 
-/// One answer of the script.
+/// One message of the script's answer.
 struct Popped {
     tag: String,
+    /// Which of the lists it was in.
     list: usize,
     text: Vec<u8>,
+    /// It is not JSON: the text is the name of the dead letter that it is now.
+    is_dead: bool,
+}
+
+impl Popped {
+    /// What the script answered to the claim with this tag.
+    fn all(tag: &str, texts: Vec<redis::Value>, counts: &[usize], dead: &[usize]) -> Vec<Self> {
+        let lists = counts.iter().enumerate().flat_map(|(list, count)| repeat_n(list, *count));
+        let numbered = (1..).zip(texts).zip(lists);
+        let popped = numbered.filter_map(|((number, text), list)| {
+            let redis::Value::BulkString(text) = text else { return None };
+            let is_dead = dead.contains(&number);
+            Some(Self { tag: format!("{tag}.{number}"), list, text, is_dead })
+        });
+        popped.collect()
+    }
 }
 
 /// Claims for `worker`.
@@ -119,7 +137,7 @@ async fn pop(
     limit: usize,
 ) -> Result<(Option<Timestamp>, usize, Vec<Popped>), CeleryError> {
     const ACTION: &str = "hand out messages";
-    type Answer = Option<(String, usize, Vec<redis::Value>)>;
+    type Answer = Option<(String, usize, Vec<redis::Value>, Vec<usize>, Vec<usize>)>;
     let keys = &inner.keys;
     let number = inner.claims.fetch_add(1, Ordering::Relaxed);
     let tag = format!("{}{number}", tags_of(worker));
@@ -140,27 +158,16 @@ async fn pop(
             }
         })
         .await;
-    let Some((next_due, moved, found)) = answer.inspect_err(|_| inner.held.doubt(worker, tag))?
-    else {
+    let answer = answer.inspect_err(|_| inner.held.doubt(worker, tag.clone()))?;
+    let Some((next_due, moved, texts, counts, dead)) = answer else {
         return Err(CeleryError::NotRegistered);
     };
     let next_due = next_due.parse::<f64>().ok().map(|micros| {
         #[expect(clippy::cast_possible_truncation, reason = "microseconds of this age are exact")]
         Timestamp::from_micros(micros as i64)
     });
-    let mut popped = Vec::with_capacity(found.len() / 3);
-    let mut found = found.into_iter();
-    while let (Some(tag), Some(list), Some(text)) = (found.next(), found.next(), found.next()) {
-        let read = || -> Result<Popped, redis::RedisError> {
-            Ok(Popped {
-                tag: redis::from_redis_value(tag)?,
-                list: redis::from_redis_value(list)?,
-                text: redis::from_redis_value(text)?,
-            })
-        };
-        popped.push(read().map_err(|error| CeleryError::command(ACTION, error))?);
-    }
-    inner.held.add(worker, popped.iter().map(|one| &*one.tag).filter(|tag| !tag.is_empty()));
+    let popped = Popped::all(&tag, texts, &counts, &dead);
+    inner.held.add(worker, popped.iter().filter(|one| !one.is_dead).map(|one| &*one.tag));
     Ok((next_due, moved, popped))
 }
 
@@ -182,9 +189,9 @@ async fn sort(
     let now = inner.events.now();
     let mut ends = Vec::new();
     let mut others = 0;
-    for Popped { tag, list, text } in popped {
+    for Popped { tag, list, text, is_dead } in popped {
         let Some((queue, step)) = lists.get(list) else { continue };
-        if tag.is_empty() {
+        if is_dead {
             tracing::error!(
                 queue,
                 dead_letter = &*String::from_utf8_lossy(&text),

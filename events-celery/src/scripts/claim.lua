@@ -3,6 +3,10 @@
 --
 -- KEYS: unacked, unacked_index, scheduled, quiet, workers, dead, dead_index, then the lists in order
 -- ARGV: worker, tag, now in microseconds, now in seconds, limit, prefix, then the queue of each list
+--
+-- Answers when the next is due, how many were, the messages, for each list how many of them are its,
+-- and the numbers of those that are not JSON, of which there is the dead letter's name instead. The
+-- tag of a message is that of the claim and the message's number.
 local unacked, index, scheduled, quiet = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local tag, now, limit, prefix = ARGV[2], ARGV[3], tonumber(ARGV[5]), ARGV[6]
 if redis.call('HEXISTS', KEYS[5], ARGV[1]) == 0 then
@@ -47,9 +51,10 @@ for _, held in ipairs(due) do
 end
 
 local mark = ',"events":1}'
-local out, held, scores = {}, {}, {}
-local count = 0
+local out, held, scores, counts, bad = {}, {}, {}, {}, {}
+local count, n = 0, 0
 for i = 8, #KEYS do
+  local before = count
   if count >= limit then break end
   local popped = redis.pcall('RPOP', KEYS[i], limit - count)
   if popped and not popped.err then
@@ -62,13 +67,10 @@ for i = 8, #KEYS do
         good = pcall(cjson.decode, raw)
       end
       if good then
-        held[#held + 1] = new
-        held[#held + 1] = '[' .. raw .. tail
-        scores[#scores + 1] = ARGV[4]
-        scores[#scores + 1] = new
-        out[#out + 1] = new
-        out[#out + 1] = i - 8
-        out[#out + 1] = raw
+        held[n + 1], held[n + 2] = new, '[' .. raw .. tail
+        scores[n + 1], scores[n + 2] = ARGV[4], new
+        n = n + 2
+        out[count] = raw
       else
         -- What is not JSON must never be in `unacked`: workers in Python could not look past it.
         local hex = string.gsub(raw, '.', function(c) return string.format('%02x', string.byte(c)) end)
@@ -77,18 +79,18 @@ for i = 8, #KEYS do
           .. ',"list":' .. (i - 8) .. ',"died_at":' .. now .. '}'
         redis.call('HSET', KEYS[6], id, entry)
         redis.call('ZADD', KEYS[7], now, id)
-        out[#out + 1] = ''
-        out[#out + 1] = i - 8
-        out[#out + 1] = id
+        out[count] = id
+        bad[#bad + 1] = count
       end
     end
   end
+  counts[i - 7] = count - before
 end
-if #held > 0 then
+if n > 0 then
   redis.call('HSET', unacked, unpack(held))
   redis.call('ZADD', index, unpack(scores))
 end
 -- What this program may not run is not ours to take again before others could.
 for _, one in ipairs(back) do redis.call('LPUSH', one[1], one[2]) end
 local next_due = redis.call('ZRANGE', scheduled, 0, 0, 'WITHSCORES')
-return { next_due[2] or '', #due, out }
+return { next_due[2] or '', #due, out, counts, bad }
