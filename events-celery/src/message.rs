@@ -38,34 +38,38 @@ pub(crate) mod header {
     /// How often it was put back because nobody here may run it.
     pub(crate) const RETURNED: &str = "events_returned";
 
-    /// All of them.
-    pub(crate) const OURS: &[&str] =
-        &[EVENT, PUBLISHED_AT, PRIORITY, DEBOUNCE, ERRORS, RESCUED, RETURNED];
+    /// Whether it is one of them, or one that Celery sets itself.
+    pub(crate) fn is_taken(name: &str) -> bool {
+        matches!(name, EVENT | PUBLISHED_AT | PRIORITY | DEBOUNCE | ERRORS | RESCUED | RETURNED)
+            || is_celerys(name)
+    }
 
-    /// Those that Celery sets itself.
-    pub(crate) const CELERYS: &[&str] = &[
-        "argsrepr",
-        "compression",
-        "delivery_info",
-        "eta",
-        "expires",
-        "group",
-        "group_index",
-        "id",
-        "ignore_result",
-        "kwargsrepr",
-        "lang",
-        "origin",
-        "parent_id",
-        "periodic_task_name",
-        "redelivered",
-        "replaced_task_nesting",
-        "retries",
-        "root_id",
-        "shadow",
-        "stamped_headers",
-        "stamps",
-        "task",
-        "timelimit",
-    ];
+    fn is_celerys(name: &str) -> bool {
+        matches!(
+            name,
+            "argsrepr"
+                | "compression"
+                | "delivery_info"
+                | "eta"
+                | "expires"
+                | "group"
+                | "group_index"
+                | "id"
+                | "ignore_result"
+                | "kwargsrepr"
+                | "lang"
+                | "origin"
+                | "parent_id"
+                | "periodic_task_name"
+                | "redelivered"
+                | "replaced_task_nesting"
+                | "retries"
+                | "root_id"
+                | "shadow"
+                | "stamped_headers"
+                | "stamps"
+                | "task"
+                | "timelimit"
+        )
+    }
 }

@@ -4,7 +4,8 @@ use std::fmt;
 use std::sync::Arc;
 
 use events_core::transport::{Transport, TransportError, Unsent};
-use events_core::{Events, Task};
+use events_core::{BoxError, Events, Task};
+use tokio::task::JoinHandle;
 
 use crate::error::CeleryError;
 use crate::keys::Keys;
@@ -15,7 +16,7 @@ use crate::options::CeleryOptions;
 use crate::scripts;
 
 /// So much is sent at once, in bytes: Redis is at work while the next is written.
-const BATCH_BYTES: usize = 512 * 1024;
+const BATCH_BYTES: usize = 128 * 1024;
 
 /// Sends tasks as messages that workers in Python (Celery 5.3 to 5.7) and in Rust execute. Clones share
 /// the connection.
@@ -88,14 +89,16 @@ impl CeleryTransport {
     /// Sends one batch. On failure none of it may have been sent, or all.
     async fn push(&self, batch: &Batch) -> Result<(), CeleryError> {
         const ACTION: &str = "take messages";
-        let mut pipeline = redis::pipe();
-        for run in &batch.runs {
-            let mut command = redis::cmd(if run.first { "RPUSH" } else { "LPUSH" });
-            command.arg(&run.list).arg(&run.texts);
-            pipeline.add_command(command).ignore();
-        }
-        if !batch.runs.is_empty() {
-            self.0.link.pipeline::<()>(ACTION, &pipeline).await?;
+        match batch.runs.as_slice() {
+            [] => {}
+            [run] => self.0.link.command::<()>(ACTION, &run.command()).await?,
+            runs => {
+                let mut pipeline = redis::pipe();
+                for run in runs {
+                    pipeline.add_command(run.command()).ignore();
+                }
+                self.0.link.pipeline::<()>(ACTION, &pipeline).await?;
+            }
         }
         if !batch.debounced.is_empty() {
             let keys = &self.0.keys;
@@ -135,6 +138,15 @@ struct Debounced {
     not_after: i64,
 }
 
+impl Run {
+    fn command(&self) -> redis::Cmd {
+        let bytes = self.texts.iter().map(String::len).sum::<usize>() + self.list.len();
+        let mut command = redis::Cmd::with_capacity(self.texts.len() + 2, bytes + 5);
+        command.arg(if self.first { "RPUSH" } else { "LPUSH" }).arg(&self.list).arg(&self.texts);
+        command
+    }
+}
+
 impl Batch {
     fn add(&mut self, task: &Task, keys: &Keys, message: Outgoing) {
         let Outgoing { step, first, text } = message;
@@ -160,11 +172,28 @@ impl Batch {
     }
 }
 
+/// A batch that is sent while the next is written.
+struct UnderWay {
+    push: JoinHandle<Result<(), CeleryError>>,
+    tasks: Vec<Task>,
+}
+
+impl UnderWay {
+    async fn ends(self) -> Result<(), (Vec<Task>, BoxError)> {
+        match self.push.await {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(error)) => Err((self.tasks, error.into())),
+            Err(error) => Err((self.tasks, error.into())),
+        }
+    }
+}
+
 impl Transport for CeleryTransport {
     async fn send(&self, tasks: Vec<Task>) -> Result<(), TransportError> {
         let now = self.0.events.now();
         let mut unsent = Vec::new();
         let mut tasks = tasks.into_iter().peekable();
+        let mut under_way: Option<UnderWay> = None;
         while tasks.peek().is_some() {
             let mut batch = Batch::default();
             let mut sending = Vec::new();
@@ -179,8 +208,25 @@ impl Transport for CeleryTransport {
                     Err(refused) => unsent.push(Unsent::never(task, refused)),
                 }
             }
-            if let Err(error) = self.push(&batch).await {
-                // The order is kept: what follows waits for what could not be sent.
+            // The order is kept: what follows waits for what was written before.
+            let before = match under_way.take() {
+                Some(before) => before.ends().await,
+                None => Ok(()),
+            };
+            let sent = match before {
+                Err((before, error)) => {
+                    sending.splice(0..0, before);
+                    Err(error)
+                }
+                Ok(()) if tasks.peek().is_none() => self.push(&batch).await.map_err(BoxError::from),
+                Ok(()) => {
+                    let transport = self.clone();
+                    let push = tokio::spawn(async move { transport.push(&batch).await });
+                    under_way = Some(UnderWay { push, tasks: std::mem::take(&mut sending) });
+                    Ok(())
+                }
+            };
+            if let Err(error) = sent {
                 let waiting = sending.into_iter().chain(tasks);
                 unsent.extend(TransportError::unavailable(waiting, error).unsent);
                 break;
