@@ -18,7 +18,7 @@ use crate::report::Report;
 use crate::world::{self, PYTHONS_QUEUE, QUEUE, World};
 
 const TASKS: usize = 100_000;
-const PYTHONS: usize = 4_000;
+const PYTHONS: usize = 2_000;
 const ROUNDS: usize = 5;
 
 /// What the floors claim at once, as this project's workers do when there is much.

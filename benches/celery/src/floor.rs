@@ -170,6 +170,10 @@ impl Scripts {
                 other => return Err(format!("a claim was answered with {other:?}").into()),
             };
         }
-        Ok(found.into_iter().step_by(each).map(redis::from_redis_value).collect::<Result<_, _>>()?)
+        Ok(found
+            .into_iter()
+            .step_by(each)
+            .map(redis::from_redis_value)
+            .collect::<Result<_, _>>()?)
     }
 }

@@ -42,9 +42,7 @@ async fn ring(broker: &CeleryBroker, number: u64) -> Result<(), Failed> {
 }
 
 pub(crate) fn run(world: &World, report: &mut Report) -> Result<(), Failed> {
-    for (what, gap, samples) in
-        [("100 a second", OFTEN, 2_000), ("4 a second", SELDOM, 100)]
-    {
+    for (what, gap, samples) in [("100 a second", OFTEN, 2_000), ("4 a second", SELDOM, 100)] {
         let samples = world.some(samples);
         let bare = world.runtime.block_on(bare(world, gap, samples))?;
         report.figure(&format!("{what}: LPUSH until BLMOVE returns (floor)"), &told(&bare));
@@ -73,9 +71,8 @@ fn told(rounds: &Rounds) -> String {
 async fn bare(world: &World, gap: Duration, samples: usize) -> Result<Rounds, Failed> {
     let url = world.server.database().url();
     let config = redis::AsyncConnectionConfig::new().set_response_timeout(None);
-    let mut waiting = redis::Client::open(&*url)?
-        .get_multiplexed_async_connection_with_config(&config)
-        .await?;
+    let mut waiting =
+        redis::Client::open(&*url)?.get_multiplexed_async_connection_with_config(&config).await?;
     let mut pushing = world::bare(&url).await?;
     let (sender, mut returned) = mpsc::unbounded_channel();
     let waiter = tokio::spawn(async move {
@@ -103,12 +100,7 @@ async fn bare(world: &World, gap: Duration, samples: usize) -> Result<Rounds, Fa
 }
 
 /// With a broker for each side, as in two programs, or one for both.
-async fn ours(
-    world: &World,
-    gap: Duration,
-    samples: usize,
-    apart: bool,
-) -> Result<Rounds, Failed> {
+async fn ours(world: &World, gap: Duration, samples: usize, apart: bool) -> Result<Rounds, Failed> {
     let registry = Registry::builder().subscriber::<answer>().build()?;
     let events = Events::builder().registry(registry).build()?;
     let options = CeleryOptions::new(&world.server.database().url())?;

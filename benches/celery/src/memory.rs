@@ -15,7 +15,7 @@ use crate::report::Report;
 use crate::world::{self, World};
 
 const TASKS: usize = 200_000;
-const PYTHONS: usize = 4_000;
+const PYTHONS: usize = 2_000;
 
 /// What the worker may hold more at the end than after a quarter.
 const GROWTH: f64 = 1.10;
@@ -77,7 +77,8 @@ pub(crate) fn work(url: &str) -> Result<(), Failed> {
         let broker = world::broker(url, &events).await?;
         let worker = world::worker(&events, &broker).build()?;
         let statistics = worker.statistics();
-        let mut parent = tokio::task::spawn_blocking(|| std::io::stdin().read_line(&mut String::new()));
+        let mut parent =
+            tokio::task::spawn_blocking(|| std::io::stdin().read_line(&mut String::new()));
         world::run_while(worker, async {
             loop {
                 println!("{}", statistics.completed());

@@ -21,7 +21,7 @@ const BULK: usize = 200_000;
 /// So many events are published in one commit, or handed to the transport at once.
 const COMMIT: usize = 10_000;
 
-const PYTHONS: usize = 4_000;
+const PYTHONS: usize = 2_000;
 const ROUNDS: usize = 5;
 
 const TIMES_CELERY: f64 = 20.0;

@@ -5,7 +5,7 @@ use std::future::Future;
 use celery_fleet::{Fleet, Version};
 use events_celery::{CeleryBroker, CeleryOptions};
 use events_core::prelude::*;
-use events_core::{EventId, Events, Registry, Task, TaskId, Timestamp};
+use events_core::{Clock as _, EventId, Events, Registry, SystemClock, Task, TaskId};
 use events_runtime::{Worker, WorkerBuilder};
 use private_redis::{Database, Server, Settings};
 use redis::aio::MultiplexedConnection;
@@ -115,7 +115,7 @@ pub(crate) async fn run_while<T>(
 
 /// The task of one event, for this subscriber on this queue.
 pub(crate) fn task(name: &'static str, queue: &'static str, number: usize) -> Task {
-    let now = Timestamp::now();
+    let now = SystemClock.now();
     let event = MonitorChecked::new(number);
     let (number, key, operation) = (event.number, event.monitor_config_key, event.operation_type);
     let payload = format!(

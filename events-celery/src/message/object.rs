@@ -88,9 +88,9 @@ pub(crate) fn json_text(text: &str) -> String {
 
 /// The same, at the end of another.
 pub(crate) fn push_json_text(json: &mut String, text: &str) {
-    // Names and ids have nothing to be escaped.
-    let plain = |byte: u8| byte >= b' ' && !matches!(byte, b'"' | b'\\');
-    if text.bytes().all(plain) {
+    // Names and ids have nothing to be escaped. All bytes are looked at, several at a time.
+    let plain = |byte: u8| (byte >= b' ') & (byte != b'"') & (byte != b'\\');
+    if text.bytes().fold(true, |all, byte| all & plain(byte)) {
         json.push('"');
         json.push_str(text);
         json.push('"');

@@ -132,8 +132,9 @@ impl<'de> Visitor<'de> for Shown<'_> {
 }
 
 fn push_text(out: &mut String, text: &str) {
-    let plain = |byte: u8| matches!(byte, b' '..=b'~') && !matches!(byte, b'\'' | b'\\');
-    if text.bytes().all(plain) {
+    let printable = |byte: u8| (byte >= b' ') & (byte <= b'~');
+    let plain = |byte: u8| printable(byte) & (byte != b'\'') & (byte != b'\\');
+    if text.bytes().fold(true, |all, byte| all & plain(byte)) {
         out.push('\'');
         out.push_str(text);
         out.push('\'');
