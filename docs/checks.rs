@@ -41,7 +41,7 @@ fn pages() -> Vec<PathBuf> {
 
 /// The library's sources, as one text.
 fn sources() -> String {
-    ["events-core", "events-runtime", "events-sqlx"]
+    ["events-celery", "events-core", "events-runtime", "events-sqlx"]
         .iter()
         .flat_map(|package| files(&root().join(package).join("src"), "rs"))
         .map(|path| read(&path))

@@ -26,6 +26,8 @@ pages! {
     reconciling: "guide/reconciling.md"
     testing: "guide/testing.md"
     coverage: "guide/coverage.md"
+    forwarding: "guide/forwarding.md"
     operations: "guide/operations.md"
     postgresql: "guide/postgresql.md"
+    celery: "guide/celery.md"
 }

@@ -10,12 +10,14 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("events-macros", &[]),
     ("events-runtime", &["events-core"]),
     ("events-sqlx", &["events-core"]),
+    ("events-celery", &["events-core"]),
     ("events-testing", &["events-core", "events-runtime"]),
 ];
 
 /// What only one of our library crates may name.
 const OWNED: &[(&str, &str)] = &[
     ("sqlx", "events-sqlx"),
+    ("redis", "events-celery"),
     ("syn", "events-macros"),
     ("croner", "events-runtime"),
     ("jiff", "events-runtime"),

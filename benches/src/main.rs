@@ -16,6 +16,7 @@ mod build_cost;
 mod fan_out;
 mod measure;
 mod memory;
+mod outbox;
 mod registry;
 mod report;
 mod sqlite;
@@ -37,6 +38,7 @@ const BENCHMARKS: &[(&str, Benchmark)] = &[
     ("drain", sqlite::drain::run),
     ("backlog", sqlite::backlog::run),
     ("latency", sqlite::latency::run),
+    ("outbox", outbox::run),
     ("memory", memory::run),
     ("build-cost", build_cost::run),
 ];

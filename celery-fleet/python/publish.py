@@ -15,6 +15,7 @@ import time
 from datetime import datetime
 
 from celery import chain, chord
+from kombu.utils.json import loads
 
 from fleet import app
 
@@ -40,11 +41,19 @@ def options(line):
     return options
 
 
+def publish(line):
+    if "chain" in line or "chord" in line:
+        return signature(line).apply_async(**options(line))
+    args, kwargs = line.get("args", []), line.get("kwargs", {})
+    if line["task"] in app.tasks:
+        return app.tasks[line["task"]].apply_async(args, kwargs, **options(line))
+    return app.send_task(line["task"], args, kwargs, **options(line))  # somebody else's
+
+
 def publish_lines():
     for text in sys.stdin:
-        line = json.loads(text)
-        extra = options(line) if "chain" in line or "chord" in line else {}
-        print(signature(line).apply_async(**extra).id)
+        # With kombu's tagged values: dates, UUIDs, decimals.
+        print(publish(loads(text)).id)
 
 
 def measure(arguments):

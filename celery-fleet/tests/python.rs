@@ -45,6 +45,23 @@ fn each_version_executes_what_the_other_publishes() {
 }
 
 #[test]
+fn chord_calls_its_body_and_unknown_tasks_are_published_too() {
+    let database = Server::shared().database();
+    let fleet = Fleet::python(Version::Newest, &database.url())
+        .set("result_backend", Server::shared().database().url());
+    let echo = |text: &str| json!({"task": "fleet.echo", "args": [text], "queue": "shop"});
+    let ids = fleet.publish(&[
+        json!({"chord": [echo("a"), echo("b")], "body": {"task": "fleet.record", "queue": "shop"}}),
+        json!({"task": "only.rust.knows", "queue": "rust", "task_id": "for-rust"}),
+    ]);
+    assert_eq!(ids[1], "for-rust");
+    assert!(database.cli(&["LINDEX", "rust", "0"]).unwrap().contains("only.rust.knows"));
+    let _worker = fleet.worker(&solo());
+    let body = fleet.wait_for_records(3).pop().unwrap();
+    assert_eq!((&*body.name, &*body.id), ("fleet.record", &*ids[0]));
+}
+
+#[test]
 fn tasks_retry_fail_sleep_echo_and_chain() {
     let url = Server::shared().database().url();
     let fleet = Fleet::python(Version::Newest, &url);

@@ -12,16 +12,18 @@ use events_core::sightings::Sightings;
 use events_core::{Broker, BrokerError, Events, Queues, WorkerId};
 
 use crate::error::CeleryError;
+use crate::fleet::Fleet;
 use crate::keys::{Keys, Step};
 use crate::lease::{CeleryReceipt, HeldTags};
 use crate::link::Link;
 use crate::liveness::Records;
 use crate::options::CeleryOptions;
 use crate::restore::Sweeps;
+use crate::results::Results;
 use crate::session::CelerySession;
 use crate::transport::CeleryTransport;
 use crate::watch::Watch;
-use crate::{admin, claim, liveness, rescue, settle};
+use crate::{admin, claim, fleet, liveness, rescue, settle};
 
 /// The queues of a Celery fleet on Redis, for workers in Rust: they consume what Python publishes and
 /// what Rust publishes. Clones share it.
@@ -62,6 +64,8 @@ pub(crate) struct Inner {
     pub(crate) watch: Watch,
     pub(crate) sweeps: Sweeps,
     pub(crate) records: Records,
+    pub(crate) fleet: Fleet,
+    pub(crate) results: Option<Results>,
     /// Numbers claims: with the worker's id, their tags are like no others.
     pub(crate) claims: AtomicU64,
 }
@@ -104,6 +108,8 @@ impl CeleryBroker {
             held: HeldTags::default(),
             sweeps: Sweeps::default(),
             records: Records::default(),
+            fleet: Fleet::new(options, events),
+            results: Results::new(options),
             claims: AtomicU64::new(0),
         };
         Ok(Self { inner: Arc::new(inner), seen: AtomicU64::new(0) })
@@ -191,20 +197,32 @@ impl Broker for CeleryBroker {
     async fn register(&self, worker: WorkerId, queues: &Queues) -> Result<(), BrokerError> {
         let queues = queues.clone();
         self.uninterrupted("register a worker", move |inner| async move {
-            liveness::register(&inner, worker, &queues).await
+            liveness::register(&inner, worker, &queues).await?;
+            fleet::join(&inner, worker, &queues).await;
+            Ok(())
         })
         .await
     }
 
+    fn introduce(&self, worker: WorkerId, concurrency: usize) {
+        fleet::introduce(&self.inner, worker, concurrency);
+    }
+
     async fn heartbeat(&self, worker: WorkerId) -> Result<Heartbeat, BrokerError> {
         self.uninterrupted("take a heartbeat", move |inner| async move {
-            liveness::heartbeat(&inner, worker).await
+            fleet::live(&inner, worker);
+            let heartbeat = liveness::heartbeat(&inner, worker).await?;
+            if heartbeat == Heartbeat::Lost {
+                fleet::leave(&inner, worker).await;
+            }
+            Ok(heartbeat)
         })
         .await
     }
 
     async fn deregister(&self, worker: WorkerId) -> Result<(), BrokerError> {
         self.uninterrupted("deregister a worker", move |inner| async move {
+            fleet::leave(&inner, worker).await;
             liveness::deregister(&inner, worker).await
         })
         .await
@@ -225,6 +243,10 @@ impl Broker for CeleryBroker {
             })
             .await?;
         Ok(delivery.take())
+    }
+
+    fn started(&self, worker: WorkerId, receipt: &CeleryReceipt, _attempt: u32) {
+        fleet::started(&self.inner, worker, &receipt.0);
     }
 
     async fn settle(

@@ -11,10 +11,10 @@ use crate::broker::Inner;
 use crate::error::CeleryError;
 use crate::keys::Step;
 use crate::lease::{CeleryReceipt, Held, tags_of};
-use crate::message::{Change, Message, Object, Unreadable, header};
-use crate::scripts;
+use crate::message::{Change, Message, Object, Unreadable, count, header};
 use crate::settle::{self, End};
 use crate::triage::{Court, Verdict};
+use crate::{fleet, results, scripts};
 
 /// The most that one script hands out: what it gives to one command must fit into Lua's stack.
 const MOST: usize = 1000;
@@ -37,25 +37,10 @@ impl Delivery {
 
 impl Drop for Delivery {
     fn drop(&mut self) {
-        let Some(claimed) = self.claimed.take().filter(|claimed| !claimed.tasks.is_empty()) else {
-            return;
-        };
-        let (inner, worker) = (self.inner.clone(), self.worker);
-        // In the task that claimed, there is a runtime.
-        tokio::spawn(async move {
-            let ends = claimed.tasks.iter().map(|lease| {
-                let held = &lease.receipt.0;
-                (&*held.tag, End::first(held, &inner))
-            });
-            let ends: Vec<_> = ends.collect();
-            let tags: Vec<_> = ends.iter().map(|(tag, _)| (*tag).to_owned()).collect();
-            if settle::end(&inner, &ends).await.is_err() {
-                // They are this worker's, and only with it they would be rescued.
-                tags.into_iter().for_each(|tag| inner.held.doubt(worker, tag));
-            } else {
-                inner.held.remove(worker, tags.iter().map(String::as_str));
-            }
-        });
+        // With the next claim or heartbeat.
+        let tasks = self.claimed.take().map(|claimed| claimed.tasks).unwrap_or_default();
+        let tags = tasks.iter().map(|lease| lease.receipt.0.tag.clone());
+        tags.for_each(|tag| self.inner.held.doubt(self.worker, tag));
     }
 }
 
@@ -71,10 +56,15 @@ struct Popped {
 
 impl Popped {
     /// What the script answered to the claim with this tag.
-    fn all(tag: &str, texts: Vec<redis::Value>, counts: &[usize], dead: &[usize]) -> Vec<Self> {
+    fn all(
+        tag: &str,
+        texts: Vec<redis::Value>,
+        counts: &[usize],
+        dead: &[usize],
+    ) -> Option<Vec<Self>> {
         let lists = counts.iter().enumerate().flat_map(|(list, count)| repeat_n(list, *count));
         let numbered = (1..).zip(texts).zip(lists);
-        let popped = numbered.filter_map(|((number, text), list)| {
+        let popped = numbered.map(|((number, text), list)| {
             let redis::Value::BulkString(text) = text else { return None };
             let is_dead = dead.contains(&number);
             Some(Self { tag: format!("{tag}.{number}"), list, text, is_dead })
@@ -125,6 +115,7 @@ pub(crate) async fn claim(
     if claimed.tasks.len() == limit {
         claimed.next_due = None;
     }
+    fleet::claimed(&inner, worker, limit, &claimed.tasks);
     Ok(Delivery { inner, worker, claimed: Some(claimed) })
 }
 
@@ -140,7 +131,7 @@ async fn pop(
     type Answer = Option<(String, usize, Vec<redis::Value>, Vec<usize>, Vec<usize>)>;
     let keys = &inner.keys;
     let number = inner.claims.fetch_add(1, Ordering::Relaxed);
-    let tag = format!("{}{number}", tags_of(worker));
+    let claim = format!("{}{number}", tags_of(worker));
     let now = inner.events.now();
     let answer: Result<Answer, CeleryError> = inner
         .link
@@ -151,14 +142,14 @@ async fn pop(
             for (queue, step) in lists {
                 command.arg(keys.list(queue, *step));
             }
-            command.arg(worker.to_string()).arg(&tag).arg(now.as_micros()).arg(seconds(now));
+            command.arg(worker.to_string()).arg(&claim).arg(now.as_micros()).arg(seconds(now));
             command.arg(limit).arg(&keys.prefix);
             for (queue, _) in lists {
                 command.arg(queue);
             }
         })
         .await;
-    let answer = answer.inspect_err(|_| inner.held.doubt(worker, tag.clone()))?;
+    let answer = answer.inspect_err(|_| inner.held.doubt(worker, claim.clone()))?;
     let Some((next_due, moved, texts, counts, dead)) = answer else {
         return Err(CeleryError::NotRegistered);
     };
@@ -166,7 +157,11 @@ async fn pop(
         #[expect(clippy::cast_possible_truncation, reason = "microseconds of this age are exact")]
         Timestamp::from_micros(micros as i64)
     });
-    let popped = Popped::all(&tag, texts, &counts, &dead);
+    let Some(popped) = Popped::all(&claim, texts, &counts, &dead) else {
+        inner.held.doubt(worker, claim);
+        let answer = "something else than texts".to_owned();
+        return Err(CeleryError::Answer { action: ACTION, answer });
+    };
     inner.held.add(worker, popped.iter().filter(|one| !one.is_dead).map(|one| &*one.tag));
     Ok((next_due, moved, popped))
 }
@@ -208,12 +203,20 @@ async fn sort(
     if !ends.is_empty() {
         others += ends.len();
         let tags: Vec<_> = ends.iter().map(|(tag, _)| tag.clone()).collect();
+        let stored = results::of_set_aside(inner, &ends).await;
+        fleet::set_aside(inner, worker, &ends);
         let ends: Vec<_> = ends.iter().map(|(tag, end)| (&**tag, end.clone())).collect();
         // What cannot be put where it belongs now is tried again with the next claim.
-        match settle::end(inner, &ends).await {
+        let ended = match stored {
+            Ok(()) => settle::end(inner, &ends).await,
+            Err(error) => Err(error),
+        };
+        match ended {
             Ok(_) => inner.held.remove(worker, tags.iter().map(String::as_str)),
             Err(error) => {
-                tags.into_iter().for_each(|tag| inner.held.doubt(worker, tag));
+                for tag in tags {
+                    inner.held.doubt(worker, tag);
+                }
                 if leases.is_empty() {
                     return Err(error);
                 }
@@ -223,7 +226,6 @@ async fn sort(
     Ok(others)
 }
 
-#[expect(clippy::large_enum_variant, reason = "nearly all are leases")]
 enum Looked {
     Lease(Lease<CeleryReceipt>),
     End(String, End),
@@ -242,18 +244,27 @@ fn look(
         now,
         shared: inner.is_shared(queue),
         unknown_pause: inner.events.settings().unknown_task_delay,
-        is_revoked: &|_| false,
+        is_revoked: &|id| inner.fleet.is_revoked(id),
     };
     let text = match String::from_utf8(text) {
         Ok(text) => text,
-        Err(error) => String::from_utf8_lossy(error.as_bytes()).into_owned(),
+        Err(error) => {
+            let reason = "it is not UTF-8";
+            tracing::error!(
+                queue,
+                reason,
+                "a message that nobody can read is kept as a dead letter; look for who sent it"
+            );
+            return Looked::End(tag, End::bury_bytes(error.as_bytes(), queue, step, now, reason));
+        }
     };
     let message = match Message::read(&text) {
         Ok(message) => message,
         Err(unreadable) => return unread(&court, tag, queue, step, &text, &unreadable),
     };
     let verdict = court.judge(&message);
-    let held = Held { tag, queue: queue.to_owned(), step, text, message };
+    let started = fleet::Started::default();
+    let held = Held { tag, queue: queue.to_owned(), step, text, message, started };
     let subscriber = match verdict {
         Verdict::Run(subscriber) => subscriber,
         other => return set_aside(inner, now, held, other),
@@ -277,7 +288,7 @@ fn set_aside(inner: &Inner, now: Timestamp, held: Held, verdict: Verdict) -> Loo
         }
         Verdict::Drop { why } => {
             tracing::info!(celery_id = id, task = name, queue, why, "task is not run any more");
-            End::Done
+            End::Drop { text: held.text.clone(), why }
         }
         Verdict::Return { reason, pause } => {
             tracing::warn!(
@@ -325,7 +336,7 @@ fn unread(
         .and_then(|headers| Object::parse(headers).ok())
         .unwrap_or_default()
         .into_owned();
-    let returned = headers.get(header::RETURNED).unwrap_or(0);
+    let returned = count(&headers, header::RETURNED);
     let name = headers.text("task").unwrap_or_default();
     match court.judge_unreadable(unreadable, returned) {
         Verdict::Return { reason, pause } => {
@@ -352,7 +363,7 @@ fn unread(
 }
 
 /// Gives back what claims took of which no answer came.
-async fn give_back_doubtful(inner: &Inner, worker: WorkerId) -> Result<(), CeleryError> {
+pub(crate) async fn give_back_doubtful(inner: &Inner, worker: WorkerId) -> Result<(), CeleryError> {
     for doubtful in inner.held.take_doubtful(worker) {
         if let Err(error) = crate::rescue::give_back(inner, &doubtful).await {
             inner.held.doubt(worker, doubtful);

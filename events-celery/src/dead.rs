@@ -101,6 +101,19 @@ impl DeadRecord {
         }
     }
 
+    /// Of what is no text.
+    pub(crate) fn of_bytes(
+        bytes: &[u8],
+        queue: &str,
+        step: Step,
+        now: Timestamp,
+        reason: &str,
+    ) -> Self {
+        let unreadable = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+        let record = Self::of_unread("", &Object::default(), queue, step, now, reason);
+        Self { unreadable, ..record }
+    }
+
     /// What it is found by.
     pub(crate) fn key(&self) -> &str {
         &self.id
@@ -109,6 +122,16 @@ impl DeadRecord {
     /// One task may be several messages: then the second has another key.
     pub(crate) fn other_key() -> String {
         TaskId::generate().to_string()
+    }
+
+    /// The message as it was claimed.
+    pub(crate) fn message(&self) -> &str {
+        &self.message
+    }
+
+    /// What went wrong the last time.
+    pub(crate) fn error(&self) -> &str {
+        self.attempts.last().map_or("", |attempt| &attempt.error)
     }
 
     pub(crate) fn to_json(&self) -> String {
@@ -131,7 +154,7 @@ impl DeadRecord {
             true => (self.payload, self.attempts),
             false => {
                 let bytes = from_hex(&self.unreadable);
-                let reason = "the message is not JSON";
+                let reason = "it is no JSON object in UTF-8; look for who writes to this list";
                 let payload = String::from_utf8_lossy(&bytes).into_owned();
                 (payload, vec![AttemptError::new(1, died_at, reason)])
             }

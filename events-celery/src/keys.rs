@@ -19,7 +19,7 @@ impl Step {
     }
 
     /// The priority that Celery is told.
-    pub(crate) fn priority(self, priority: i16) -> i16 {
+    pub(crate) fn priority(priority: i16) -> i16 {
         priority.clamp(0, 9)
     }
 

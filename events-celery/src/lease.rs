@@ -8,6 +8,7 @@ use events_core::subscriber::Subscriber;
 use events_core::task::Name;
 use events_core::{EventId, Task, TaskId, Timestamp, WorkerId};
 
+use crate::fleet::Started;
 use crate::keys::Step;
 use crate::message::{Message, uuid_of};
 
@@ -32,6 +33,7 @@ pub(crate) struct Held {
     /// As it came.
     pub(crate) text: String,
     pub(crate) message: Message,
+    pub(crate) started: Started,
 }
 
 impl Held {
@@ -138,9 +140,21 @@ impl HeldTags {
             .map_or_else(Vec::new, |tags| std::mem::take(&mut tags.doubtful))
     }
 
-    /// Forgets the worker. Whether it held anything, or may have.
-    pub(crate) fn forget(&self, worker: WorkerId) -> bool {
-        let tags = self.lock().remove(&worker);
-        tags.is_some_and(|tags| !tags.held.is_empty() || !tags.doubtful.is_empty())
+    /// Whether the worker holds anything, or may.
+    pub(crate) fn holds_any(&self, worker: WorkerId) -> bool {
+        let workers = self.lock();
+        workers.get(&worker).is_some_and(|tags| !tags.held.is_empty() || !tags.doubtful.is_empty())
+    }
+
+    /// Whether one of this process' workers left this tag behind: it begins as theirs do, and none of
+    /// them holds it. A claim may be done by Redis long after its answer was given up.
+    pub(crate) fn left_behind(&self, tag: &str) -> bool {
+        let workers = self.lock();
+        let mut owners = workers.iter().filter(|(worker, _)| tag.starts_with(&tags_of(worker)));
+        owners.next().is_some_and(|(_, tags)| !tags.held.contains(tag))
+    }
+
+    pub(crate) fn forget(&self, worker: WorkerId) {
+        self.lock().remove(&worker);
     }
 }

@@ -81,6 +81,10 @@ impl Source {
         }
     }
 
+    #[cfg_attr(
+        not(feature = "sentinel"),
+        expect(clippy::unused_async, reason = "sentinels have to be asked")
+    )]
     async fn client(&self) -> Result<Client, redis::RedisError> {
         match self {
             Self::Direct { client } => Ok(client.clone()),

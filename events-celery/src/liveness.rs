@@ -76,24 +76,24 @@ pub(crate) async fn register(
 ) -> Result<(), CeleryError> {
     let now = inner.events.now();
     let record = record(inner, worker, Some(queues), now).unwrap_or_default();
-    let mut pipeline = redis::pipe();
-    pipeline.hset(&inner.keys.workers, worker.to_string(), record).ignore();
-    for queue in inner.queues(queues) {
-        bind(&mut pipeline, inner, &queue);
-    }
-    pipeline.hgetall(&inner.keys.workers);
-    let (found,): (HashMap<String, String>,) =
-        inner.link.pipeline("register a worker", &pipeline).await?;
+    let found: HashMap<String, String> = inner
+        .link
+        .script("register a worker", &scripts::REGISTER, |command| {
+            command.arg(1).arg(&inner.keys.workers).arg(worker.to_string()).arg(record);
+            for queue in inner.queues(queues) {
+                bind(command, inner, &queue);
+            }
+        })
+        .await?;
     look_around(inner, worker, now, &found);
     inner.watch.lists(&inner.lists(queues), &inner.keys);
     Ok(())
 }
 
 /// As Python's workers declare their queues: for publishers that name an exchange of the queue's name.
-fn bind(pipeline: &mut redis::Pipeline, inner: &Inner, queue: &str) {
-    let member = format!("{queue}{SEPARATOR}{SEPARATOR}{queue}");
-    pipeline.sadd(inner.keys.binding(queue), &member).ignore();
-    pipeline.sadd(inner.keys.permanent_binding(queue), &member).ignore();
+fn bind(command: &mut redis::Cmd, inner: &Inner, queue: &str) {
+    command.arg(inner.keys.binding(queue)).arg(inner.keys.permanent_binding(queue));
+    command.arg(format!("{queue}{SEPARATOR}{SEPARATOR}{queue}"));
 }
 
 type Answer = Option<(Vec<String>, HashMap<String, String>)>;
@@ -102,6 +102,7 @@ type Answer = Option<(Vec<String>, HashMap<String, String>)>;
 pub(crate) async fn heartbeat(inner: &Inner, worker: WorkerId) -> Result<Heartbeat, CeleryError> {
     let now = inner.events.now();
     let Some(record) = record(inner, worker, None, now) else { return Ok(Heartbeat::Lost) };
+    crate::claim::give_back_doubtful(inner, worker).await?;
     let tags = inner.held.of(worker);
     let answer: Answer = inner
         .link
@@ -145,16 +146,14 @@ fn rows(found: &HashMap<String, String>, now: Timestamp) -> Vec<Seen> {
 
 /// No worker must suffer from a record that nobody can read.
 fn seen(worker: &str, record: &str, now: Timestamp) -> Option<Seen> {
-    let (id, read) = match (worker.parse::<WorkerId>(), serde_json::from_str::<Record>(record)) {
-        (Ok(id), Ok(read)) => (id, read),
-        _ => {
-            tracing::error!(
-                worker,
-                record,
-                "a worker's record cannot be read and is passed over; delete it with HDEL"
-            );
-            return None;
-        }
+    let read = (worker.parse::<WorkerId>(), serde_json::from_str::<Record>(record));
+    let (Ok(id), Ok(read)) = read else {
+        tracing::error!(
+            worker,
+            record,
+            "a worker's record cannot be read and is passed over; delete it with HDEL"
+        );
+        return None;
     };
     let heartbeat_at = Timestamp::from_micros(read.heartbeat_at);
     let row = WorkerRow {
@@ -176,16 +175,15 @@ pub(crate) async fn workers(inner: &Inner, now: Timestamp) -> Result<Vec<Seen>, 
     Ok(rows(&found, now))
 }
 
-fn forget(inner: &Inner, worker: WorkerId) -> bool {
+fn forget(inner: &Inner, worker: WorkerId) {
     inner.sightings.forget(worker);
     inner.records.lock().unwrap_or_else(std::sync::PoisonError::into_inner).remove(&worker);
-    inner.held.forget(worker)
+    inner.held.forget(worker);
 }
 
 /// Forgets a worker that ends. What it still holds is offered again.
 pub(crate) async fn deregister(inner: &Inner, worker: WorkerId) -> Result<(), CeleryError> {
-    let holds = !inner.held.of(worker).is_empty();
-    match holds {
+    match inner.held.holds_any(worker) {
         true => {
             let _: bool = inner
                 .link

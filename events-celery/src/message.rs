@@ -5,17 +5,25 @@
 //! read.
 
 mod again;
+mod call;
 mod decode;
 mod encode;
+mod envelope;
 mod object;
 mod python;
+mod tags;
 mod time;
 
+#[cfg(test)]
+mod tests;
+
 pub(crate) use again::Change;
-pub(crate) use decode::{Message, Unreadable, uuid_of};
+pub(crate) use decode::{Message, Unreadable, count, uuid_of};
 pub use encode::Refused;
 pub(crate) use encode::{Outgoing, debounce_key, encode};
 pub(crate) use object::{Object, json_text};
+pub(crate) use python::shown;
+pub(crate) use time::format as iso_time;
 
 /// The last bytes of every message that this crate writes: what ends so is JSON, and a claim need
 /// not read it to know. kombu passes over fields that it does not know.
@@ -44,24 +52,41 @@ pub(crate) mod header {
             || is_celerys(name)
     }
 
+    /// Those that Celery sets itself, and the names under which it shows other things to its tasks.
     fn is_celerys(name: &str) -> bool {
         matches!(
             name,
-            "argsrepr"
+            "args"
+                | "argsrepr"
+                | "called_directly"
+                | "callbacks"
+                | "chain"
+                | "children"
+                | "chord"
                 | "compression"
+                | "correlation_id"
                 | "delivery_info"
+                | "errbacks"
                 | "eta"
                 | "expires"
                 | "group"
                 | "group_index"
+                | "headers"
+                | "hostname"
                 | "id"
                 | "ignore_result"
+                | "is_eager"
+                | "kwargs"
                 | "kwargsrepr"
                 | "lang"
+                | "logfile"
+                | "loglevel"
                 | "origin"
                 | "parent_id"
                 | "periodic_task_name"
+                | "properties"
                 | "redelivered"
+                | "reply_to"
                 | "replaced_task_nesting"
                 | "retries"
                 | "root_id"
@@ -69,7 +94,9 @@ pub(crate) mod header {
                 | "stamped_headers"
                 | "stamps"
                 | "task"
+                | "taskset"
                 | "timelimit"
+                | "utc"
         )
     }
 }

@@ -143,8 +143,9 @@ impl CeleryOptions {
         self
     }
 
-    /// What this worker is called in the fleet, as in `celery status`. Default `events-<process
-    /// id>@<host>`. No two may have one name.
+    /// What this worker is called in the fleet, as in `celery status`: `name@host`, or a name alone for
+    /// this host. Default `events-<process id>@<host>`. No two may have one name; the second worker of a
+    /// process gets a number, `name-2@host`.
     pub fn node_name(mut self, name: impl Into<String>) -> Self {
         self.node = Some(name.into());
         self
@@ -154,14 +155,19 @@ impl CeleryOptions {
     /// say `ignore_result`, as Celery's Redis backend does: beside the tasks, for this long. Default:
     /// no results.
     ///
-    /// A handler here returns nothing, so the result is `None` in Python.
+    /// A handler here returns nothing, so the result is `None` in Python. Results are written before the
+    /// message is acknowledged: while Redis is away both wait.
     pub fn results(mut self, expire: Duration) -> Self {
         self.results = Some(Results { source: None, prefix: String::new(), expire });
         self
     }
 
-    /// As [`results`](Self::results), in another Redis or database, and with the prefix of the result
-    /// backend's keys.
+    /// As [`results`](Self::results), in another Redis or database, and with what stands before
+    /// `celery-task-meta-` in the result backend's keys: its `global_keyprefix`, with an underscore
+    /// behind it in Celery 5.3, and later only if it does not end in one of `:_-.`.
+    ///
+    /// While that Redis is away, tasks are settled without results, after two seconds at most and a
+    /// warning: the work goes on, and who waits for one of these waits in vain.
     ///
     /// # Errors
     /// The URL cannot be read.
@@ -184,10 +190,15 @@ impl CeleryOptions {
     }
 
     pub(crate) fn node_name_or_default(&self) -> String {
-        self.node.clone().unwrap_or_else(|| {
+        let at_host = |name: &str| {
             let host = gethostname::gethostname();
-            format!("events-{}@{}", std::process::id(), host.to_string_lossy())
-        })
+            format!("{name}@{}", host.to_string_lossy())
+        };
+        match &self.node {
+            Some(name) if name.contains('@') => name.clone(),
+            Some(name) => at_host(name),
+            None => at_host(&format!("events-{}", std::process::id())),
+        }
     }
 
     pub(crate) fn keys(&self) -> Keys {

@@ -11,6 +11,7 @@ use redis::Value;
 
 use crate::broker::Inner;
 use crate::error::CeleryError;
+use crate::fleet::Started;
 use crate::keys::Step;
 use crate::lease::{Held, tags_of};
 use crate::liveness::{self, Seen};
@@ -120,7 +121,7 @@ fn end_of(
     let queue = &entry.routing_key;
     // It was claimed and perhaps never looked at.
     let Ok(message) = Message::read(&entry.message) else {
-        let list = inner.keys.list(queue, Step::of(0));
+        let list = inner.keys.list(queue, entry.step());
         return (End::First { list, text: entry.message.clone() }, None);
     };
     let step = Step::of(message.priority.clamp(0, 9));
@@ -130,6 +131,7 @@ fn end_of(
         step,
         text: entry.message.clone(),
         message,
+        started: Started::default(),
     };
     let attempt = held.message.attempt();
     let settings = inner.events.settings();
@@ -166,7 +168,9 @@ pub(crate) async fn give_back(inner: &Inner, claim: &str) -> Result<(), CeleryEr
     command.arg(&inner.keys.unacked_index).arg(&tags);
     let scores: Vec<Option<f64>> = inner.link.command("give messages back", &command).await?;
     let tags = tags.into_iter().zip(scores).filter_map(|(tag, score)| score.map(|_| tag));
-    let tags: Vec<_> = tags.collect();
+    let mut tags: Vec<_> = tags.collect();
+    // The first goes last: what comes to the front last is the first again.
+    tags.reverse();
     for tags in tags.chunks(100) {
         let mut ends = Vec::new();
         for (tag, entry) in entries(inner, tags).await? {

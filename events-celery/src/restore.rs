@@ -24,7 +24,7 @@ use crate::settle::{self, End};
 const ACTION: &str = "restore lapsed messages";
 
 /// How long the lock lasts if nobody frees it; kombu's `unacked_mutex_expire`.
-const LOCK: Duration = Duration::from_mins(5);
+const LOCK_MILLIS: u32 = 5 * 60 * 1000;
 
 /// The longest time between two looks. kombu looks every hundred seconds.
 const LOOK_EVERY: Duration = Duration::from_secs(10);
@@ -76,12 +76,14 @@ impl Entry {
     /// The message with the two flags that kombu sets. Nothing if it is no object.
     fn redelivered(&self) -> Option<String> {
         let mut message = Object::parse(&self.message).ok()?;
-        let mut headers = Object::parse(message.raw("headers").unwrap_or("{}")).ok()?.into_owned();
+        let part = |object: &Object<'_>, name: &str| {
+            let json = object.raw(name).filter(|json| *json != "null").unwrap_or("{}");
+            Object::parse(json).ok().map(Object::into_owned)
+        };
+        let mut headers = part(&message, "headers")?;
         headers.set("redelivered", "true");
-        let mut properties =
-            Object::parse(message.raw("properties").unwrap_or("{}")).ok()?.into_owned();
-        let mut delivery =
-            Object::parse(properties.raw("delivery_info").unwrap_or("{}")).ok()?.into_owned();
+        let mut properties = part(&message, "properties")?;
+        let mut delivery = part(&properties, "delivery_info")?;
         delivery.set("redelivered", "true");
         properties.set("delivery_info", delivery.to_string());
         message.set("headers", headers.to_string());
@@ -98,11 +100,7 @@ pub(crate) async fn sweep(inner: &Inner, now: Timestamp) -> Result<(), CeleryErr
     }
     let token = Uuid::now_v7().simple().to_string();
     let mut lock = redis::cmd("SET");
-    lock.arg(&inner.keys.unacked_mutex)
-        .arg(&token)
-        .arg("NX")
-        .arg("PX")
-        .arg(LOCK.as_millis() as u64);
+    lock.arg(&inner.keys.unacked_mutex).arg(&token).arg("NX").arg("PX").arg(LOCK_MILLIS);
     let locked: Option<String> = inner.link.command(ACTION, &lock).await?;
     if locked.is_none() {
         return Ok(()); // somebody is at it
@@ -131,7 +129,9 @@ async fn restore(inner: &Inner, now: Timestamp, before: Timestamp) -> Result<usi
     // What a registered worker holds is judged by its heartbeats alone: a clock may have jumped.
     let live = liveness::workers(inner, now).await?;
     let live: Vec<_> = live.iter().map(|seen| tags_of(seen.row.worker)).collect();
-    let is_live = |tag: &String| live.iter().any(|of_worker| tag.starts_with(of_worker));
+    let is_live = |tag: &String| {
+        live.iter().any(|of_worker| tag.starts_with(of_worker)) && !inner.held.left_behind(tag)
+    };
     let mut restored = 0;
     let mut passed_over = 0; // what cannot be restored must not hide what comes behind it
     loop {
@@ -149,7 +149,7 @@ async fn restore(inner: &Inner, now: Timestamp, before: Timestamp) -> Result<usi
         let mut dangling = Vec::new();
         for (tag, entry) in entries(inner, &tags).await? {
             match entry {
-                Some(entry) => match back(inner, &entry).await? {
+                Some(entry) => match back(inner, &tag, &entry).await? {
                     Some(end) => ends.push((tag, end)),
                     None => passed_over += 1,
                 },
@@ -167,14 +167,21 @@ async fn restore(inner: &Inner, now: Timestamp, before: Timestamp) -> Result<usi
 }
 
 /// Where an entry goes; nothing if nobody can tell.
-async fn back(inner: &Inner, entry: &Entry) -> Result<Option<End>, CeleryError> {
-    let Some(text) = entry.redelivered() else { return Ok(None) };
+async fn back(inner: &Inner, tag: &str, entry: &Entry) -> Result<Option<End>, CeleryError> {
+    let Some(text) = entry.redelivered() else {
+        tracing::error!(
+            tag,
+            "a lapsed entry of `unacked` holds no message and is left there: workers in Python delete it; look at it with HGET"
+        );
+        return Ok(None);
+    };
     let queue = match entry.exchange.is_empty() {
         true => Some(entry.routing_key.clone()),
         false => bound_queue(inner, entry).await?,
     };
     let Some(queue) = queue else {
         tracing::error!(
+            tag,
             exchange = entry.exchange,
             routing_key = entry.routing_key,
             "a lapsed message of an exchange without a queue cannot be restored and is left in `unacked`"

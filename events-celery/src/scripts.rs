@@ -22,8 +22,10 @@ scripts! {
     COMPLETE: "complete",
     /// Ends claims in any way, together with what is published in them.
     SETTLE: "settle",
-    /// Puts debounced tasks in the place of those that wait.
-    MERGE: "merge",
+    /// Stores results, and tells who waits for them.
+    RESULT: "result",
+    /// Makes a worker known.
+    REGISTER: "register",
     /// Writes a heartbeat.
     BEAT: "beat",
     /// Takes a worker for dead, if it has not beaten since.

@@ -10,6 +10,7 @@ use events_core::{Task, WorkerId};
 use crate::broker::CeleryBroker;
 use crate::lease::CeleryReceipt;
 use crate::settle::{self, End};
+use crate::{fleet, results};
 
 /// A unit of work on Redis, without a database behind it: its commit sends the tasks of the events that
 /// were published on it. Dropped or rolled back, it publishes nothing.
@@ -36,6 +37,7 @@ impl CelerySession {
     /// # Errors
     /// Redis did not take them. If the connection broke in the midst of it, only Redis knows.
     pub async fn commit(mut self) -> Result<(), BrokerError> {
+        const ACTION: &str = "send the tasks of the commit";
         let tasks = self.broker.inner.events.clone().dispatch(&mut self.pending);
         match self.completes.take() {
             Some((worker, receipt)) => self.complete(worker, receipt, &tasks).await?,
@@ -44,7 +46,6 @@ impl CelerySession {
                 let sent = tasks.clone();
                 // Run to its end even if the caller goes away.
                 let sending = tokio::spawn(async move { transport.send(sent).await });
-                const ACTION: &str = "send the tasks of the commit";
                 match sending.await {
                     Ok(answer) => answer.map_err(|error| BrokerError::new(ACTION, error))?,
                     Err(error) => return Err(BrokerError::new(ACTION, error)),
@@ -63,19 +64,25 @@ impl CelerySession {
         tasks: &[Task],
     ) -> Result<(), BrokerError> {
         const ACTION: &str = "complete the task";
-        let messages = self
+        let publications = self
             .broker
             .inner
             .transport
-            .messages(tasks)
+            .publications(tasks)
             .map_err(|refused| BrokerError::new(ACTION, refused))?;
         let held = self
             .broker
             .uninterrupted(ACTION, move |inner| async move {
                 let tag = &*receipt.0.tag;
-                let held = settle::end_and_send(&inner, &[(tag, End::Done)], &messages).await?;
+                results::of_completion(&inner, &receipt.0).await?;
+                let ends = [(tag, End::Done)];
+                let held =
+                    settle::end_and_publish(&inner.link, &inner.keys, &ends, &publications).await?;
                 inner.held.remove(worker, [tag]);
-                if !messages.is_empty() {
+                if held == [true] {
+                    fleet::completed(&inner, worker, &receipt.0);
+                }
+                if !publications.is_empty() {
                     inner.watch.hear();
                 }
                 Ok(held == [true])

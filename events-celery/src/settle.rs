@@ -10,10 +10,11 @@ use crate::broker::Inner;
 use crate::claim::seconds;
 use crate::dead::DeadRecord;
 use crate::error::CeleryError;
-use crate::keys::Step;
+use crate::keys::{Keys, Step};
 use crate::lease::{CeleryReceipt, Held};
+use crate::link::Link;
 use crate::message::{Change, Object};
-use crate::scripts;
+use crate::{fleet, results, scripts};
 
 const ACTION: &str = "settle messages";
 
@@ -25,6 +26,8 @@ const BATCH: usize = 1000;
 pub(crate) enum End {
     /// The message is gone.
     Done,
+    /// Likewise, though its task was not run.
+    Drop { text: String, why: &'static str },
     /// It goes to the front of this list.
     First { list: String, text: String },
     /// It goes to the back of this list.
@@ -60,6 +63,16 @@ impl End {
         reason: &str,
     ) -> Self {
         Self::Bury(Box::new(DeadRecord::of_unread(text, headers, queue, step, now, reason)))
+    }
+
+    pub(crate) fn bury_bytes(
+        bytes: &[u8],
+        queue: &str,
+        step: Step,
+        now: Timestamp,
+        reason: &str,
+    ) -> Self {
+        Self::Bury(Box::new(DeadRecord::of_bytes(bytes, queue, step, now, reason)))
     }
 
     fn of(held: &Held, attempt: u32, next: &Next, inner: &Inner) -> Self {
@@ -111,6 +124,7 @@ pub(crate) async fn settle(
     worker: WorkerId,
     settlements: &[Settlement<CeleryReceipt>],
 ) -> Result<Vec<bool>, CeleryError> {
+    results::of_settlements(inner, settlements).await?;
     let is_done = |one: &Settlement<CeleryReceipt>| matches!(one.next, Next::Complete);
     let answers = match settlements.iter().all(is_done) {
         true => {
@@ -125,6 +139,7 @@ pub(crate) async fn settle(
             end(inner, &ends.collect::<Vec<_>>()).await?
         }
     };
+    fleet::settled(inner, worker, settlements, &answers);
     inner.held.remove(worker, settlements.iter().map(|one| &*one.receipt.0.tag));
     Ok(answers)
 }
@@ -154,39 +169,54 @@ async fn complete(inner: &Inner, tags: &[&str]) -> Result<Vec<bool>, CeleryError
 pub(crate) async fn end(inner: &Inner, ends: &[(&str, End)]) -> Result<Vec<bool>, CeleryError> {
     let mut answers = Vec::with_capacity(ends.len());
     for ends in ends.chunks(BATCH) {
-        answers.extend(end_and_send(inner, ends, &[]).await?);
+        answers.extend(end_and_publish(&inner.link, &inner.keys, ends, &[]).await?);
     }
     Ok(answers)
 }
 
-/// Ends claims and, if the last of them was held, sends these messages: to each a list and a text.
-pub(crate) async fn end_and_send(
-    inner: &Inner,
+/// A task that is published.
+#[derive(Debug)]
+pub(crate) enum Publication {
+    /// To this list.
+    Message { list: String, text: String },
+    /// In the place of the one that waits under this tag; the times in microseconds.
+    Debounced { tag: String, text: String, due_at: i64, not_after: i64 },
+}
+
+/// Ends claims and, if the last of them was held, publishes. All or nothing.
+pub(crate) async fn end_and_publish(
+    link: &Link,
+    keys: &Keys,
     ends: &[(&str, End)],
-    messages: &[(String, String)],
+    publications: &[Publication],
 ) -> Result<Vec<bool>, CeleryError> {
-    if ends.is_empty() {
+    if ends.is_empty() && publications.is_empty() {
         return Ok(Vec::new());
     }
-    let keys = &inner.keys;
-    inner
-        .link
-        .script(ACTION, &scripts::SETTLE, |command| {
-            command.arg(5).arg(&keys.unacked).arg(&keys.unacked_index).arg(&keys.scheduled);
-            command.arg(&keys.dead).arg(&keys.dead_index);
-            for (tag, end) in ends {
-                push(command.arg(*tag), end);
-            }
-            for (list, text) in messages {
-                command.arg("").arg("send").arg(list).arg(text).arg("").arg("");
-            }
-        })
-        .await
+    link.script(ACTION, &scripts::SETTLE, |command| {
+        command.arg(6).arg(&keys.unacked).arg(&keys.unacked_index).arg(&keys.scheduled);
+        command.arg(&keys.dead).arg(&keys.dead_index).arg(&keys.quiet);
+        for publication in publications {
+            command.arg(ends.last().map_or("", |(tag, _)| *tag));
+            match publication {
+                Publication::Message { list, text } => {
+                    command.arg("send").arg(list).arg(text).arg("").arg("")
+                }
+                Publication::Debounced { tag, text, due_at, not_after } => {
+                    command.arg("merge").arg(tag).arg(text).arg(*due_at).arg(*not_after)
+                }
+            };
+        }
+        for (tag, end) in ends {
+            push(command.arg(*tag), end);
+        }
+    })
+    .await
 }
 
 fn push(command: &mut redis::Cmd, end: &End) {
     match end {
-        End::Done => command.arg("done").arg("").arg("").arg("").arg(""),
+        End::Done | End::Drop { .. } => command.arg("done").arg("").arg("").arg("").arg(""),
         End::First { list, text } => command.arg("first").arg(list).arg(text).arg("").arg(""),
         End::Last { list, text } => command.arg("last").arg(list).arg(text).arg("").arg(""),
         End::Wait { tag, text, until } => {

@@ -13,7 +13,7 @@ use crate::lease::quiet_tag;
 use crate::link::Link;
 use crate::message::{Outgoing, Refused, debounce_key, encode};
 use crate::options::CeleryOptions;
-use crate::scripts;
+use crate::settle::{Publication, end_and_publish};
 
 /// So much is sent at once, in bytes: Redis is at work while the next is written.
 const BATCH_BYTES: usize = 128 * 1024;
@@ -75,15 +75,20 @@ impl CeleryTransport {
         &self.0.link
     }
 
-    /// The messages of tasks that are sent together with something else: each with its list. None is
-    /// debounced: the caller waits for none.
-    pub(crate) fn messages(&self, tasks: &[Task]) -> Result<Vec<(String, String)>, Refused> {
+    /// What tasks are that are published together with the end of a claim.
+    pub(crate) fn publications(&self, tasks: &[Task]) -> Result<Vec<Publication>, Refused> {
         let now = self.0.events.now();
-        let message = |task: &Task| {
-            let Outgoing { step, text, .. } = encode(task, &self.0.origin, now)?;
-            Ok((self.0.keys.list(&task.queue, step), text))
+        let publication = |task: &Task| {
+            let message = encode(task, &self.0.origin, now)?;
+            Ok(match debounced(task, &message) {
+                Some(debounced) => debounced,
+                None => Publication::Message {
+                    list: self.0.keys.list(&task.queue, message.step),
+                    text: message.text,
+                },
+            })
         };
-        tasks.iter().map(message).collect()
+        tasks.iter().map(publication).collect()
     }
 
     /// Sends one batch. On failure none of it may have been sent, or all.
@@ -100,17 +105,7 @@ impl CeleryTransport {
                 self.0.link.pipeline::<()>(ACTION, &pipeline).await?;
             }
         }
-        if !batch.debounced.is_empty() {
-            let keys = &self.0.keys;
-            let merge = self.0.link.script::<()>(ACTION, &scripts::MERGE, |command| {
-                command.arg(4).arg(&keys.unacked).arg(&keys.unacked_index);
-                command.arg(&keys.scheduled).arg(&keys.quiet);
-                for one in &batch.debounced {
-                    command.arg(&one.tag).arg(&one.text).arg(one.due_at).arg(one.not_after);
-                }
-            });
-            merge.await?;
-        }
+        end_and_publish(&self.0.link, &self.0.keys, &[], &batch.debounced).await?;
         Ok(())
     }
 }
@@ -121,7 +116,7 @@ struct Batch {
     bytes: usize,
     tasks: usize,
     runs: Vec<Run>,
-    debounced: Vec<Debounced>,
+    debounced: Vec<Publication>,
 }
 
 /// Messages one after the other for one end of one list.
@@ -131,11 +126,16 @@ struct Run {
     texts: Vec<String>,
 }
 
-struct Debounced {
-    tag: String,
-    text: String,
-    due_at: i64,
-    not_after: i64,
+/// The task as one that waits until its key is quiet, if it is debounced.
+fn debounced(task: &Task, message: &Outgoing) -> Option<Publication> {
+    let debounced = task.debounce.as_ref()?;
+    let key = debounce_key(&task.name, &debounced.key);
+    Some(Publication::Debounced {
+        tag: quiet_tag(&key, message.step, &task.queue),
+        text: message.text.clone(),
+        due_at: task.due_at.as_micros(),
+        not_after: debounced.not_after.as_micros(),
+    })
 }
 
 impl Run {
@@ -149,19 +149,13 @@ impl Run {
 
 impl Batch {
     fn add(&mut self, task: &Task, keys: &Keys, message: Outgoing) {
-        let Outgoing { step, first, text } = message;
-        self.bytes += text.len();
+        self.bytes += message.text.len();
         self.tasks += 1;
-        if let Some(debounced) = &task.debounce {
-            let key = debounce_key(&task.name, &debounced.key);
-            self.debounced.push(Debounced {
-                tag: quiet_tag(&key, step, &task.queue),
-                text,
-                due_at: task.due_at.as_micros(),
-                not_after: debounced.not_after.as_micros(),
-            });
+        if let Some(debounced) = debounced(task, &message) {
+            self.debounced.push(debounced);
             return;
         }
+        let Outgoing { step, first, text } = message;
         let list = keys.list(&task.queue, step);
         match self.runs.last_mut().filter(|run| run.list == list && run.first == first) {
             // The last to be pushed to the front is the first to be taken.

@@ -95,13 +95,13 @@ impl Watch {
         let mut watchers = self.watchers.lock().unwrap_or_else(PoisonError::into_inner);
         for group in groups {
             watchers.entry(group.clone()).or_insert_with(|| {
-                let watcher = Watcher {
+                let task = Watcher {
                     source: self.source.clone(),
                     lists: group,
                     changes: self.changes.clone(),
                     emptied: self.emptied.subscribe(),
                 };
-                tokio::spawn(watcher.run()).abort_handle()
+                tokio::spawn(task.run()).abort_handle()
             });
         }
     }

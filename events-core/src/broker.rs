@@ -51,6 +51,12 @@ pub trait Broker: ReconcilerRuns + Clone + Send + Sync + 'static {
         queues: &Queues,
     ) -> impl Future<Output = Result<(), BrokerError>> + Send;
 
+    /// Tells how many tasks `worker`, which was registered just now, runs at once. For those who watch a
+    /// fleet from outside; most brokers have no use for it.
+    fn introduce(&self, worker: WorkerId, concurrency: usize) {
+        let _ = (worker, concurrency);
+    }
+
     /// Writes that `worker` is alive now.
     ///
     /// # Errors
@@ -79,6 +85,14 @@ pub trait Broker: ReconcilerRuns + Clone + Send + Sync + 'static {
         queues: &Queues,
         limit: usize,
     ) -> impl Future<Output = Result<Claimed<Self::Receipt>, BrokerError>> + Send;
+
+    /// Tells that the handler of a leased task is called now. For those who watch a fleet from outside:
+    /// most brokers have no use for it.
+    ///
+    /// It stands between a task and its handler, so it must not block, and not do much.
+    fn started(&self, worker: WorkerId, receipt: &Self::Receipt, attempt: u32) {
+        let _ = (worker, receipt, attempt);
+    }
 
     /// Records what became of leased tasks, all in one go. For each, whether it still held its
     /// lease; of those that did not, nothing is recorded.

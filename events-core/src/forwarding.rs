@@ -78,14 +78,30 @@ impl Forwardings {
         Ok(Self(forwardings.into()))
     }
 
-    /// Checks what the subscribers of a program need of its forwardings, when a queue is opened.
+    /// Tells of subscribers in other programs whose tasks are not forwarded, when a queue is opened.
     ///
-    /// # Errors
-    /// None yet: every subscriber's handler is in the program, so that its tasks can be executed
-    /// wherever they go. The place for checks of those whose handlers are elsewhere.
-    pub fn check_subscribers(&self, events: &Events) -> Result<(), ForwardingError> {
-        let _ = (self, events);
-        Ok(())
+    /// Another program may well serve their queues in this database. In a program that forwards others
+    /// it is more likely forgotten.
+    pub fn tell_unforwarded(&self, events: &Events) {
+        for subscriber in events.registry().foreign_subscribers() {
+            let queue = subscriber.queue(events.settings());
+            if self.of(queue).is_some() {
+                continue;
+            }
+            if self.is_empty() {
+                tracing::info!(
+                    subscriber = subscriber.task,
+                    queue,
+                    "tasks of a handler in another program wait in this database for a worker of it"
+                );
+            } else {
+                tracing::warn!(
+                    subscriber = subscriber.task,
+                    queue,
+                    "tasks of a handler in another program are not forwarded, as those of others are: they wait in this database for a worker of it; is its queue missing from the forwardings?"
+                );
+            }
+        }
     }
 
     /// Whether there are none.
@@ -140,8 +156,8 @@ impl Forwardings {
         for task in tasks {
             match self.of(&task.queue).map(|forwarding| &forwarding.way) {
                 None => split.local.push(task),
-                Some(Way::Outbox(name)) => split.to_outbox(name, task),
-                Some(Way::AfterCommit(transport)) => split.to_transport(transport, task),
+                Some(Way::Outbox(name)) => split.add_to_outbox(name, task),
+                Some(Way::AfterCommit(transport)) => split.add_to_transport(transport, task),
             }
         }
         split
@@ -160,14 +176,14 @@ pub struct Split {
 }
 
 impl Split {
-    fn to_outbox(&mut self, name: &Name, task: Task) {
+    fn add_to_outbox(&mut self, name: &Name, task: Task) {
         match self.outbox.iter_mut().find(|(known, _)| known == name) {
             Some((_, tasks)) => tasks.push(task),
             None => self.outbox.push((name.clone(), vec![task])),
         }
     }
 
-    fn to_transport(&mut self, transport: &Arc<dyn ErasedTransport>, task: Task) {
+    fn add_to_transport(&mut self, transport: &Arc<dyn ErasedTransport>, task: Task) {
         let same = |known: &Arc<dyn ErasedTransport>| Arc::ptr_eq(known, transport);
         match self.after_commit.iter_mut().find(|(known, _)| same(known)) {
             Some((_, tasks)) => tasks.push(task),

@@ -58,17 +58,19 @@ pub trait Outbox: Clone + Send + Sync + 'static {
         held: &OutboxLease,
     ) -> impl Future<Output = Result<(), BrokerError>> + Send;
 
-    /// Reads rows behind `after`, in order, until they have `tasks` tasks; one row at least.
+    /// Reads rows from the beginning, in order and without those of `except`, until they have
+    /// `tasks` tasks; one row at least.
     ///
-    /// On some databases a row may appear before one that was read already. It is found by a read
-    /// from the beginning.
+    /// Of two commits of which one began when the other was done, a read that has the later has the
+    /// earlier too, and before it. So it always begins at the beginning: on some databases a row may
+    /// appear before one that was read already.
     ///
     /// # Errors
     /// The database could not be reached.
     fn read_outbox(
         &self,
         held: &OutboxLease,
-        after: Option<i64>,
+        except: &[i64],
         tasks: usize,
     ) -> impl Future<Output = Result<OutboxBatch, BrokerError>> + Send;
 
@@ -128,8 +130,6 @@ pub struct OutboxBatch {
     pub rows: Vec<OutboxRow>,
     /// Those that could not, with the reason.
     pub unreadable: Vec<(i64, BoxError)>,
-    /// The last that was read; there may be more behind it. `None` if there are none.
-    pub more_after: Option<i64>,
 }
 
 /// What one commit has left for an outbox, or a part of it if that was much.

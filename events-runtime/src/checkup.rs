@@ -11,7 +11,7 @@ use tokio::time::{Instant, timeout};
 /// Before the same trouble is told again.
 const REMIND: Duration = Duration::from_mins(15);
 
-/// What a trouble is about: its kind, and the queue if it is one's.
+/// What a trouble is about: its kind, and the queue or the outbox if it is one's.
 type Subject = (Discriminant<Concern>, String);
 
 /// Remembers what was told.
@@ -52,6 +52,7 @@ fn subject(concern: &Concern) -> Subject {
     let about = match concern {
         Concern::QueueWithoutWorker(queue) | Concern::LongWait(queue) => queue.queue.clone(),
         Concern::SilentWorker(worker) => worker.worker.to_string(),
+        Concern::OutboxWithoutRelay(outbox) | Concern::OutboxWaits(outbox) => outbox.outbox.clone(),
         _ => String::new(),
     };
     (discriminant(concern), about)

@@ -185,6 +185,7 @@ pub async fn execute_task<B: Broker>(
     let call = Call { subscriber, task: &task, context, states, interrupt, stop, events };
     let started = Instant::now();
     if !subscriber.is_transactional() {
+        broker.started(worker, &receipt, attempt);
         let outcome = call.plain().await;
         return settled(receipt, attempt, &task, &outcome, &policy, Some(started));
     }
@@ -210,6 +211,7 @@ async fn execute_in_transaction<B: Broker>(
             return settled(receipt, attempt, task, &outcome, policy, None);
         }
     };
+    broker.started(worker, &receipt, attempt);
     match call.in_transaction(transaction).await {
         (Outcome::Succeeded, Some(transaction)) => match transaction.commit_task().await {
             Ok(()) => {

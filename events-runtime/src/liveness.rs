@@ -43,6 +43,7 @@ impl Standing {
 pub(crate) struct Liveness<B: Broker> {
     pub(crate) broker: B,
     pub(crate) queues: Queues,
+    pub(crate) concurrency: usize,
     pub(crate) standing: watch::Sender<Standing>,
     pub(crate) statistics: Arc<Statistics>,
 }
@@ -169,6 +170,7 @@ impl<B: Broker> Liveness<B> {
         let fresh = Standing::new();
         let register = self.broker.register(fresh.worker, &self.queues);
         if let Ok(Ok(())) = timeout(self.lease(), register).await {
+            self.broker.introduce(fresh.worker, self.concurrency);
             *last_beat = Instant::now();
             self.standing.send_replace(fresh);
         }

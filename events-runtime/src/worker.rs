@@ -100,6 +100,7 @@ impl<B: Broker> Worker<B> {
         let broker = self.executor.broker().clone();
         let standing = Standing::new();
         broker.register(standing.worker, &self.queues).await.map_err(WorkerError::Register)?;
+        broker.introduce(standing.worker, self.concurrency);
         tracing::info!(
             worker = %standing.worker,
             queues = ?self.queues,
@@ -114,6 +115,7 @@ impl<B: Broker> Worker<B> {
         let liveness = Liveness {
             broker: broker.clone(),
             queues: self.queues.clone(),
+            concurrency: self.concurrency,
             standing: standing.clone(),
             statistics: self.statistics.clone(),
         };

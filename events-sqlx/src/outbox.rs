@@ -27,8 +27,7 @@ pub(crate) fn by_another(expires_at: Timestamp, now: Timestamp) -> Acquired {
 
 /// Rows as they were read, with their tasks.
 pub(crate) fn batch(rows: Vec<(i64, String)>, events: &Events) -> OutboxBatch {
-    let mut batch =
-        OutboxBatch { more_after: rows.last().map(|(id, _)| *id), ..OutboxBatch::default() };
+    let mut batch = OutboxBatch::default();
     for (id, body) in rows {
         match read_tasks(&body, events.registry()) {
             Ok(tasks) => batch.rows.push(OutboxRow { id, tasks }),

@@ -170,6 +170,10 @@ impl<B: Broker> Broker for FaultyBroker<B> {
         self.inner.register(worker, queues).await
     }
 
+    fn introduce(&self, worker: WorkerId, concurrency: usize) {
+        self.inner.introduce(worker, concurrency);
+    }
+
     async fn heartbeat(&self, worker: WorkerId) -> Result<Heartbeat, BrokerError> {
         const ACTION: &str = "write the heartbeat";
         self.faults.alive(worker, ACTION)?;
@@ -192,6 +196,10 @@ impl<B: Broker> Broker for FaultyBroker<B> {
         self.faults.alive(worker, ACTION)?;
         self.faults.fail(Fault::FailClaim, ACTION)?;
         self.inner.claim(worker, queues, limit).await
+    }
+
+    fn started(&self, worker: WorkerId, receipt: &B::Receipt, attempt: u32) {
+        self.inner.started(worker, receipt, attempt);
     }
 
     async fn settle(

@@ -8,6 +8,10 @@ use crate::server::Server;
 use crate::settings::Settings;
 
 const PATIENCE: Duration = Duration::from_mins(1);
+/// How many milliseconds a server may be silent before the sentinels call it down: longer than a busy
+/// machine holds up one that is alive, and short while one was killed.
+const DOWN_AFTER: &str = "5000";
+const DOWN_AFTER_A_KILL: &str = "200";
 
 /// Two servers, a master and its replica, and the sentinels that watch them.
 ///
@@ -102,12 +106,21 @@ impl Sentinel {
         }
         wait_until(|| Ok(next.cli(&["INFO", "replication"])?.contains("master_link_status:up")))?;
         master.kill()?;
+        self.down_after(DOWN_AFTER_A_KILL)?;
         let port = next.port().to_string();
-        wait_until(|| {
+        let outcome = wait_until(|| {
             let query = ["SENTINEL", "GET-MASTER-ADDR-BY-NAME", Self::MASTER_NAME];
             Ok(self.all_say(&query, |answer| answer.lines().nth(1) == Some(&*port))?
                 && next.cli(&["ROLE"])?.starts_with("master"))
-        })
+        });
+        self.down_after(DOWN_AFTER)?;
+        outcome
+    }
+
+    fn down_after(&self, milliseconds: &str) -> Result<(), Error> {
+        let name = Self::MASTER_NAME;
+        let set = ["SENTINEL", "SET", name, "down-after-milliseconds", milliseconds];
+        self.all_say(&set, |answer| answer == "OK").map(drop)
     }
 
     fn index_of_master(&self) -> usize {
@@ -131,14 +144,13 @@ impl Sentinel {
     }
 }
 
-/// A master that does not answer for half a second is down: as fast as a busy machine allows.
 fn start(monitor: &str) -> Result<(Redis, Database), Error> {
     let mut redis = Redis::prepare(&["--sentinel"])?;
     let (port, name) = (redis.port.number(), Sentinel::MASTER_NAME);
     redis.configure(&[
         format!("port {port}"),
         format!("sentinel monitor {monitor}"),
-        format!("sentinel down-after-milliseconds {name} 500"),
+        format!("sentinel down-after-milliseconds {name} {DOWN_AFTER}"),
         format!("sentinel failover-timeout {name} 3000"),
     ])?;
     redis.start()?;
@@ -146,15 +158,18 @@ fn start(monitor: &str) -> Result<(Redis, Database), Error> {
     Ok((redis, Database { binaries, port, number: 0, password: None, authority: None }))
 }
 
+/// Sentinel closes the connections of a server that it makes a replica: that is no answer yet.
 fn wait_until(mut condition: impl FnMut() -> Result<bool, Error>) -> Result<(), Error> {
     let deadline = Instant::now() + PATIENCE;
-    while !condition()? {
+    loop {
+        let answer = condition();
+        if matches!(answer, Ok(true)) {
+            return Ok(());
+        }
         if Instant::now() > deadline {
-            return Err(Error::NotReady {
-                log: "the sentinels and the servers do not agree".into(),
-            });
+            let log = "the sentinels and the servers do not agree in time".to_owned();
+            return answer.and(Err(Error::NotReady { log }));
         }
         thread::sleep(Duration::from_millis(20));
     }
-    Ok(())
 }

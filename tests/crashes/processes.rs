@@ -60,12 +60,13 @@ impl Process {
     }
 }
 
-pub fn start_on(database: &Path, arguments: &[&str], environment: &[(&str, &str)]) -> Process {
-    let mut child = Command::new(env!("CARGO_BIN_EXE_crash-program"))
-        .arg(arguments[0])
-        .arg(database)
-        .args(&arguments[1..])
-        .envs(environment.iter().copied())
+pub fn start_program(program: &str, arguments: &[&str], environment: &[(&str, &str)]) -> Process {
+    start(Command::new(program).args(arguments).envs(environment.iter().copied()))
+}
+
+/// Starts a program that ends when its standard input is closed.
+pub fn start(command: &mut Command) -> Process {
+    let mut child = command
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .kill_on_drop(true)
@@ -73,6 +74,16 @@ pub fn start_on(database: &Path, arguments: &[&str], environment: &[(&str, &str)
         .expect("the program starts");
     let input = child.stdin.take();
     Process { child, input }
+}
+
+pub fn start_on(database: &Path, arguments: &[&str], environment: &[(&str, &str)]) -> Process {
+    start(
+        Command::new(env!("CARGO_BIN_EXE_crash-program"))
+            .arg(arguments[0])
+            .arg(database)
+            .args(&arguments[1..])
+            .envs(environment.iter().copied()),
+    )
 }
 
 pub struct World {

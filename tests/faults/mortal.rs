@@ -56,6 +56,10 @@ impl<B: Broker> Broker for Mortal<B> {
         self.0.register(worker, queues).await
     }
 
+    fn introduce(&self, worker: WorkerId, concurrency: usize) {
+        self.0.introduce(worker, concurrency);
+    }
+
     async fn heartbeat(&self, worker: WorkerId) -> Result<Heartbeat, BrokerError> {
         let answer = self.0.heartbeat(worker).await;
         point("worker: after a heartbeat");
@@ -77,6 +81,10 @@ impl<B: Broker> Broker for Mortal<B> {
             point("worker: after a claim");
         }
         claimed
+    }
+
+    fn started(&self, worker: WorkerId, receipt: &Self::Receipt, attempt: u32) {
+        self.0.started(worker, receipt, attempt);
     }
 
     async fn settle(

@@ -39,18 +39,21 @@ pub(crate) fn run(world: &World, report: &mut Report) -> Result<(), Failed> {
     let bulk = in_turns(world.rounds(ROUNDS), [&mut || sent(world, count)])?;
     let [bulk] = bulk;
     report.figure("bulk: the transport, 1,000 tasks at once", &per_second(bulk.median()));
-    for (what, count, commit, lanes) in
-        [("bulk", BULK, COMMIT, 1), ("single", SINGLE, 1, 8)]
-    {
+    for (what, count, commit, lanes) in [("bulk", BULK, COMMIT, 1), ("single", SINGLE, 1, 8)] {
         let count = world.some(count);
         let mut files = Relayed::new();
         let mut durable = Relayed::new();
         for _ in 0..world.rounds(ROUNDS) {
             world.runtime.block_on(sqlite(world, count, commit, lanes, &mut files))?;
             let database = postgres.create_database();
-            world
-                .runtime
-                .block_on(on_postgres(world, &database, count, commit, lanes, &mut durable))?;
+            world.runtime.block_on(on_postgres(
+                world,
+                &database,
+                count,
+                commit,
+                lanes,
+                &mut durable,
+            ))?;
         }
         for (database, measured) in [("SQLite", &files), ("PostgreSQL", &durable)] {
             let what = format!("{database}, {commit} in a commit ({what})");
@@ -58,7 +61,10 @@ pub(crate) fn run(world: &World, report: &mut Report) -> Result<(), Failed> {
             let ratio = measured.relayed.median() / bulk.median();
             report.target(
                 &format!("{what}: relayed"),
-                &format!("{}; {ratio:.2} of the bulk rate", told(&measured.relayed, &measured.costs)),
+                &format!(
+                    "{}; {ratio:.2} of the bulk rate",
+                    told(&measured.relayed, &measured.costs)
+                ),
                 "at least 0.50",
                 ratio >= OF_BULK,
             );

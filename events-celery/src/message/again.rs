@@ -6,9 +6,8 @@ use events_core::Timestamp;
 use events_core::broker::AttemptError;
 use uuid::Uuid;
 
-use super::decode::Call;
 use super::object::{Object, json_text};
-use super::{MARK, Message, header, time};
+use super::{MARK, Message, decode, header, time};
 
 /// More are not kept; the oldest go.
 const MOST_ERRORS: usize = 100;
@@ -33,26 +32,27 @@ pub(crate) struct Change {
 
 impl Message {
     /// The message's text with this change, for the queue that it came from.
+    #[expect(clippy::needless_pass_by_value, reason = "a change is made to be applied")]
     pub(crate) fn again(&self, text: &str, queue: &str, change: Change) -> String {
-        let envelope = match self.version_1 {
-            true => self.as_version_2(),
-            false => text.to_owned(),
-        };
-        // It was read before.
-        let mut envelope = Object::parse(&envelope).unwrap_or_default().into_owned();
-        let headers = envelope.raw("headers").unwrap_or("{}").to_owned();
-        let mut headers = Object::parse(&headers).unwrap_or_default().into_owned();
+        // It was read before, so it can be read.
+        let mut envelope = Object::parse(text).unwrap_or_default().into_owned();
+        let mut headers = object_in(&envelope, "headers");
+        let mut properties = object_in(&envelope, "properties");
+        if self.version_1 {
+            self.make_version_2(text, &mut envelope, &mut headers, &mut properties);
+        }
         self.set_headers(&mut headers, &change);
-        let properties = envelope.raw("properties").unwrap_or("{}").to_owned();
-        let mut properties = Object::parse(&properties).unwrap_or_default().into_owned();
+        let mut delivery = object_in(&properties, "delivery_info");
         if change.renewed {
             properties.set("delivery_tag", format!("\"{}\"", Uuid::now_v7()));
+            delivery.remove("redelivered");
         }
-        let redelivered = if change.redelivered { ",\"redelivered\":true" } else { "" };
-        properties.set(
-            "delivery_info",
-            format!("{{\"exchange\":\"\",\"routing_key\":{}{redelivered}}}", json_text(queue)),
-        );
+        delivery.set("exchange", "\"\"");
+        delivery.set("routing_key", json_text(queue));
+        if change.redelivered {
+            delivery.set("redelivered", "true");
+        }
+        properties.set("delivery_info", delivery.to_string());
         envelope.set("headers", headers.to_string());
         envelope.set("properties", properties.to_string());
         envelope.remove("events");
@@ -91,29 +91,58 @@ impl Message {
         }
     }
 
-    /// The same, in the form that has headers.
-    fn as_version_2(&self) -> String {
-        let (args, kwargs) = match &self.call {
-            Call::Event { payload, event_id: None } => (format!("[{payload}]"), "{}".to_owned()),
-            Call::Event { payload, event_id: Some(id) } => {
-                (format!("[{payload},{}]", json_text(id)), "{}".to_owned())
-            }
-            Call::Function { positional, named } => {
-                let mut kwargs = Object::default();
-                for (name, value) in named {
-                    kwargs.push(name.clone(), value.to_string());
-                }
-                (format!("[{}]", positional.join(",")), kwargs.to_string())
-            }
+    /// Gives a message of old programs the form that has headers, as Celery does when it reads one.
+    fn make_version_2(
+        &self,
+        text: &str,
+        envelope: &mut Object<'static>,
+        headers: &mut Object<'static>,
+        properties: &mut Object<'static>,
+    ) {
+        let read =
+            serde_json::from_str(text).ok().and_then(|envelope| decode::body(&envelope).ok());
+        let read = read.unwrap_or_default();
+        let old = Object::parse(&read).unwrap_or_default();
+        let raw = |name| old.raw(name).unwrap_or("null").to_owned();
+        let args = raw("args");
+        let args = if args == "null" { "[]" } else { &args };
+        let kwargs = raw("kwargs");
+        let kwargs = if kwargs == "null" { "{}" } else { &kwargs };
+        let body = format!(
+            r#"[{args},{kwargs},{{"callbacks":{},"errbacks":{},"chain":null,"chord":{}}}]"#,
+            raw("callbacks"),
+            raw("errbacks"),
+            raw("chord"),
+        );
+        envelope.set("body", format!("\"{}\"", BASE64_STANDARD.encode(body)));
+        envelope.set("content-encoding", "\"utf-8\"");
+        let moment = |time: Option<Timestamp>| {
+            time.map_or("null".into(), |time| format!("\"{}\"", time::format(time)))
         };
-        let body = BASE64_STANDARD.encode(format!("[{args},{kwargs},{{}}]"));
-        let (name, id) = (json_text(&self.name), json_text(&self.id));
-        format!(
-            r#"{{"body":"{body}","content-encoding":"utf-8","content-type":"application/json","headers":{{"lang":"py","task":{name},"id":{id},"root_id":{id},"parent_id":null,"retries":{},"eta":null,"expires":{}}},"properties":{{"correlation_id":{id},"reply_to":"","delivery_mode":2,"delivery_info":{{}},"priority":{},"body_encoding":"base64","delivery_tag":"{}"}}}}"#,
-            self.retries,
-            self.expires.map_or("null".into(), |time| format!("\"{}\"", time::format(time))),
-            self.priority.clamp(0, 9),
-            Uuid::now_v7(),
-        )
+        let id = json_text(&self.id);
+        headers.remove("compression");
+        headers.set("lang", "\"py\"");
+        headers.set("task", json_text(&self.name));
+        headers.set("id", id.clone());
+        headers.set("root_id", id.clone());
+        headers.set("parent_id", "null");
+        headers.set("group", raw("taskset"));
+        headers.set("retries", self.retries.to_string());
+        headers.set("eta", moment(self.eta));
+        headers.set("expires", moment(self.expires));
+        headers.set("timelimit", raw("timelimit"));
+        properties.set("body_encoding", "\"base64\"");
+        if !properties.has("correlation_id") {
+            properties.set("correlation_id", id);
+        }
+        if !properties.has("delivery_tag") {
+            properties.set("delivery_tag", format!("\"{}\"", Uuid::now_v7()));
+        }
     }
+}
+
+/// The object in this field; an empty one if there is none.
+fn object_in(object: &Object<'_>, name: &str) -> Object<'static> {
+    let json = object.raw(name).unwrap_or("{}");
+    Object::parse(json).unwrap_or_default().into_owned()
 }

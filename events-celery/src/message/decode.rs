@@ -2,24 +2,23 @@
 //!
 //! What cannot be read is said with its reason, so that it can be kept and looked at.
 
-use std::borrow::Cow;
 use std::io::Read;
-use std::sync::Arc;
 
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
+use events_core::Timestamp;
 use events_core::broker::AttemptError;
-use events_core::event::Field;
 use events_core::task::Headers;
-use events_core::{EventId, Timestamp};
 use flate2::read::ZlibDecoder;
 use serde::Deserialize;
 use serde_json::value::RawValue;
-use serde_json::{Map, Value};
 use uuid::Uuid;
 
+use super::call::{Call, call};
+use super::envelope::Envelope;
 use super::object::{Name, Object};
-use super::{header, time};
+use super::tags::untag;
+use super::{header, python, time};
 
 /// What a claimed message says.
 #[derive(Debug)]
@@ -60,74 +59,27 @@ pub(crate) struct Unreadable {
     pub(crate) others_may: bool,
 }
 
+/// A reason may quote what is in the message, which may be large.
+const LONGEST_REASON_BYTES: usize = 500;
+
 impl Unreadable {
-    fn broken(reason: impl Into<String>) -> Self {
-        Self { reason: reason.into(), others_may: false }
+    /// A message that no worker can run.
+    pub(super) fn malformed(what: impl Into<String>) -> Self {
+        let remedy = "; send it with Celery's `apply_async`, or as its message protocol 2 says";
+        Self { reason: cut(what.into()) + remedy, others_may: false }
     }
 
     fn foreign(reason: impl Into<String>) -> Self {
-        Self { reason: reason.into(), others_may: true }
+        Self { reason: cut(reason.into()), others_may: true }
     }
 }
 
-/// What a task is called with.
-#[derive(Debug, Clone, PartialEq)]
-pub(crate) enum Call {
-    /// As events are: the payload, and the event's id, which others may leave out.
-    Event { payload: Arc<str>, event_id: Option<String> },
-    /// As any function in Python: positional and named arguments, as JSON.
-    Function { positional: Vec<Box<str>>, named: Vec<(String, Box<str>)> },
-}
-
-impl Call {
-    /// The payload for an event with these fields: positional arguments are its fields in the order
-    /// of their declaration, and named ones those of their names.
-    pub(crate) fn payload(&self, fields: &[Field]) -> Result<Arc<str>, String> {
-        let (positional, named) = match self {
-            Self::Event { payload, .. } => return Ok(payload.clone()),
-            Self::Function { positional, named } => (positional, named),
-        };
-        if positional.len() > fields.len() {
-            return Err(format!(
-                "it has {} positional arguments, and the event has {} fields",
-                positional.len(),
-                fields.len()
-            ));
-        }
-        let by_position = fields.iter().map(|field| field.name).zip(positional);
-        let by_name = named.iter().map(|(name, value)| (&**name, value));
-        let mut object = Object::default();
-        for (name, value) in by_position.chain(by_name) {
-            if object.raw(name).is_some() {
-                return Err(format!("it has two values for the argument `{name}`"));
-            }
-            object.push(name.to_owned(), value.to_string());
-        }
-        Ok(object.to_string().into())
+fn cut(mut reason: String) -> String {
+    if reason.len() > LONGEST_REASON_BYTES {
+        reason.truncate(reason.floor_char_boundary(LONGEST_REASON_BYTES));
+        reason.push('…');
     }
-
-    /// For people: what it was called with.
-    pub(crate) fn to_json(&self) -> String {
-        match self {
-            Self::Event { payload, .. } => payload.to_string(),
-            Self::Function { positional, named } => {
-                let mut kwargs = Object::default();
-                for (name, value) in named {
-                    kwargs.push(name.clone(), value.to_string());
-                }
-                format!("[[{}],{kwargs}]", positional.join(","))
-            }
-        }
-    }
-
-    pub(crate) fn event_id(&self) -> Option<EventId> {
-        match self {
-            Self::Event { event_id, .. } => {
-                event_id.as_deref().map(|id| EventId::from_bytes(uuid_of(id).into_bytes()))
-            }
-            Self::Function { .. } => None,
-        }
-    }
+    reason
 }
 
 /// The UUID that a text is, or one that is made from it.
@@ -135,38 +87,18 @@ pub(crate) fn uuid_of(text: &str) -> Uuid {
     Uuid::try_parse(text).unwrap_or_else(|_| Uuid::new_v5(&Uuid::NAMESPACE_OID, text.as_bytes()))
 }
 
-/// What kombu wraps a message in. Read in one go: most of the work of a claim is here.
-#[derive(Deserialize)]
-#[serde(rename_all = "kebab-case")]
-struct Envelope<'m> {
-    #[serde(borrow)]
-    body: Option<Name<'m>>,
-    #[serde(borrow)]
-    content_type: Option<Name<'m>>,
-    #[serde(borrow)]
-    headers: Option<Object<'m>>,
-    #[serde(borrow)]
-    properties: Option<Object<'m>>,
-}
-
 impl Message {
     /// Reads a message.
     pub(crate) fn read(text: &str) -> Result<Self, Unreadable> {
         let envelope: Envelope<'_> = serde_json::from_str(text)
-            .map_err(|error| Unreadable::broken(format!("it is not a message: {error}")))?;
-        let headers = envelope.headers.unwrap_or_default();
-        let properties = envelope.properties.unwrap_or_default();
-        json_only(envelope.content_type.as_ref())?;
-        let Some(Name(body)) = &envelope.body else {
-            return Err(Unreadable::broken("it has no `body`"));
-        };
-        let body = unpack(body, &headers, &properties)?;
-        let body = body.trim_start();
+            .map_err(|error| Unreadable::malformed(format!("it is not a message: {error}")))?;
+        let headers = &envelope.headers;
+        let body = body(&envelope)?;
         let message = match body.starts_with('{') {
-            true => version_1(body)?,
-            false => version_2(body, &headers)?,
+            true => version_1(&body)?,
+            false => version_2(&body, headers)?,
         };
-        let celerys = properties.get::<i64>("priority").unwrap_or(0);
+        let celerys = envelope.properties.get::<i64>("priority").unwrap_or(0);
         let priority = headers.get(header::PRIORITY);
         Ok(Self {
             priority: priority.unwrap_or_else(|| i16::try_from(celerys.clamp(0, 9)).unwrap_or(0)),
@@ -180,13 +112,41 @@ impl Message {
     }
 }
 
+/// The body as JSON text, without the tags of kombu.
+pub(super) fn body(envelope: &Envelope<'_>) -> Result<String, Unreadable> {
+    json_only(envelope.content_type.as_ref())?;
+    utf_8_only(envelope.content_encoding.as_ref())?;
+    let Some(Name(body)) = &envelope.body else {
+        return Err(Unreadable::malformed("it has no `body`"));
+    };
+    let body = unpack(body, &envelope.headers, &envelope.properties)?;
+    match body.contains("__type__") || body.starts_with([' ', '\n', '\r', '\t']) {
+        true => untag(&body),
+        false => Ok(body),
+    }
+}
+
+fn utf_8_only(encoding: Option<&Name<'_>>) -> Result<(), Unreadable> {
+    match encoding {
+        Some(Name(name)) if !UTF_8.iter().any(|known| name.eq_ignore_ascii_case(known)) => {
+            Err(Unreadable::foreign(format!(
+                "its content encoding is `{name}`, and only UTF-8 is read; send it with `serializer=\"json\"`"
+            )))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// What kombu calls it, and what is a part of it; for "binary" it does not look.
+const UTF_8: &[&str] = &["", "utf-8", "utf8", "us-ascii", "ascii", "binary", "ascii-8bit"];
+
 fn json_only(content_type: Option<&Name<'_>>) -> Result<(), Unreadable> {
     match content_type.map(|Name(name)| &**name) {
         Some("application/json") => Ok(()),
         Some(other) => Err(Unreadable::foreign(format!(
             "its content type is `{other}`, and only JSON is read; send it with `serializer=\"json\"`"
         ))),
-        None => Err(Unreadable::broken("it has no `content-type`")),
+        None => Err(Unreadable::malformed("it has no `content-type`")),
     }
 }
 
@@ -195,7 +155,7 @@ fn unpack(body: &str, headers: &Object<'_>, properties: &Object<'_>) -> Result<S
     let bytes = match properties.raw("body_encoding") {
         Some("\"base64\"") => BASE64_STANDARD
             .decode(body)
-            .map_err(|error| Unreadable::broken(format!("its body is not base64: {error}")))?,
+            .map_err(|error| Unreadable::malformed(format!("its body is not base64: {error}")))?,
         None | Some("\"utf-8\"" | "null") => body.as_bytes().to_vec(),
         Some(other) => {
             return Err(Unreadable::foreign(format!("its body encoding is {other}")));
@@ -203,7 +163,7 @@ fn unpack(body: &str, headers: &Object<'_>, properties: &Object<'_>) -> Result<S
     };
     let bytes = match headers.text("compression").as_deref() {
         None => bytes,
-        Some("application/x-gzip" | "gzip" | "zlib") => inflate(&bytes)?,
+        Some("application/x-gzip" | "gzip" | "zlib") => inflate(&bytes, LARGEST_BODY_BYTES)?,
         Some(other) => {
             return Err(Unreadable::foreign(format!(
                 "its compression is `{other}`, and only gzip is read"
@@ -211,21 +171,24 @@ fn unpack(body: &str, headers: &Object<'_>, properties: &Object<'_>) -> Result<S
         }
     };
     String::from_utf8(bytes)
-        .map_err(|error| Unreadable::broken(format!("its body is not UTF-8: {error}")))
+        .map_err(|error| Unreadable::malformed(format!("its body is not UTF-8: {error}")))
 }
 
 /// A small message must not unfold to all the memory there is.
-const LARGEST_BODY_BYTES: u64 = 256 * 1024 * 1024;
+const LARGEST_BODY_BYTES: u64 = 64 * 1024 * 1024;
 
 /// What Celery calls gzip is zlib's format (RFC 1950).
-fn inflate(bytes: &[u8]) -> Result<Vec<u8>, Unreadable> {
+pub(super) fn inflate(bytes: &[u8], most: u64) -> Result<Vec<u8>, Unreadable> {
     let mut out = Vec::new();
-    let mut decoder = ZlibDecoder::new(bytes).take(LARGEST_BODY_BYTES + 1);
-    decoder
-        .read_to_end(&mut out)
-        .map_err(|error| Unreadable::broken(format!("its body cannot be decompressed: {error}")))?;
-    if out.len() as u64 > LARGEST_BODY_BYTES {
-        return Err(Unreadable::broken("its body is larger than 256 MiB when decompressed"));
+    let mut decoder = ZlibDecoder::new(bytes).take(most + 1);
+    decoder.read_to_end(&mut out).map_err(|error| {
+        Unreadable::malformed(format!("its body cannot be decompressed: {error}"))
+    })?;
+    if out.len() as u64 > most {
+        return Err(Unreadable::malformed(format!(
+            "its body is larger than {} MiB when decompressed",
+            most / 1024 / 1024
+        )));
     }
     Ok(out)
 }
@@ -239,20 +202,19 @@ struct Body<'m>(
 );
 
 fn version_2(body: &str, headers: &Object<'_>) -> Result<Message, Unreadable> {
-    let untagged;
-    let body = match body.contains("__type__") {
-        true => {
-            untagged = untag(body)?;
-            &untagged
+    let Body(args, kwargs, embed) = serde_json::from_str(body).map_err(|error| {
+        match python::standard(body).is_some_and(|body| serde_json::from_str::<Body<'_>>(&body).is_ok()) {
+            true => Unreadable::foreign(
+                "its body has NaN or Infinity, which Python writes and JSON does not have; send `None` or a text instead",
+            ),
+            false => not_json(error),
         }
-        false => body,
-    };
-    let Body(args, kwargs, embed) = serde_json::from_str(body).map_err(not_json)?;
+    })?;
     let Some(name) = headers.text("task").filter(|name| !name.is_empty()) else {
-        return Err(Unreadable::broken("it has no header `task`"));
+        return Err(Unreadable::malformed("it has no header `task`"));
     };
     let Some(id) = id(headers) else {
-        return Err(Unreadable::broken("it has no header `id`"));
+        return Err(Unreadable::malformed("it has no header `id`"));
     };
     let embed = embed.unwrap_or_default();
     Ok(Message {
@@ -260,9 +222,9 @@ fn version_2(body: &str, headers: &Object<'_>) -> Result<Message, Unreadable> {
         id,
         name,
         call: call(&args, &kwargs)?,
-        retries: headers.get("retries").unwrap_or(0),
-        rescued: headers.get(header::RESCUED).unwrap_or(0),
-        returned: headers.get(header::RETURNED).unwrap_or(0),
+        retries: count(headers, "retries"),
+        rescued: count(headers, header::RESCUED),
+        returned: count(headers, header::RETURNED),
         eta: moment(headers, "eta")?,
         expires: moment(headers, "expires")?,
         workflow: ["callbacks", "errbacks", "chain", "chord"]
@@ -280,31 +242,24 @@ fn version_2(body: &str, headers: &Object<'_>) -> Result<Message, Unreadable> {
 
 /// Whose headers are empty, and whose body is an object.
 fn version_1(body: &str) -> Result<Message, Unreadable> {
-    let untagged;
-    let body = match body.contains("__type__") {
-        true => {
-            untagged = untag(body)?;
-            &untagged
-        }
-        false => body,
-    };
     let fields = Object::parse(body).map_err(not_json)?;
     let Some(name) = fields.text("task").filter(|name| !name.is_empty()) else {
-        return Err(Unreadable::broken("its body is an object without `task`"));
+        return Err(Unreadable::malformed("its body is an object without `task`"));
     };
     let Some(id) = id(&fields) else {
-        return Err(Unreadable::broken("its body is an object without `id`"));
+        return Err(Unreadable::malformed("its body is an object without `id`"));
     };
+    let given = |name| fields.raw(name).filter(|_| fields.has(name));
     let args: Vec<&RawValue> =
-        serde_json::from_str(fields.raw("args").unwrap_or("[]")).map_err(not_json)?;
-    let kwargs = Object::parse(fields.raw("kwargs").unwrap_or("{}")).map_err(not_json)?;
-    let workflow = ["callbacks", "errbacks", "chord", "taskset"];
+        serde_json::from_str(given("args").unwrap_or("[]")).map_err(not_json)?;
+    let kwargs = Object::parse(given("kwargs").unwrap_or("{}")).map_err(not_json)?;
+    let workflow = ["callbacks", "errbacks", "chord"];
     Ok(Message {
         version_1: true,
         id,
         name,
         call: call(&args, &kwargs)?,
-        retries: fields.get("retries").unwrap_or(0),
+        retries: count(&fields, "retries"),
         rescued: 0,
         returned: 0,
         eta: moment(&fields, "eta")?,
@@ -320,14 +275,26 @@ fn version_1(body: &str) -> Result<Message, Unreadable> {
     })
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "for `map_err`")]
 fn not_json(error: serde_json::Error) -> Unreadable {
-    Unreadable::broken(format!("its body is not JSON of the expected form: {error}"))
+    Unreadable::malformed(format!("its body is not JSON of the expected form: {error}"))
 }
 
 /// An integer is taken for its digits; Python does not send any, and others might.
 fn id(from: &Object<'_>) -> Option<String> {
     let id = from.text("id").or_else(|| from.get::<u64>("id").map(|id| id.to_string()));
     id.filter(|id| !id.is_empty())
+}
+
+/// How often something was done; what is no number is never, and more than can be counted is a lot: it
+/// must not begin anew.
+pub(crate) fn count(from: &Object<'_>, name: &str) -> u32 {
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "what is too large or too small is the largest or the smallest"
+    )]
+    from.get::<f64>(name).map_or(0, |number| number as u32)
 }
 
 /// Whether the field holds something that somebody waits for.
@@ -338,10 +305,8 @@ fn filled(object: &Object<'_>, name: &str) -> bool {
 /// A time that cannot be read must not be taken for none: the task would run too early, or too late.
 fn moment(from: &Object<'_>, name: &str) -> Result<Option<Timestamp>, Unreadable> {
     let Some(json) = from.raw(name).filter(|value| *value != "null") else { return Ok(None) };
-    let text: Cow<'_, str> = match serde_json::from_str::<String>(json) {
-        Ok(text) => text.into(),
-        Err(_) => json.into(),
-    };
+    let untagged = untag(json)?;
+    let text = serde_json::from_str::<String>(&untagged).unwrap_or(untagged);
     let time = match text.parse::<f64>() {
         // `expires` of version 1 may be seconds since the epoch.
         Ok(seconds) if seconds.is_finite() && seconds.abs() < 1e11 =>
@@ -353,7 +318,9 @@ fn moment(from: &Object<'_>, name: &str) -> Result<Option<Timestamp>, Unreadable
     };
     match time {
         Some(time) => Ok(Some(time)),
-        None => Err(Unreadable::broken(format!("its `{name}` is no time: {json}"))),
+        None => Err(Unreadable::malformed(format!(
+            "its `{name}` is no time such as 2030-01-31T12:00:00+00:00: {json}"
+        ))),
     }
 }
 
@@ -369,71 +336,4 @@ fn others(headers: &Object<'_>) -> Headers {
         }
     }
     found
-}
-
-fn call(positional: &[&RawValue], named: &Object<'_>) -> Result<Call, Unreadable> {
-    let is_text = |value: &str| value.starts_with('"');
-    let is_object = |value: &str| value.starts_with('{');
-    let text = |json: &str| serde_json::from_str::<String>(json).map_err(not_json);
-    match (positional, named.iter().count()) {
-        ([payload], 0) if is_object(payload.get()) => {
-            return Ok(Call::Event { payload: payload.get().into(), event_id: None });
-        }
-        ([payload, id], 0) if is_object(payload.get()) && is_text(id.get()) => {
-            return Ok(Call::Event {
-                payload: payload.get().into(),
-                event_id: Some(text(id.get())?),
-            });
-        }
-        ([], count) => {
-            let id = named.raw("event_id").filter(|id| is_text(id));
-            let payload = named.raw("payload").filter(|payload| is_object(payload));
-            if let Some(payload) = payload
-                && count == 1 + usize::from(id.is_some())
-            {
-                let event_id = id.map(text).transpose()?;
-                return Ok(Call::Event { payload: payload.into(), event_id });
-            }
-        }
-        _ => {}
-    }
-    Ok(Call::Function {
-        positional: positional.iter().map(|value| value.get().into()).collect(),
-        named: named.iter().map(|(name, value)| (name.to_owned(), value.into())).collect(),
-    })
-}
-
-/// kombu writes dates, times, UUIDs, decimals and bytes as tagged objects. An event has texts there.
-fn untag(json: &str) -> Result<String, Unreadable> {
-    let value: Value = serde_json::from_str(json).map_err(not_json)?;
-    Ok(untagged(value).to_string())
-}
-
-fn untagged(value: Value) -> Value {
-    match value {
-        Value::Object(fields) => match tagged(&fields) {
-            Some(value) => value,
-            None => fields.into_iter().map(|(name, value)| (name, untagged(value))).collect(),
-        },
-        Value::Array(items) => items.into_iter().map(untagged).collect(),
-        other => other,
-    }
-}
-
-fn tagged(fields: &Map<String, Value>) -> Option<Value> {
-    let (Some(Value::String(kind)), Some(value), 2) =
-        (fields.get("__type__"), fields.get("__value__"), fields.len())
-    else {
-        return None;
-    };
-    match (kind.as_str(), value) {
-        ("uuid", Value::Object(uuid)) => {
-            let hex = uuid.get("hex")?.as_str()?;
-            Some(Uuid::try_parse(hex).map_or(value.clone(), |uuid| uuid.to_string().into()))
-        }
-        ("datetime" | "date" | "time" | "decimal" | "bytes" | "base64", Value::String(_)) => {
-            Some(value.clone())
-        }
-        _ => None,
-    }
 }

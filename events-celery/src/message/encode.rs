@@ -82,7 +82,7 @@ pub(crate) fn encode(task: &Task, origin: &str, now: Timestamp) -> Result<Outgoi
         text,
         r#"}},"properties":{{"correlation_id":"{id}","reply_to":"","delivery_mode":2,"delivery_info":{{"exchange":"","routing_key":{}}},"priority":{},"body_encoding":"base64","delivery_tag":"{}"}}{MARK}"#,
         json_text(&task.queue),
-        step.priority(task.priority),
+        Step::priority(task.priority),
         Uuid::now_v7(),
     )
     .expect(STRING);
@@ -107,14 +107,48 @@ fn check(task: &Task) -> Result<(), Refused> {
         }
         Ok(_) => {}
     }
-    if task.payload.contains("__type__") && serde_json::from_str(&task.payload).is_ok_and(is_tagged)
-    {
+    if let Some(reason) = beyond_python(&task.payload) {
+        return refuse(reason.into());
+    }
+    // Its letters may be escaped.
+    let suspicious = task.payload.contains("__type__") || task.payload.contains("\\u00");
+    if suspicious && serde_json::from_str(&task.payload).is_ok_and(is_tagged) {
         return Err(Refused::Tagged);
     }
     match task.headers.iter().map(|(name, _)| name).find(|name| header::is_taken(name)) {
         Some(name) => Err(Refused::Header { name: name.to_owned() }),
         None => Ok(()),
     }
+}
+
+/// Why Python could not read this JSON, though we can.
+fn beyond_python(json: &str) -> Option<&'static str> {
+    const DEEPEST: usize = 127; // that of serde_json; Python goes to about 1000
+    const MOST_DIGITS: usize = 4300;
+    let opening = json.bytes().filter(|byte| matches!(byte, b'{' | b'[')).count();
+    if opening <= DEEPEST && json.len() <= MOST_DIGITS {
+        return None;
+    }
+    let (mut depth, mut digits) = (0, 0);
+    let (mut in_text, mut escaped) = (false, false);
+    for byte in json.bytes() {
+        digits = if !in_text && byte.is_ascii_digit() { digits + 1 } else { 0 };
+        match byte {
+            _ if escaped => escaped = false,
+            b'\\' => escaped = true,
+            b'"' => in_text = !in_text,
+            b'{' | b'[' if !in_text => depth += 1,
+            b'}' | b']' if !in_text => depth -= 1,
+            _ => {}
+        }
+        if depth > DEEPEST {
+            return Some("it is nested deeper than 127 levels");
+        }
+        if digits > MOST_DIGITS {
+            return Some("it has a number of more than 4300 digits");
+        }
+    }
+    None
 }
 
 /// Whether there is an object with exactly the two keys anywhere in it.

@@ -88,9 +88,9 @@ pub(crate) fn json_text(text: &str) -> String {
 
 /// The same, at the end of another.
 pub(crate) fn push_json_text(json: &mut String, text: &str) {
-    // Names and ids have nothing to be escaped. All bytes are looked at, several at a time.
-    let plain = |byte: u8| (byte >= b' ') & (byte != b'"') & (byte != b'\\');
-    if text.bytes().fold(true, |all, byte| all & plain(byte)) {
+    // Names and ids have nothing to be escaped. Counted, bytes are looked at several at a time.
+    let escaped = |byte: &u8| *byte < b' ' || *byte == b'"' || *byte == b'\\';
+    if text.as_bytes().iter().filter(|byte| escaped(byte)).count() == 0 {
         json.push('"');
         json.push_str(text);
         json.push('"');
@@ -135,7 +135,7 @@ impl<'de> Visitor<'de> for Fields {
 }
 
 /// More than any message has; looking for a field is linear.
-const MOST_FIELDS: usize = 1000;
+pub(super) const MOST_FIELDS: usize = 1000;
 
 /// A text, borrowed unless it has escapes.
 pub(crate) struct Name<'m>(pub(crate) Cow<'m, str>);
@@ -176,7 +176,7 @@ mod tests {
             object.to_string(),
             r#"{"big":123456789012345678901234567890,"kept":[ 1,2 ],"a\"b":null,"old":2,"new":"x"}"#
         );
-        assert!(!object.has("a\"b") && object.raw("a\"b").is_some() && object.has("big"));
+        assert_eq!(object.raw("a\"b"), Some("null"));
         assert_eq!((object.get::<u32>("old"), object.get::<u32>("new")), (Some(2), None));
     }
 

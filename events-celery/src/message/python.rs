@@ -1,4 +1,4 @@
-//! JSON as Python shows it: what its logs and Flower display of a task's arguments.
+//! JSON as Python shows and writes it.
 
 use std::fmt::{self, Write};
 
@@ -8,7 +8,33 @@ use serde_json::Number;
 /// Celery cuts what it shows at so many characters.
 const LONGEST: usize = 1024;
 
-/// The arguments of a task, as Python's `repr` writes a list: cut where Celery cuts.
+/// The text with zeros for `NaN` and `Infinity`, if it has any: Python writes them, and JSON does not
+/// have them.
+pub(super) fn standard(text: &str) -> Option<String> {
+    let mut out = String::new();
+    let (mut copied, mut at, mut in_text) = (0, 0, false);
+    while let Some(byte) = text.as_bytes().get(at) {
+        let word = |word: &str| !in_text && text[at..].starts_with(word);
+        at += match byte {
+            b'"' => {
+                in_text = !in_text;
+                1
+            }
+            b'\\' => 2,
+            b'N' | b'I' if word("NaN") || word("Infinity") => {
+                let length = if *byte == b'N' { 3 } else { 8 };
+                out.push_str(&text[copied..at]);
+                out.push('0');
+                copied = at + length;
+                length
+            }
+            _ => 1,
+        };
+    }
+    (copied > 0).then(|| out + &text[copied..])
+}
+
+/// The arguments of a task: what logs and Flower display, as Python's `repr` writes a list: cut where Celery cuts.
 pub(crate) fn arguments(payload: &str, event_id: &str) -> String {
     let mut out = String::with_capacity(payload.len().min(LONGEST) + 64);
     out.push('[');
@@ -132,9 +158,8 @@ impl<'de> Visitor<'de> for Shown<'_> {
 }
 
 fn push_text(out: &mut String, text: &str) {
-    let printable = |byte: u8| (byte >= b' ') & (byte <= b'~');
-    let plain = |byte: u8| printable(byte) & (byte != b'\'') & (byte != b'\\');
-    if text.bytes().fold(true, |all, byte| all & plain(byte)) {
+    let plain = |byte: &u8| matches!(byte, b' '..=b'~') && *byte != b'\'' && *byte != b'\\';
+    if text.as_bytes().iter().filter(|byte| !plain(byte)).count() == 0 {
         out.push('\'');
         out.push_str(text);
         out.push('\'');
@@ -153,7 +178,7 @@ fn push_text(out: &mut String, text: &str) {
                 out.push(c);
             }
             c if c.is_control() => {
-                let _ = write!(out, "\\x{:02x}", u32::from(c)); // a string takes it
+                write!(out, "\\x{:02x}", u32::from(c)).expect("writing to a string cannot fail");
             }
             c => out.push(c),
         }

@@ -2,6 +2,8 @@
 -- many of the tags are still held, and with all workers; with nothing if the worker is not known.
 --
 -- KEYS: workers, unacked_index   ARGV: worker, its record, now in seconds, tags
+-- A full memory stops no script that has written: workers that cannot say that they live drain nothing.
+redis.call('HDEL', KEYS[1], '')
 if redis.call('HEXISTS', KEYS[1], ARGV[1]) == 0 then
   return false
 end

@@ -12,9 +12,11 @@ local tag, now, limit, prefix = ARGV[2], ARGV[3], tonumber(ARGV[5]), ARGV[6]
 if redis.call('HEXISTS', KEYS[5], ARGV[1]) == 0 then
   return false
 end
--- An error does not undo what a script did before. So a key that holds something else is found here.
-redis.call('HLEN', unacked)
+-- An error does not undo what a script did before. So a key that holds something else is found here,
+-- and a full memory stops no script that has written: the queues of a full Redis must drain.
+redis.call('HDEL', unacked, '')
 redis.call('ZCARD', index)
+redis.call('HLEN', quiet)
 redis.call('HLEN', KEYS[6])
 redis.call('ZCARD', KEYS[7])
 
@@ -25,46 +27,75 @@ local function forget(held)
   end
 end
 
+-- What its list does not take stays where it is, and is tried again in a minute.
+local function push(held, list, raw)
+  local pushed = redis.pcall('LPUSH', list, raw)
+  if type(pushed) == 'table' then redis.call('ZADD', scheduled, now + 60000000, held) end
+  return type(pushed) ~= 'table'
+end
+
 -- A tag that waits ends in the step and the queue, of which the entry's end can be known.
 local due = redis.call('ZRANGEBYSCORE', scheduled, '-inf', now, 'LIMIT', 0, math.max(limit, 100))
 local back = {}
 for _, held in ipairs(due) do
   local entry = redis.call('HGET', unacked, held)
   local step, queue = string.match(held, '%.(%d+)|(.*)$')
-  forget(held)
-  if string.sub(held, 1, 6) == 'quiet.' then
-    redis.call('HDEL', quiet, held)
-    -- An older one of its key that waits to be tried again gives way.
-    forget('again.' .. string.sub(held, 7))
-  end
+  local pushed = true
   if entry then
     local tail = ',"",' .. cjson.encode(queue) .. ']'
     local list = prefix .. queue
     if step ~= '0' then list = list .. '\6\22' .. step end
     local raw = string.sub(entry, 2, -1 - #tail)
     if string.sub(held, 1, 5) == 'back.' then
-      back[#back + 1] = { list, raw }
+      back[#back + 1] = { held, list, raw }
+      pushed = false
     else
-      redis.call('LPUSH', list, raw)
+      pushed = push(held, list, raw)
+    end
+  end
+  if pushed then
+    forget(held)
+    if string.sub(held, 1, 6) == 'quiet.' then
+      redis.call('HDEL', quiet, held)
+      -- An older one of its key that waits to be tried again gives way.
+      forget('again.' .. string.sub(held, 7))
     end
   end
 end
 
+-- As Python reads it, which the script's JSON does not mind.
+local function is_utf8(text)
+  if not string.find(text, '[\128-\255]') then return true end
+  for _, form in ipairs({
+    '[\194-\223][\128-\191]', '\224[\160-\191][\128-\191]', '[\225-\236\238\239][\128-\191][\128-\191]',
+    '\237[\128-\159][\128-\191]', '\240[\144-\191][\128-\191][\128-\191]',
+    '[\241-\243][\128-\191][\128-\191][\128-\191]', '\244[\128-\143][\128-\191][\128-\191]',
+  }) do
+    text = string.gsub(text, form, '?')
+  end
+  return not string.find(text, '[\128-\255]')
+end
+
 local mark = ',"events":1}'
 local out, held, scores, counts, bad = {}, {}, {}, {}, {}
+local taken = {}
 local count, n = 0, 0
 for i = 8, #KEYS do
   local before = count
   if count >= limit then break end
-  local popped = redis.pcall('RPOP', KEYS[i], limit - count)
-  if popped and not popped.err then
+  -- Nothing is taken off a list before it is stored: the last of these are the next.
+  local found = redis.pcall('LRANGE', KEYS[i], count - limit, -1)
+  if not found.err and #found > 0 then
+    redis.call('LTRIM', KEYS[i], 0, -1) -- whether it may be
+    taken[#taken + 1] = { KEYS[i], -1 - #found }
     local tail = ',"",' .. cjson.encode(ARGV[i - 1]) .. ']'
-    for _, raw in ipairs(popped) do
+    for at = #found, 1, -1 do
+      local raw = found[at]
       count = count + 1
       local new = tag .. '.' .. count
       local good = string.sub(raw, -#mark) == mark
-      if not good and string.sub(raw, 1, 1) == '{' then
-        good = pcall(cjson.decode, raw)
+      if not good and string.find(raw, '^[ \t\r\n]*{') then
+        good = pcall(cjson.decode, raw) and is_utf8(raw)
       end
       if good then
         held[n + 1], held[n + 2] = new, '[' .. raw .. tail
@@ -76,7 +107,7 @@ for i = 8, #KEYS do
         local hex = string.gsub(raw, '.', function(c) return string.format('%02x', string.byte(c)) end)
         local id = string.sub(redis.sha1hex(new), 1, 32)
         local entry = '{"unreadable":"' .. hex .. '","queue":' .. cjson.encode(ARGV[i - 1])
-          .. ',"list":' .. (i - 8) .. ',"died_at":' .. now .. '}'
+          .. ',"step":' .. (string.match(KEYS[i], '\6\22(%d+)$') or 0) .. ',"died_at":' .. now .. '}'
         redis.call('HSET', KEYS[6], id, entry)
         redis.call('ZADD', KEYS[7], now, id)
         out[count] = id
@@ -87,10 +118,13 @@ for i = 8, #KEYS do
   counts[i - 7] = count - before
 end
 if n > 0 then
-  redis.call('HSET', unacked, unpack(held))
   redis.call('ZADD', index, unpack(scores))
+  redis.call('HSET', unacked, unpack(held))
 end
+for _, one in ipairs(taken) do redis.call('LTRIM', one[1], 0, one[2]) end
 -- What this program may not run is not ours to take again before others could.
-for _, one in ipairs(back) do redis.call('LPUSH', one[1], one[2]) end
+for _, one in ipairs(back) do
+  if push(unpack(one)) then forget(one[1]) end
+end
 local next_due = redis.call('ZRANGE', scheduled, 0, 0, 'WITHSCORES')
 return { next_due[2] or '', #due, out, counts, bad }

@@ -4,7 +4,8 @@
 if redis.call('HGET', KEYS[1], ARGV[1]) ~= ARGV[2] then
   return 0
 end
+-- What the list does not take is not lost.
+if ARGV[3] ~= '' then redis.call('LPUSH', ARGV[3], ARGV[4]) end
 redis.call('HDEL', KEYS[1], ARGV[1])
 redis.call('ZREM', KEYS[2], ARGV[1])
-if ARGV[3] ~= '' then redis.call('LPUSH', ARGV[3], ARGV[4]) end
 return 1

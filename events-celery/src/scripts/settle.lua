@@ -1,46 +1,85 @@
 -- Ends claims, each in its way, if it is still held. Answers for each whether it was.
 --
--- KEYS: unacked, unacked_index, scheduled, dead, dead_index
--- ARGV: for each claim: its tag, and
+-- KEYS: unacked, unacked_index, scheduled, dead, dead_index, quiet
+-- ARGV: for each task that is published, the claim's tag ('' for none), with which it is or not at all, and
+--   'send'  list text '' ''                        a message
+--   'merge' tag text microseconds microseconds     one that is debounced: due then, and not after
+-- then for each claim: its tag, and
 --   'done'  '' '' '' ''                            the task is done
 --   'first' list text '' ''                        the message goes to the front of a list
 --   'last'  list text '' ''                        and to its back
 --   'wait'  tag text microseconds seconds          it waits until then, under another tag
 --   'bury'  task entry microseconds other          it is a dead letter, of the other task if there is one
---   'send'  list text '' ''                        published in the claim before it; with it or not at all
 local unacked, index, scheduled = KEYS[1], KEYS[2], KEYS[3]
-local answers, ours = {}, true
+
+local function wait(tag, text, micros, seconds)
+  local queue = string.match(tag, '%.%d+|(.*)$')
+  -- Without the text the others are harmless; it without them would be forgotten.
+  redis.call('ZADD', scheduled, micros, tag)
+  redis.call('ZADD', index, seconds, tag)
+  redis.call('HSET', unacked, tag, '[' .. text .. ',"",' .. cjson.encode(queue) .. ']')
+end
+
+-- It takes the place of the one of its key that waits. Due when its window is over, but not after what
+-- the first one of its key said.
+local function merge(tag, text, due, latest)
+  local known = redis.call('HGET', KEYS[6], tag)
+  if known and redis.call('HEXISTS', unacked, tag) == 1 and tonumber(known) < tonumber(latest) then
+    latest = known
+  end
+  if tonumber(latest) < tonumber(due) then due = latest end
+  redis.call('HSET', KEYS[6], tag, latest)
+  wait(tag, text, due, string.format('%.6f', tonumber(due) / 1000000))
+end
+
+-- Where memory is full, a script may go on once it has written. So what is held can be put elsewhere;
+-- what is only published has to wait.
+if ARGV[1] ~= '' then redis.call('ZREM', index, '') end
+local answers = {}
+-- Every claim is ended last: an error, of a list that is none, say, must leave its message where it is.
+local function finish(tag)
+  redis.call('HDEL', unacked, tag)
+  redis.call('ZREM', index, tag)
+end
+
+local firsts = {}
 for a = 1, #ARGV, 6 do
   local tag, what, one, text, time, other = unpack(ARGV, a, a + 5)
+  local ours = tag == '' or redis.call('HEXISTS', unacked, tag) == 1
   if what == 'send' then
     if ours then redis.call('LPUSH', one, text) end
+  elseif what == 'merge' then
+    if ours then merge(one, text, time, other) end
   else
-    ours = redis.call('HDEL', unacked, tag) == 1
-    redis.call('ZREM', index, tag)
     answers[#answers + 1] = ours and 1 or 0
-    if not ours or what == 'done' then
-      -- nothing more
-    elseif what == 'first' then
-      redis.call('RPUSH', one, text)
-    elseif what == 'last' then
-      redis.call('LPUSH', one, text)
-    elseif what == 'wait' then
-      -- Of a key that waits already, both do: which is the newer is not for us to say.
-      local new = one
-      if string.sub(new, 1, 6) == 'again.' and redis.call('HEXISTS', unacked, new) == 1 then
-        local step = string.match(new, '(%.%d+|.*)$')
-        new = 'eta.' .. tag .. step
+    if what == 'first' then
+      if ours then firsts[#firsts + 1] = { tag, one, text } end
+    else
+      if not ours or what == 'done' then
+        -- nothing more
+      elseif what == 'last' then
+        redis.call('LPUSH', one, text)
+      elseif what == 'wait' then
+        -- Of a key that waits already, both do: which is the newer is not for us to say.
+        local new = one
+        if string.sub(new, 1, 6) == 'again.' and redis.call('HEXISTS', unacked, new) == 1 then
+          local step = string.match(new, '(%.%d+|.*)$')
+          new = 'eta.' .. tag .. step
+        end
+        wait(new, text, time, other)
+      elseif what == 'bury' then
+        local id = one
+        if redis.call('HEXISTS', KEYS[4], id) == 1 then id = other end
+        redis.call('HSET', KEYS[4], id, text)
+        redis.call('ZADD', KEYS[5], time, id)
       end
-      local queue = string.match(new, '%.%d+|(.*)$')
-      redis.call('HSET', unacked, new, '[' .. text .. ',"",' .. cjson.encode(queue) .. ']')
-      redis.call('ZADD', index, other, new)
-      redis.call('ZADD', scheduled, time, new)
-    elseif what == 'bury' then
-      local id = one
-      if redis.call('HEXISTS', KEYS[4], id) == 1 then id = other end
-      redis.call('HSET', KEYS[4], id, text)
-      redis.call('ZADD', KEYS[5], time, id)
+      finish(tag)
     end
   end
+end
+-- Those that come back together keep their order: the last to be pushed is the next to be taken.
+for i = #firsts, 1, -1 do
+  redis.call('RPUSH', firsts[i][2], firsts[i][3])
+  finish(firsts[i][1])
 end
 return answers

@@ -1,6 +1,5 @@
 //! The loop of the relay that holds the lease: reads, sends, records.
 
-use std::collections::HashSet;
 use std::panic::AssertUnwindSafe;
 use std::time::Duration;
 
@@ -20,9 +19,6 @@ use super::trouble::Trouble;
 
 /// Between two polls. The wake-up is only a hint.
 const POLL: Duration = Duration::from_secs(1);
-
-/// At least so often the rows are read from the beginning, where late ones may have appeared.
-const FROM_THE_BEGINNING: Duration = Duration::from_secs(1);
 
 /// How long the batch under way may go on once the relay is to stop.
 const LAST_WORDS: Duration = Duration::from_secs(10);
@@ -48,14 +44,10 @@ enum Next {
 pub(super) struct Active<'r, O, T> {
     relay: &'r Relay<O, T>,
     holding: &'r Holding,
-    /// Where the next read begins.
-    after: Option<i64>,
-    /// When it was read from the beginning.
-    begun: Instant,
     /// What was read while the batch before was sent.
     ahead: Option<OutboxBatch>,
-    /// Rows that were told to be unreadable.
-    unreadable: HashSet<i64>,
+    /// Rows that were told to be unreadable, and are passed over.
+    unreadable: Vec<i64>,
     database: Trouble,
     transport: Trouble,
 }
@@ -82,10 +74,8 @@ impl<'r, O: Outbox, T: Transport> Active<'r, O, T> {
         Self {
             relay,
             holding,
-            after: None,
-            begun: Instant::now(),
             ahead: None,
-            unreadable: HashSet::new(),
+            unreadable: Vec::new(),
             database: Trouble::default(),
             transport: Trouble::default(),
         }
@@ -120,7 +110,7 @@ impl<'r, O: Outbox, T: Transport> Active<'r, O, T> {
     }
 
     fn database_fails(&mut self, error: &BrokerError) -> Duration {
-        self.start_over();
+        self.ahead = None;
         let pause = self.database.pause();
         if self.database.is_to_be_told() {
             tracing::warn!(
@@ -132,56 +122,39 @@ impl<'r, O: Outbox, T: Transport> Active<'r, O, T> {
         pause
     }
 
-    fn start_over(&mut self) {
-        self.ahead = None;
-        self.after = None;
-    }
-
     /// Sends one batch, if there is one.
     async fn step(&mut self, stop: &Cancellation) -> Result<Next, BrokerError> {
         let batch = match self.ahead.take() {
             Some(batch) => batch,
-            None => self.read().await?,
+            None => {
+                let Relay { outbox, batch, .. } = self.relay;
+                outbox.read_outbox(self.holding.lease(), &self.unreadable, *batch).await?
+            }
         };
         self.tell_unreadable(&batch);
-        let Some(last) = batch.more_after else {
-            // Nothing more behind what was sent; a look from the beginning, and then a rest.
-            return Ok(if self.after.take().is_some() { Next::Go } else { Next::Rest });
-        };
-        self.after = (self.begun.elapsed() < FROM_THE_BEGINNING).then_some(last);
         if batch.rows.is_empty() {
-            self.after = Some(last); // past those that cannot be read
-            return Ok(Next::Go);
+            // Behind what cannot be read there may be more.
+            return Ok(if batch.unreadable.is_empty() { Next::Rest } else { Next::Go });
         }
         if !self.holding.is_certain() {
             // It stood still, or could not renew the lease: whose it is, the database says.
             if !self.holding.renew(&self.relay.outbox).await {
                 return Ok(Next::End(End::Lost));
             }
-            self.start_over();
             return Ok(if self.holding.is_certain() { Next::Go } else { Next::Wait(POLL) });
         }
         self.send(Parcel::of(batch.rows), stop).await
     }
 
-    async fn read(&mut self) -> Result<OutboxBatch, BrokerError> {
-        if self.after.is_none() {
-            self.begun = Instant::now();
-        }
-        let Relay { outbox, batch, .. } = self.relay;
-        outbox.read_outbox(self.holding.lease(), self.after, *batch).await
-    }
-
     fn tell_unreadable(&mut self, batch: &OutboxBatch) {
         for (row, error) in &batch.unreadable {
-            if self.unreadable.insert(*row) {
-                tracing::error!(
-                    error = &**error as &dyn std::error::Error,
-                    outbox = self.relay.name,
-                    row,
-                    "a row of an outbox cannot be read and is passed over; repair or delete it"
-                );
-            }
+            self.unreadable.push(*row);
+            tracing::error!(
+                error = &**error as &dyn std::error::Error,
+                outbox = self.relay.name,
+                row,
+                "a row of an outbox cannot be read and is passed over; repair or delete it, and restart the relay if it is to be sent"
+            );
         }
     }
 
@@ -189,13 +162,10 @@ impl<'r, O: Outbox, T: Transport> Active<'r, O, T> {
         let Parcel { rows, tasks } = parcel;
         let kept = tracing::enabled!(tracing::Level::DEBUG).then(|| tasks.clone());
         let Relay { outbox, transport, batch, .. } = self.relay;
-        let (lease, after) = (self.holding.lease(), self.after);
-        let ahead = async {
-            match after {
-                Some(after) => outbox.read_outbox(lease, Some(after), *batch).await.ok(),
-                None => None,
-            }
-        };
+        let mut except = self.unreadable.clone();
+        except.extend(rows.iter().map(|(row, _)| *row));
+        // A failure shows again when it is read in its turn.
+        let ahead = async { outbox.read_outbox(self.holding.lease(), &except, *batch).await.ok() };
         let sending = AssertUnwindSafe(transport.send(tasks)).catch_unwind();
         let sent_and_read = async { tokio::join!(sending, ahead) };
         let give_up = async {
@@ -307,9 +277,9 @@ impl<'r, O: Outbox, T: Transport> Active<'r, O, T> {
         }
     }
 
-    /// The next try comes later, and from the beginning.
+    /// The next try comes later, and with what was not sent.
     async fn transport_fails(&mut self, reason: &str) -> Next {
-        self.start_over();
+        self.ahead = None;
         let Relay { outbox, name, .. } = self.relay;
         let pause = self.transport.pause();
         if self.transport.is_to_be_told() {

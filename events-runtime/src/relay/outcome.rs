@@ -76,11 +76,8 @@ mod tests {
     #[test]
     fn a_row_goes_only_when_all_of_its_tasks_are_sent_or_refused_and_its_rest_keeps_its_order() {
         let tasks: Vec<_> = (0..8).map(|_| task()).collect();
-        let rows: Vec<_> = (0..4)
-            .map(|row| {
-                (i64::from(row), vec![tasks[2 * row as usize].id, tasks[2 * row as usize + 1].id])
-            })
-            .collect();
+        let pairs = tasks.chunks(2).map(|pair| vec![pair[0].id, pair[1].id]);
+        let rows: Vec<_> = (0_i64..).zip(pairs).collect();
         let unsent = vec![
             Unsent::later(tasks[5].clone(), "away"), // row 2 whole, told in another order
             Unsent::later(tasks[4].clone(), "away first"),

@@ -245,7 +245,7 @@ impl PostgresQueueOptions {
         events: &Events,
     ) -> Result<PostgresQueue, QueueError> {
         let forwardings = Forwardings::new(self.forwardings.clone())?;
-        forwardings.check_subscribers(events)?;
+        forwardings.tell_unforwarded(events);
         let options = (*pool.connect_options()).clone();
         let listen = match &self.listen_url {
             Some(url) => Some(parse(url)?),

@@ -1,7 +1,8 @@
 //! Tasks that wait to be sent elsewhere, and the lease of the relay that sends them.
 //!
 //! Numbers ascend in the order of writing, not of commits: a row may appear before one that was
-//! read. So rows are deleted by number, one by one, never by where a relay has come to.
+//! read. So every read begins at the beginning, where it finds, with a commit, those that were done
+//! before it; and rows are deleted by number, one by one, never by where a relay has come to.
 //!
 //! Everything is one statement: a relay that is stopped in the middle of a transaction would keep
 //! the others from the lease.
@@ -56,7 +57,8 @@ SELECT id, body FROM {schema}.outbox WHERE outbox = $1 AND id = ANY (ARRAY(
     SELECT id FROM (
         SELECT id, sum(tasks) OVER (ORDER BY id) - tasks AS before
         FROM (SELECT id, tasks FROM {schema}.outbox
-            WHERE outbox = $1 AND id > $2 ORDER BY id LIMIT $3) AS head) AS counted
+            WHERE outbox = $1 AND id NOT IN (SELECT unnest($2::int8[]))
+            ORDER BY id LIMIT $3) AS head) AS counted
     WHERE before < $4))
 ORDER BY id";
 
@@ -167,13 +169,13 @@ impl Outbox for PostgresQueue {
     async fn read_outbox(
         &self,
         held: &OutboxLease,
-        after: Option<i64>,
+        except: &[i64],
         tasks: usize,
     ) -> Result<OutboxBatch, BrokerError> {
         // What changes from here on, the next `wake_relay` tells.
         self.seen.store(self.inner.signal.changes(), Ordering::SeqCst);
-        let outbox = held.outbox.clone();
-        self.uninterrupted("read its outbox", move |inner| read(inner, outbox, after, tasks)).await
+        let (outbox, except) = (held.outbox.clone(), except.to_vec());
+        self.uninterrupted("read its outbox", move |inner| read(inner, outbox, except, tasks)).await
     }
 
     async fn settle_outbox(
@@ -266,14 +268,14 @@ async fn acquire(
 async fn read(
     inner: Arc<Inner>,
     outbox: Name,
-    after: Option<i64>,
+    except: Vec<i64>,
     tasks: usize,
 ) -> Result<OutboxBatch, QueueError> {
     const STEP: &str = "read the outbox";
     let mut connection = Own::acquire(&inner.own, STEP).await?;
     let rows: Vec<(i64, String)> = sqlx::query_as(inner.sql().read_outbox.clone())
         .bind(outbox.to_string())
-        .bind(after.unwrap_or(i64::MIN))
+        .bind(except)
         .bind(i64::try_from(tasks.min(ROWS_OF_A_BATCH)).unwrap_or(i64::MAX))
         .bind(i64::try_from(tasks).unwrap_or(i64::MAX))
         .fetch_all(&mut *connection)
@@ -304,7 +306,7 @@ async fn settle(
                 .bind(rest.iter().map(|row| row.id).collect::<Vec<_>>())
                 .bind(rest.iter().map(|row| count(row.tasks.len())).collect::<Vec<_>>())
                 .bind(rest.iter().map(|row| write_tasks(&row.tasks)).collect::<Vec<_>>()),
-            refused,
+            &refused,
             now,
         ),
     };
@@ -317,25 +319,25 @@ fn count(tasks: usize) -> i32 {
     i32::try_from(tasks).unwrap_or(i32::MAX)
 }
 
-fn bind_refused(
-    query: Statement<'_>,
-    refused: Vec<(Task, String)>,
+fn bind_refused<'q>(
+    query: Statement<'q>,
+    refused: &[(Task, String)],
     now: Timestamp,
-) -> Statement<'_> {
+) -> Statement<'q> {
     fn all<T>(refused: &[(Task, String)], of: impl Fn(&Task) -> T) -> Vec<T> {
         refused.iter().map(|(task, _)| of(task)).collect()
     }
     let errors: Vec<_> = refused.iter().map(|(_, reason)| outbox::errors(reason, now)).collect();
     query
-        .bind(all(&refused, |task| Uuid::from_bytes(task.id.to_bytes())))
-        .bind(all(&refused, |task| Uuid::from_bytes(task.event_id.to_bytes())))
-        .bind(all(&refused, |task| task.event.to_string()))
-        .bind(all(&refused, |task| task.name.to_string()))
-        .bind(all(&refused, |task| task.queue.to_string()))
-        .bind(all(&refused, |task| task.priority))
-        .bind(all(&refused, |task| task.published_at.as_micros()))
-        .bind(all(&refused, |task| task.payload.to_string()))
-        .bind(all(&refused, |task| (!task.headers.is_empty()).then(|| task.headers.to_json())))
+        .bind(all(refused, |task| Uuid::from_bytes(task.id.to_bytes())))
+        .bind(all(refused, |task| Uuid::from_bytes(task.event_id.to_bytes())))
+        .bind(all(refused, |task| task.event.to_string()))
+        .bind(all(refused, |task| task.name.to_string()))
+        .bind(all(refused, |task| task.queue.to_string()))
+        .bind(all(refused, |task| task.priority))
+        .bind(all(refused, |task| task.published_at.as_micros()))
+        .bind(all(refused, |task| task.payload.to_string()))
+        .bind(all(refused, |task| (!task.headers.is_empty()).then(|| task.headers.to_json())))
         .bind(errors)
         .bind(now.as_micros())
 }

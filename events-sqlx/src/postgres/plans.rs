@@ -160,3 +160,28 @@ async fn no_statement_of_a_worker_reads_a_backlog_or_what_one_has_left() {
     }
     assert!(seen >= 76, "{seen}");
 }
+
+/// What is known of the table may be nothing, as long as it was filled just now.
+#[tokio::test]
+async fn no_statement_of_a_relay_reads_the_outbox_from_end_to_end() {
+    const FILL: &str = "INSERT INTO events.outbox (outbox, tasks, published_at, body)
+        SELECT 'default', 1, 0, '[]' FROM generate_series(1, 50000)";
+    let server = Server::start(Settings::default().set("autovacuum", "off")).unwrap();
+    let (queue, _database) = queue(&server).await;
+    let mut own = queue.inner.own.acquire().await.unwrap();
+    for (state, change) in [
+        ("an outbox of which nothing is known", FILL),
+        ("a full outbox", "ANALYZE events.outbox"),
+        ("an outbox that was full", "DELETE FROM events.outbox"),
+    ] {
+        run(&mut own, change).await;
+        let mut plans = Plans { connection: &mut own, state, seen: 0 };
+        let sql = queue.inner.sql();
+        for sql in [&sql.read_outbox, &sql.delete_sent] {
+            let plan = plans.explain(sql).await;
+            assert!(plan.contains("using outbox_pkey"), "{state}: {plan}");
+            assert!(!plan.contains("Seq Scan on outbox"), "{state}: {plan}");
+            assert!(!plan.contains("SubPlan") || plan.contains("hashed SubPlan"), "{plan}");
+        }
+    }
+}

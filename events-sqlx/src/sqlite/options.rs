@@ -152,7 +152,7 @@ impl SqliteQueueOptions {
 
     fn forwardings(&self, events: &Events) -> Result<Forwardings, QueueError> {
         let forwardings = Forwardings::new(self.forwardings.clone())?;
-        forwardings.check_subscribers(events)?;
+        forwardings.tell_unforwarded(events);
         Ok(forwardings)
     }
 

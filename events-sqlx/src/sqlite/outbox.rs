@@ -1,7 +1,6 @@
 //! Tasks that wait to be sent elsewhere, and the lease of the relay that sends them.
 //!
-//! Numbers ascend in the order of commits here, for there is one writer: no row appears before one
-//! that was read.
+//! Numbers ascend in the order of commits here, for there is one writer.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -45,7 +44,7 @@ SELECT id, body FROM events_outbox WHERE id IN (
     SELECT id FROM (
         SELECT id, sum(tasks) OVER (ORDER BY id) - tasks AS before
         FROM (SELECT id, tasks FROM events_outbox INDEXED BY events_outbox_rows
-            WHERE outbox = ?1 AND id > ?2 ORDER BY id LIMIT ?3))
+            WHERE outbox = ?1 AND id NOT IN (SELECT value FROM json_each(?2)) ORDER BY id LIMIT ?3))
     WHERE before < ?4)
 ORDER BY id";
 
@@ -129,14 +128,14 @@ impl Outbox for SqliteQueue {
     async fn read_outbox(
         &self,
         held: &OutboxLease,
-        after: Option<i64>,
+        except: &[i64],
         tasks: usize,
     ) -> Result<OutboxBatch, BrokerError> {
         // What changes from here on, the next `wake_relay` tells.
         self.seen.store(self.inner.signal.changes(), Ordering::SeqCst);
-        let outbox = held.outbox.clone();
+        let (outbox, except) = (held.outbox.clone(), json!(except).to_string());
         self.uninterrupted("read its outbox", move |inner| {
-            read(inner, outbox.clone(), after, tasks)
+            read(inner, outbox.clone(), except.clone(), tasks)
         })
         .await
     }
@@ -233,12 +232,12 @@ async fn renew(
 async fn read(
     inner: Arc<Inner>,
     outbox: Name,
-    after: Option<i64>,
+    except: String,
     tasks: usize,
 ) -> Result<OutboxBatch, QueueError> {
     let rows: Vec<(i64, String)> = sqlx::query_as(READ)
         .bind(&*outbox)
-        .bind(after.unwrap_or(i64::MIN))
+        .bind(except)
         .bind(i64::try_from(tasks.min(ROWS_OF_A_BATCH)).unwrap_or(i64::MAX))
         .bind(i64::try_from(tasks).unwrap_or(i64::MAX))
         .fetch_all(&inner.own)

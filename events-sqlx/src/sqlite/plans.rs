@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use events_core::Events;
 use sqlx::Row;
 
-use super::{SqliteQueue, admin, claim, lanes, rescue, settle};
+use super::{SqliteQueue, admin, claim, lanes, outbox, rescue, settle};
 
 /// What `EXPLAIN QUERY PLAN` says, with and without statistics.
 async fn plans(sql: &'static str) -> Vec<String> {
@@ -74,6 +74,27 @@ async fn counts_read_indexes_and_no_task() {
     for plan in plans(admin::COUNTS).await {
         for step in plan.lines().filter(|step| step.contains("events_")) {
             assert!(step.contains("COVERING INDEX"), "{plan}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_relay_finds_the_end_of_its_batch_in_the_index_and_reads_only_what_is_in_it() {
+    for plan in plans(outbox::READ).await {
+        assert!(plan.contains("COVERING INDEX events_outbox_rows (outbox=?)"), "{plan}");
+        assert!(
+            plan.contains("SEARCH events_outbox USING INTEGER PRIMARY KEY (rowid=?)"),
+            "{plan}"
+        );
+        assert!(!plan.contains("SCAN events_outbox"), "{plan}");
+    }
+    for plan in plans(outbox::DELETE).await {
+        assert!(plan.contains("(outbox=? AND id=?)") || plan.contains("(rowid=?)"), "{plan}");
+        assert!(!plan.contains("SCAN events_outbox"), "{plan}");
+    }
+    for sql in [outbox::BACKLOG, outbox::BACKLOGS] {
+        for plan in plans(sql).await {
+            assert!(plan.contains("COVERING INDEX events_outbox_rows"), "{plan}");
         }
     }
 }

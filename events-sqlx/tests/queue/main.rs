@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used)] // helpers of tests are not exempt by themselves
 
 mod cancel;
+mod forwarded;
 mod program;
 
 #[cfg(feature = "postgres")]

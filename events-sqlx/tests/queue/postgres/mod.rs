@@ -6,6 +6,7 @@ mod wire;
 mod cancellation;
 mod connections;
 mod faults;
+mod forwarding;
 mod health;
 mod joining;
 mod leases;

@@ -4,6 +4,7 @@ mod support;
 
 mod cancellation;
 mod claims;
+mod forwarding;
 mod hands;
 mod lost;
 mod opening;

@@ -1,0 +1,344 @@
+//! A worker in Rust as a citizen of the fleet: it is seen by `celery status`, by Flower and by the other
+//! workers, tells what becomes of its tasks, and answers to remote control.
+//!
+//! Nothing of it stands in the way of the work: it has a connection of its own, what it tells is dropped
+//! when Redis cannot follow, and none of its failures is one of a task.
+
+mod control;
+mod envelope;
+mod events;
+mod inspect;
+mod mingle;
+mod node;
+mod replies;
+mod request;
+mod revoked;
+mod system;
+
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::time::{Duration, Instant};
+
+use events_core::broker::{Lease, Settlement};
+use events_core::{Events, Queues, Timestamp, WorkerId};
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::task::AbortHandle;
+use tokio::time::timeout;
+
+use crate::broker::{CeleryBroker, Inner};
+use crate::lease::{CeleryReceipt, Held};
+use crate::link::Link;
+use crate::options::CeleryOptions;
+use crate::settle::End;
+use events::Sendable;
+use node::Node;
+use revoked::Revoked;
+
+/// How long the end of a worker may be held up by telling of it.
+const FAREWELL: Duration = Duration::from_secs(1);
+
+/// What this process is to the fleet.
+#[derive(Debug)]
+pub(crate) struct Fleet {
+    /// Of the first worker of this process.
+    name: String,
+    clock: Clock,
+    /// Apart from that of the tasks.
+    link: Arc<Link>,
+    task_events: AtomicBool,
+    outbox: mpsc::Sender<Sendable>,
+    /// What the outbox leads to, until it is emptied by a task of its own.
+    unsent: Mutex<Option<mpsc::Receiver<Sendable>>>,
+    /// Task events that were not told because Redis could not follow.
+    dropped: AtomicU64,
+    /// The workers of this process.
+    nodes: RwLock<Vec<Arc<Node>>>,
+    revoked: Revoked,
+    /// Whether somebody asked the program to end.
+    shutdown: watch::Sender<bool>,
+    /// Ended with the broker.
+    tasks: Mutex<Vec<AbortHandle>>,
+    since: Instant,
+    /// Within which workers give signs of life.
+    lease: Duration,
+}
+
+impl Drop for Fleet {
+    fn drop(&mut self) {
+        let tasks = self.tasks.get_mut().unwrap_or_else(PoisonError::into_inner);
+        tasks.iter().for_each(AbortHandle::abort);
+    }
+}
+
+/// Lamport's clock: what is told after something was heard has a greater number.
+#[derive(Debug, Default)]
+struct Clock(AtomicU64);
+
+impl Clock {
+    fn forward(&self) -> u64 {
+        self.0.fetch_add(1, Ordering::Relaxed) + 1
+    }
+
+    fn adjust(&self, heard: u64) {
+        self.0.fetch_max(heard, Ordering::Relaxed);
+        self.forward();
+    }
+
+    fn value(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+impl Fleet {
+    pub(crate) fn new(options: &CeleryOptions, events: &Events) -> Self {
+        let (outbox, unsent) = mpsc::channel(events::MOST_UNSENT);
+        Self {
+            name: options.node_name_or_default(),
+            clock: Clock::default(),
+            link: Link::new(options.source.clone(), options.response_timeout),
+            task_events: AtomicBool::new(options.task_events),
+            outbox,
+            unsent: Mutex::new(Some(unsent)),
+            dropped: AtomicU64::new(0),
+            nodes: RwLock::default(),
+            revoked: Revoked::default(),
+            shutdown: watch::Sender::new(false),
+            tasks: Mutex::default(),
+            since: Instant::now(),
+            lease: events.settings().lease,
+        }
+    }
+
+    fn tells_of_tasks(&self) -> bool {
+        self.task_events.load(Ordering::Relaxed)
+    }
+
+    /// The workers of this process that live.
+    fn nodes(&self) -> Vec<Arc<Node>> {
+        let nodes = self.nodes.read().unwrap_or_else(PoisonError::into_inner);
+        nodes.iter().filter(|node| node.lives(self.lease)).cloned().collect()
+    }
+
+    fn node(&self, worker: WorkerId) -> Option<Arc<Node>> {
+        let nodes = self.nodes.read().unwrap_or_else(PoisonError::into_inner);
+        nodes.iter().find(|node| node.worker == worker).cloned()
+    }
+
+    /// Whether somebody called the task back.
+    pub(crate) fn is_revoked(&self, id: &str) -> bool {
+        self.revoked.contains(id, Instant::now())
+    }
+
+    /// Tells of a task, if that is wanted and Redis can follow.
+    fn tell(&self, event: events::Event) {
+        if self.outbox.try_send(Sendable::Task(event)).is_err() {
+            self.dropped.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+}
+
+/// Makes a worker of this process known to the fleet, once.
+pub(crate) async fn join(inner: &Arc<Inner>, worker: WorkerId, queues: &Queues) {
+    let fleet = &inner.fleet;
+    let queues = inner.queues(queues);
+    let node = {
+        let mut nodes = fleet.nodes.write().unwrap_or_else(PoisonError::into_inner);
+        if let Some(known) = nodes.iter().find(|node| node.worker == worker) {
+            known.live();
+            return;
+        }
+        // Whoever is gone without leave makes room for its name.
+        nodes.retain(|node| node.lives(fleet.lease));
+        // The lowest that is free.
+        let is_free = |number: &usize| nodes.iter().all(|node| node.number != *number);
+        let number = (1..=nodes.len()).find(is_free).unwrap_or(nodes.len() + 1);
+        let registry = inner.events.registry();
+        let node = Node::new(worker, &fleet.name, number, queues, registry);
+        let node = Arc::new(node);
+        nodes.push(node.clone());
+        node
+    };
+    start(inner);
+    let online = events::of_worker("worker-online", &node, inner.events.now());
+    timeout(FAREWELL, fleet.outbox.send(online)).await.ok();
+}
+
+/// Starts what runs beside the workers, with the first of them.
+fn start(inner: &Arc<Inner>) {
+    let fleet = &inner.fleet;
+    let unsent = fleet.unsent.lock().unwrap_or_else(PoisonError::into_inner).take();
+    let Some(unsent) = unsent else { return };
+    let weak = || Arc::downgrade(inner);
+    let started = [
+        tokio::spawn(events::send(weak(), unsent)).abort_handle(),
+        tokio::spawn(events::beat(weak())).abort_handle(),
+        tokio::spawn(control::listen(weak())).abort_handle(),
+    ];
+    fleet.tasks.lock().unwrap_or_else(PoisonError::into_inner).extend(started);
+}
+
+/// Takes leave of the fleet on behalf of a worker that ends, or that was taken for dead.
+pub(crate) async fn leave(inner: &Inner, worker: WorkerId) {
+    let fleet = &inner.fleet;
+    let node = {
+        let mut nodes = fleet.nodes.write().unwrap_or_else(PoisonError::into_inner);
+        let at = nodes.iter().position(|node| node.worker == worker);
+        at.map(|at| nodes.swap_remove(at))
+    };
+    let Some(node) = node else { return };
+    let (sent, is_sent) = oneshot::channel();
+    let tell = async {
+        let offline = events::of_worker("worker-offline", &node, inner.events.now());
+        fleet.outbox.send(offline).await.ok();
+        fleet.outbox.send(Sendable::Mark(sent)).await.ok();
+        // The process may end right after.
+        is_sent.await.ok();
+    };
+    timeout(FAREWELL, tell).await.ok();
+}
+
+/// Notes that a worker says it lives, whether Redis hears of it or not.
+pub(crate) fn live(inner: &Inner, worker: WorkerId) {
+    if let Some(node) = inner.fleet.node(worker) {
+        node.live();
+    }
+}
+
+/// Tells how many tasks a worker runs at once.
+pub(crate) fn introduce(inner: &Inner, worker: WorkerId, concurrency: usize) {
+    if let Some(node) = inner.fleet.node(worker) {
+        node.set_concurrency(concurrency);
+    }
+}
+
+/// Notes what a worker claimed, of at most `limit`.
+pub(crate) fn claimed(
+    inner: &Inner,
+    worker: WorkerId,
+    limit: usize,
+    leases: &[Lease<CeleryReceipt>],
+) {
+    let Some(node) = inner.fleet.node(worker) else { return };
+    node.claimed(limit, leases.iter().map(|lease| &lease.receipt.0));
+    if inner.fleet.tells_of_tasks() {
+        let now = inner.events.now();
+        for lease in leases {
+            let held = &lease.receipt.0;
+            inner.fleet.tell(events::received(&node, &held.message, &held.text, now));
+        }
+    }
+}
+
+/// Tells of messages that were claimed and are not to be run here and now, before they go where they
+/// belong.
+pub(crate) fn set_aside(inner: &Inner, worker: WorkerId, ends: &[(String, End)]) {
+    if !inner.fleet.tells_of_tasks() {
+        return;
+    }
+    let Some(node) = inner.fleet.node(worker) else { return };
+    for (_, end) in ends {
+        for event in events::of_set_aside(&node, end, inner.events.now()) {
+            inner.fleet.tell(event);
+        }
+    }
+}
+
+/// Notes that the handler of a task is called.
+pub(crate) fn started(inner: &Inner, worker: WorkerId, held: &Held) {
+    let now = inner.events.now();
+    held.started.set(now);
+    let Some(node) = inner.fleet.node(worker) else { return };
+    if let Some(subscriber) = inner.events.registry().subscriber(&held.message.name) {
+        node.count(subscriber.task);
+    }
+    if inner.fleet.tells_of_tasks() {
+        inner.fleet.tell(events::started(&node, &held.message.id, now));
+    }
+}
+
+/// Tells what became of tasks, of those whose claim had held.
+pub(crate) fn settled(
+    inner: &Inner,
+    worker: WorkerId,
+    settlements: &[Settlement<CeleryReceipt>],
+    held: &[bool],
+) {
+    if !inner.fleet.tells_of_tasks() {
+        return;
+    }
+    let Some(node) = inner.fleet.node(worker) else { return };
+    let now = inner.events.now();
+    for (settlement, _) in settlements.iter().zip(held).filter(|(_, held)| **held) {
+        inner.fleet.tell(events::ended(&node, &settlement.receipt.0, &settlement.next, now));
+    }
+}
+
+/// Tells that a task completed together with what its handler published.
+pub(crate) fn completed(inner: &Inner, worker: WorkerId, held: &Held) {
+    if !inner.fleet.tells_of_tasks() {
+        return;
+    }
+    let Some(node) = inner.fleet.node(worker) else { return };
+    let next = events_core::lifecycle::Next::Complete;
+    inner.fleet.tell(events::ended(&node, held, &next, inner.events.now()));
+}
+
+/// When a handler was called, if it was.
+#[derive(Debug, Default)]
+pub(crate) struct Started(std::sync::OnceLock<Timestamp>);
+
+impl Started {
+    fn set(&self, now: Timestamp) {
+        // A claim is run once.
+        self.0.set(now).ok();
+    }
+
+    fn get(&self) -> Option<Timestamp> {
+        self.0.get().copied()
+    }
+}
+
+impl CeleryBroker {
+    /// Resolves when somebody asks this program to end: `celery control shutdown`, or Flower.
+    ///
+    /// Only the program can end itself. So it waits for this beside its own signals, and stops its
+    /// workers as it does for those. A request that comes while nobody waits is logged and forgotten.
+    ///
+    /// ```no_run
+    /// # use events_core::Events;
+    /// # use events_celery::CeleryBroker;
+    /// # use events_runtime::Worker;
+    /// # async fn serve(events: &Events, broker: CeleryBroker) -> Result<(), events_core::BoxError> {
+    /// let worker = Worker::builder(events, broker.clone()).build()?;
+    /// worker
+    ///     .run_until(async {
+    ///         tokio::select! {
+    ///             _ = tokio::signal::ctrl_c() => {}
+    ///             () = broker.shutdown_requested() => {}
+    ///         }
+    ///     })
+    ///     .await?;
+    /// # Ok(()) }
+    /// ```
+    pub async fn shutdown_requested(&self) {
+        let mut requests = self.inner.fleet.shutdown.subscribe();
+        if requests.wait_for(|requested| *requested).await.is_err() {
+            std::future::pending::<()>().await; // the sender lives as long as `self`
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Clock;
+
+    #[test]
+    fn what_is_told_after_something_was_heard_has_a_greater_number() {
+        let clock = Clock::default();
+        assert_eq!((clock.forward(), clock.forward()), (1, 2));
+        clock.adjust(40);
+        assert!(clock.forward() > 40);
+        clock.adjust(3);
+        assert!(clock.value() > 42);
+    }
+}

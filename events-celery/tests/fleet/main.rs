@@ -1,0 +1,17 @@
+//! A worker in Rust is a citizen of Celery's fleet.
+//!
+//! | module    | promises                                                                     |
+//! |-----------|------------------------------------------------------------------------------|
+//! | `told`    | workers tell that they live, and what becomes of their tasks                 |
+//! | `asked`   | they answer to remote control, and hear of revoked tasks                     |
+//! | `results` | callers that wait for a result get one                                       |
+//! | `python`  | all of it in the eyes of real Celery: its tools, its workers and Flower      |
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+#![allow(clippy::needless_pass_by_value, reason = "handlers take their event by value")]
+
+mod asked;
+mod client;
+mod python;
+mod results;
+mod told;
+mod world;
