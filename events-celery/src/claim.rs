@@ -1,5 +1,6 @@
 //! Hands out messages: one step in Redis, then a look at each of them here.
 
+use std::iter::repeat_n;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -43,11 +44,33 @@ impl Drop for Delivery {
     }
 }
 
-/// One answer of the script.
+/// One message of the script's answer.
 struct Popped {
     tag: String,
+    /// Which of the lists it was in.
     list: usize,
     text: Vec<u8>,
+    /// It is not JSON: the text is the name of the dead letter that it is now.
+    is_dead: bool,
+}
+
+impl Popped {
+    /// What the script answered to the claim with this tag.
+    fn all(
+        tag: &str,
+        texts: Vec<redis::Value>,
+        counts: &[usize],
+        dead: &[usize],
+    ) -> Option<Vec<Self>> {
+        let lists = counts.iter().enumerate().flat_map(|(list, count)| repeat_n(list, *count));
+        let numbered = (1..).zip(texts).zip(lists);
+        let popped = numbered.map(|((number, text), list)| {
+            let redis::Value::BulkString(text) = text else { return None };
+            let is_dead = dead.contains(&number);
+            Some(Self { tag: format!("{tag}.{number}"), list, text, is_dead })
+        });
+        popped.collect()
+    }
 }
 
 /// Claims for `worker`.
@@ -106,7 +129,7 @@ async fn pop(
     limit: usize,
 ) -> Result<(Option<Timestamp>, usize, Vec<Popped>), CeleryError> {
     const ACTION: &str = "hand out messages";
-    type Answer = Option<(String, usize, Vec<redis::Value>)>;
+    type Answer = Option<(String, usize, Vec<redis::Value>, Vec<usize>, Vec<usize>)>;
     let keys = &inner.keys;
     let number = inner.claims.fetch_add(1, Ordering::Relaxed);
     let claim = format!("{}{number}", tags_of(worker));
@@ -128,29 +151,19 @@ async fn pop(
         })
         .await;
     let answer = answer.inspect_err(|_| inner.held.doubt(worker, claim.clone()))?;
-    let Some((next_due, moved, found)) = answer else {
+    let Some((next_due, moved, texts, counts, dead)) = answer else {
         return Err(CeleryError::NotRegistered);
     };
     let next_due = next_due.parse::<f64>().ok().map(|micros| {
         #[expect(clippy::cast_possible_truncation, reason = "microseconds of this age are exact")]
         Timestamp::from_micros(micros as i64)
     });
-    let mut popped = Vec::with_capacity(found.len() / 3);
-    let mut found = found.into_iter();
-    while let (Some(tag), Some(list), Some(text)) = (found.next(), found.next(), found.next()) {
-        let read = || -> Result<Popped, redis::RedisError> {
-            Ok(Popped {
-                tag: redis::from_redis_value(tag)?,
-                list: redis::from_redis_value(list)?,
-                text: redis::from_redis_value(text)?,
-            })
-        };
-        popped.push(read().map_err(|error| {
-            inner.held.doubt(worker, claim.clone());
-            CeleryError::command(ACTION, error)
-        })?);
-    }
-    inner.held.add(worker, popped.iter().map(|one| &*one.tag).filter(|tag| !tag.is_empty()));
+    let Some(popped) = Popped::all(&claim, texts, &counts, &dead) else {
+        inner.held.doubt(worker, claim);
+        let answer = "something else than texts".to_owned();
+        return Err(CeleryError::Answer { action: ACTION, answer });
+    };
+    inner.held.add(worker, popped.iter().filter(|one| !one.is_dead).map(|one| &*one.tag));
     Ok((next_due, moved, popped))
 }
 
@@ -172,9 +185,9 @@ async fn sort(
     let now = inner.events.now();
     let mut ends = Vec::new();
     let mut others = 0;
-    for Popped { tag, list, text } in popped {
+    for Popped { tag, list, text, is_dead } in popped {
         let Some((queue, step)) = lists.get(list) else { continue };
-        if tag.is_empty() {
+        if is_dead {
             tracing::error!(
                 queue,
                 dead_letter = &*String::from_utf8_lossy(&text),

@@ -86,6 +86,17 @@ impl CeleryError {
         Self::Command { action, remedy: remedy(&source), source }
     }
 
+    /// Whether Redis answered, and refused: the connection is good.
+    pub(crate) fn is_answer(&self) -> bool {
+        match self {
+            Self::Command { source, .. } => {
+                source.code().is_some()
+                    && !matches!(source.code(), Some("READONLY" | "LOADING" | "MOVED"))
+            }
+            _ => false,
+        }
+    }
+
     pub(crate) fn into_broker_error(self, action: &'static str) -> BrokerError {
         BrokerError::new(action, self)
     }

@@ -5,6 +5,7 @@ use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use events_core::subscriber::Subscriber;
+use events_core::task::Name;
 use events_core::{EventId, Task, TaskId, Timestamp, WorkerId};
 
 use crate::fleet::Started;
@@ -42,15 +43,20 @@ impl Held {
         let payload = message.call.payload(subscriber.event.fields)?;
         let id = uuid_of(&message.id).into_bytes();
         let published_at = message.published_at.unwrap_or(now);
+        // Names that the program has are not copied.
+        let known = |name: &str, known: &'static str| match name == known {
+            true => Name::Borrowed(known),
+            false => Name::Owned(name.to_owned()),
+        };
         Ok(Task {
             id: TaskId::from_bytes(id),
             event_id: message.call.event_id().unwrap_or_else(|| EventId::from_bytes(id)),
             event: match &message.event {
-                Some(event) => event.clone().into(),
+                Some(event) => known(event, subscriber.event.name),
                 None => subscriber.event.name.into(),
             },
-            name: message.name.clone().into(),
-            queue: self.queue.clone().into(),
+            name: known(&message.name, subscriber.task),
+            queue: known(&self.queue, subscriber.queue.unwrap_or_default()),
             priority: message.priority,
             payload,
             headers: message.headers.clone(),

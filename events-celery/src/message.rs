@@ -46,52 +46,57 @@ pub(crate) mod header {
     /// How often it was put back because nobody here may run it.
     pub(crate) const RETURNED: &str = "events_returned";
 
-    /// All of them.
-    pub(crate) const OURS: &[&str] =
-        &[EVENT, PUBLISHED_AT, PRIORITY, DEBOUNCE, ERRORS, RESCUED, RETURNED];
+    /// Whether it is one of them, or one that Celery sets itself.
+    pub(crate) fn is_taken(name: &str) -> bool {
+        matches!(name, EVENT | PUBLISHED_AT | PRIORITY | DEBOUNCE | ERRORS | RESCUED | RETURNED)
+            || is_celerys(name)
+    }
 
     /// Those that Celery sets itself, and the names under which it shows other things to its tasks.
-    pub(crate) const CELERYS: &[&str] = &[
-        "args",
-        "argsrepr",
-        "called_directly",
-        "callbacks",
-        "chain",
-        "children",
-        "chord",
-        "compression",
-        "correlation_id",
-        "delivery_info",
-        "errbacks",
-        "eta",
-        "expires",
-        "group",
-        "group_index",
-        "headers",
-        "hostname",
-        "id",
-        "ignore_result",
-        "is_eager",
-        "kwargs",
-        "kwargsrepr",
-        "lang",
-        "logfile",
-        "loglevel",
-        "origin",
-        "parent_id",
-        "periodic_task_name",
-        "properties",
-        "redelivered",
-        "reply_to",
-        "replaced_task_nesting",
-        "retries",
-        "root_id",
-        "shadow",
-        "stamped_headers",
-        "stamps",
-        "task",
-        "taskset",
-        "timelimit",
-        "utc",
-    ];
+    fn is_celerys(name: &str) -> bool {
+        matches!(
+            name,
+            "args"
+                | "argsrepr"
+                | "called_directly"
+                | "callbacks"
+                | "chain"
+                | "children"
+                | "chord"
+                | "compression"
+                | "correlation_id"
+                | "delivery_info"
+                | "errbacks"
+                | "eta"
+                | "expires"
+                | "group"
+                | "group_index"
+                | "headers"
+                | "hostname"
+                | "id"
+                | "ignore_result"
+                | "is_eager"
+                | "kwargs"
+                | "kwargsrepr"
+                | "lang"
+                | "logfile"
+                | "loglevel"
+                | "origin"
+                | "parent_id"
+                | "periodic_task_name"
+                | "properties"
+                | "redelivered"
+                | "reply_to"
+                | "replaced_task_nesting"
+                | "retries"
+                | "root_id"
+                | "shadow"
+                | "stamped_headers"
+                | "stamps"
+                | "task"
+                | "taskset"
+                | "timelimit"
+                | "utc"
+        )
+    }
 }

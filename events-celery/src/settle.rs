@@ -147,14 +147,20 @@ pub(crate) async fn settle(
 async fn complete(inner: &Inner, tags: &[&str]) -> Result<Vec<bool>, CeleryError> {
     let mut answers = Vec::with_capacity(tags.len());
     for tags in tags.chunks(BATCH) {
-        let held: Vec<bool> = inner
+        let held: redis::Value = inner
             .link
             .script(ACTION, &scripts::COMPLETE, |command| {
                 command.arg(2).arg(&inner.keys.unacked).arg(&inner.keys.unacked_index);
                 command.arg(tags);
             })
             .await?;
-        answers.extend(held);
+        match held {
+            redis::Value::Int(_) => answers.resize(answers.len() + tags.len(), true),
+            each => answers.extend(
+                redis::from_redis_value::<Vec<bool>>(each)
+                    .map_err(|error| CeleryError::command(ACTION, error.into()))?,
+            ),
+        }
     }
     Ok(answers)
 }

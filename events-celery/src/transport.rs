@@ -1,10 +1,13 @@
 //! Sends tasks to a Celery fleet.
 
 use std::fmt;
+use std::future::{Future, ready};
+use std::pin::Pin;
 use std::sync::Arc;
 
 use events_core::transport::{Transport, TransportError, Unsent};
 use events_core::{Events, Task};
+use futures_util::FutureExt;
 
 use crate::error::CeleryError;
 use crate::keys::Keys;
@@ -15,7 +18,7 @@ use crate::options::CeleryOptions;
 use crate::settle::{Publication, end_and_publish};
 
 /// So much is sent at once, in bytes: Redis is at work while the next is written.
-const BATCH_BYTES: usize = 512 * 1024;
+const BATCH_BYTES: usize = 128 * 1024;
 
 /// Sends tasks as messages that workers in Python (Celery 5.3 to 5.7) and in Rust execute. Clones share
 /// the connection.
@@ -92,22 +95,28 @@ impl CeleryTransport {
     }
 
     /// Sends one batch. What was not sent, and why nothing behind it needs to be tried.
-    async fn push(&self, batch: Batch) -> (Vec<Unsent>, Option<CeleryError>) {
+    async fn push(&self, batch: Batch) -> Pushed {
         const ACTION: &str = "take messages";
-        let mut pipeline = redis::pipe();
-        for run in &batch.runs {
-            let mut command = redis::cmd(if run.first { "RPUSH" } else { "LPUSH" });
-            command.arg(&run.list).arg(&run.texts);
-            pipeline.add_command(command);
-        }
         let (link, keys) = (&self.0.link, &self.0.keys);
         let mut unsent = Vec::new();
-        let answers = match batch.runs.is_empty() {
-            true => Vec::new(),
-            false => match link.pipeline_each(ACTION, pipeline).await {
-                Ok(answers) => answers,
-                Err(error) => return (batch.all_unsent(&error), Some(error)),
+        let answers = match batch.runs.as_slice() {
+            [] => Ok(Vec::new()),
+            [run] => match link.command(ACTION, &run.command()).await {
+                Ok(answer) => Ok(vec![Ok(answer)]),
+                Err(error) if error.is_answer() => Ok(vec![Err(error)]),
+                Err(error) => Err(error),
             },
+            runs => {
+                let mut pipeline = redis::pipe();
+                for run in runs {
+                    pipeline.add_command(run.command());
+                }
+                link.pipeline_each(ACTION, pipeline).await
+            }
+        };
+        let answers: Vec<Result<i64, CeleryError>> = match answers {
+            Ok(answers) => answers,
+            Err(error) => return Pushed { unsent: batch.all_unsent(&error), away: Some(error) },
         };
         // One list that takes nothing must not have the others sent again.
         for (run, answer) in batch.runs.into_iter().zip(answers) {
@@ -119,7 +128,7 @@ impl CeleryTransport {
         if let Err(error) = end_and_publish(link, keys, &[], &publications).await {
             unsent.extend(TransportError::unavailable(tasks, error).unsent);
         }
-        (unsent, None)
+        Pushed { unsent, away: None }
     }
 }
 
@@ -151,6 +160,15 @@ fn debounced(task: &Task, message: &Outgoing) -> Option<Publication> {
     })
 }
 
+impl Run {
+    fn command(&self) -> redis::Cmd {
+        let bytes = self.texts.iter().map(String::len).sum::<usize>() + self.list.len();
+        let mut command = redis::Cmd::with_capacity(self.texts.len() + 2, bytes + 5);
+        command.arg(if self.first { "RPUSH" } else { "LPUSH" }).arg(&self.list).arg(&self.texts);
+        command
+    }
+}
+
 impl Batch {
     fn add(&mut self, task: Task, keys: &Keys, message: Outgoing) {
         self.bytes += message.text.len();
@@ -177,30 +195,64 @@ impl Batch {
     }
 }
 
+/// What came of a batch.
+struct Pushed {
+    unsent: Vec<Unsent>,
+    /// Why nothing behind it needs to be tried.
+    away: Option<CeleryError>,
+}
+
 impl Transport for CeleryTransport {
     async fn send(&self, tasks: Vec<Task>) -> Result<(), TransportError> {
-        let now = self.0.events.now();
         let mut unsent = Vec::new();
-        let mut tasks = tasks.into_iter().peekable();
-        while tasks.peek().is_some() {
-            let mut batch = Batch::default();
-            while batch.bytes < BATCH_BYTES
-                && let Some(task) = tasks.next()
-            {
-                match encode(&task, &self.0.origin, now) {
-                    Ok(message) => batch.add(task, &self.0.keys, message),
-                    Err(refused) => unsent.push(Unsent::never(task, refused)),
+        let mut tasks = tasks.into_iter();
+        let mut under_way = None;
+        loop {
+            // Redis is at work on the one before.
+            let batch = self.batch(&mut tasks, &mut unsent);
+            if let Some(before) = under_way.take() {
+                let Pushed { unsent: left, away } = before.await;
+                unsent.extend(left);
+                if let Some(error) = away {
+                    // The order is kept: what follows waits for what could not be sent.
+                    unsent.extend(batch.into_iter().flat_map(|batch| batch.all_unsent(&error)));
+                    unsent.extend(TransportError::unavailable(tasks, error).unsent);
+                    break;
                 }
             }
-            let (left, away) = self.push(batch).await;
-            unsent.extend(left);
-            if let Some(error) = away {
-                // The order is kept: what follows waits for what could not be sent.
-                unsent.extend(TransportError::unavailable(tasks, error).unsent);
-                break;
-            }
+            let Some(batch) = batch else { break };
+            let mut push: Sent<'_> = Box::pin(self.push(batch));
+            // Polled once, it is on its way.
+            under_way = Some(match (&mut push).now_or_never() {
+                None => push,
+                Some(pushed) => Box::pin(ready(pushed)),
+            });
         }
         if unsent.is_empty() { Ok(()) } else { Err(TransportError { unsent }) }
+    }
+}
+
+/// A batch on its way.
+type Sent<'t> = Pin<Box<dyn Future<Output = Pushed> + Send + 't>>;
+
+impl CeleryTransport {
+    /// The next batch, if there is any; what cannot be a message is not sent.
+    fn batch(
+        &self,
+        tasks: &mut impl Iterator<Item = Task>,
+        unsent: &mut Vec<Unsent>,
+    ) -> Option<Batch> {
+        let now = self.0.events.now();
+        let mut batch = Batch::default();
+        while batch.bytes < BATCH_BYTES
+            && let Some(task) = tasks.next()
+        {
+            match encode(&task, &self.0.origin, now) {
+                Ok(message) => batch.add(task, &self.0.keys, message),
+                Err(refused) => unsent.push(Unsent::never(task, refused)),
+            }
+        }
+        (batch.bytes > 0).then_some(batch)
     }
 }
 

@@ -329,8 +329,7 @@ fn others(headers: &Object<'_>) -> Headers {
     let mut found = Headers::new();
     for (name, value) in headers.iter() {
         if value.starts_with('"')
-            && !header::CELERYS.contains(&name)
-            && !header::OURS.contains(&name)
+            && !header::is_taken(name)
             && let Ok(text) = serde_json::from_str::<String>(value)
         {
             found.insert(name, text);

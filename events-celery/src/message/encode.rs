@@ -10,7 +10,7 @@ use base64::prelude::BASE64_STANDARD;
 use events_core::{Task, Timestamp};
 use uuid::Uuid;
 
-use super::object::json_text;
+use super::object::{json_text, push_json_text};
 use super::{MARK, header, python, time};
 use crate::keys::Step;
 
@@ -115,8 +115,7 @@ fn check(task: &Task) -> Result<(), Refused> {
     if suspicious && serde_json::from_str(&task.payload).is_ok_and(is_tagged) {
         return Err(Refused::Tagged);
     }
-    let taken = |name: &&str| header::CELERYS.contains(name) || header::OURS.contains(name);
-    match task.headers.iter().map(|(name, _)| name).find(taken) {
+    match task.headers.iter().map(|(name, _)| name).find(|name| header::is_taken(name)) {
         Some(name) => Err(Refused::Header { name: name.to_owned() }),
         None => Ok(()),
     }
@@ -169,7 +168,7 @@ fn is_tagged(value: serde_json::Value) -> bool {
 
 /// `[args, kwargs, embed]` in base64.
 fn push_body(text: &mut String, payload: &str, event_id: &str) {
-    const EMBED: &str = r#""],{},{"callbacks":null,"errbacks":null,"chain":null,"chord":null}]"#;
+    const EMBED: &str = r#""],{},{}]"#; // nothing hangs on it
     let mut body = String::with_capacity(payload.len() + event_id.len() + EMBED.len() + 8);
     body.push_str("[[");
     body.push_str(payload);
@@ -199,7 +198,10 @@ fn push_headers(text: &mut String, task: &Task) {
         write!(text, r#","{}":"{key}""#, header::DEBOUNCE).expect(STRING);
     }
     for (name, value) in task.headers.iter() {
-        write!(text, ",{}:{}", json_text(name), json_text(value)).expect(STRING);
+        text.push(',');
+        push_json_text(text, name);
+        text.push(':');
+        push_json_text(text, value);
     }
 }
 

@@ -81,7 +81,22 @@ impl fmt::Display for Object<'_> {
 
 /// A text as JSON.
 pub(crate) fn json_text(text: &str) -> String {
-    serde_json::to_string(text).expect("texts are JSON")
+    let mut json = String::with_capacity(text.len() + 2);
+    push_json_text(&mut json, text);
+    json
+}
+
+/// The same, at the end of another.
+pub(crate) fn push_json_text(json: &mut String, text: &str) {
+    // Names and ids have nothing to be escaped. Counted, bytes are looked at several at a time.
+    let escaped = |byte: &u8| *byte < b' ' || *byte == b'"' || *byte == b'\\';
+    if text.as_bytes().iter().filter(|byte| escaped(byte)).count() == 0 {
+        json.push('"');
+        json.push_str(text);
+        json.push('"');
+    } else {
+        json.push_str(&serde_json::to_string(text).expect("texts are JSON"));
+    }
 }
 
 impl<'de: 'm, 'm> Deserialize<'de> for Object<'m> {
@@ -100,7 +115,7 @@ impl<'de> Visitor<'de> for Fields {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Object<'de>, A::Error> {
-        let mut fields: Vec<(Cow<'de, str>, Cow<'de, str>)> = Vec::with_capacity(24);
+        let mut fields: Vec<(Cow<'de, str>, Cow<'de, str>)> = Vec::new();
         while let Some(Name(name)) = map.next_key()? {
             if fields.len() >= MOST_FIELDS {
                 return Err(A::Error::custom("too many fields"));
@@ -109,6 +124,9 @@ impl<'de> Visitor<'de> for Fields {
             // Of a name that is there twice, the last counts, as in Python.
             if let Some(earlier) = fields.iter().position(|(earlier, _)| *earlier == name) {
                 fields.remove(earlier);
+            }
+            if fields.is_empty() {
+                fields.reserve(16); // as many as most headers are; none of an empty object
             }
             fields.push((name, Cow::Borrowed(value.get())));
         }

@@ -1,8 +1,9 @@
 //! JSON as Python shows and writes it.
 
-use std::fmt::Write;
+use std::fmt::{self, Write};
 
-use serde_json::Value;
+use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visitor};
+use serde_json::Number;
 
 /// Celery cuts what it shows at so many characters.
 const LONGEST: usize = 1024;
@@ -37,14 +38,9 @@ pub(super) fn standard(text: &str) -> Option<String> {
 pub(crate) fn arguments(payload: &str, event_id: &str) -> String {
     let mut out = String::with_capacity(payload.len().min(LONGEST) + 64);
     out.push('[');
-    // What is longer is not worth being read to be cut.
-    match (payload.len() <= LONGEST * 2).then(|| serde_json::from_str(payload)) {
-        Some(Ok(value)) => push(&mut out, &value),
-        _ => out.push_str(&payload[..payload.floor_char_boundary(LONGEST)]),
-    }
+    push(&mut out, payload);
     if out.len() > LONGEST {
-        out.truncate(out.floor_char_boundary(LONGEST));
-        out.push_str("...");
+        cut(&mut out);
         return out;
     }
     out.push_str(", '");
@@ -56,46 +52,119 @@ pub(crate) fn arguments(payload: &str, event_id: &str) -> String {
 /// Any JSON text as Python shows it, cut; what is not JSON, as it is.
 pub(crate) fn shown(json: &str) -> String {
     let mut out = String::new();
-    match (json.len() <= LONGEST * 2).then(|| serde_json::from_str(json)) {
-        Some(Ok(value)) => push(&mut out, &value),
-        _ => out.push_str(&json[..json.floor_char_boundary(LONGEST)]),
-    }
+    push(&mut out, json);
     if out.len() > LONGEST {
-        out.truncate(out.floor_char_boundary(LONGEST));
-        out.push_str("...");
+        cut(&mut out);
     }
     out
 }
 
-fn push(out: &mut String, value: &Value) {
-    match value {
-        Value::Null => out.push_str("None"),
-        Value::Bool(true) => out.push_str("True"),
-        Value::Bool(false) => out.push_str("False"),
-        Value::Number(number) => out.push_str(&number.to_string()),
-        Value::String(text) => push_text(out, text),
-        Value::Array(items) => {
-            out.push('[');
-            for (index, item) in items.iter().enumerate() {
-                out.push_str(if index == 0 { "" } else { ", " });
-                push(out, item);
+fn cut(out: &mut String) {
+    out.truncate(out.floor_char_boundary(LONGEST));
+    out.push_str("...");
+}
+
+fn push(out: &mut String, json: &str) {
+    let before = out.len();
+    // What is longer is not worth being read to be cut.
+    let read = json.len() <= LONGEST * 2 && {
+        let mut from = serde_json::Deserializer::from_str(json);
+        Shown(out).deserialize(&mut from).and_then(|()| from.end()).is_ok()
+    };
+    if !read {
+        out.truncate(before);
+        out.push_str(&json[..json.floor_char_boundary(LONGEST)]);
+    }
+}
+
+/// Writes what it reads, without building it first: every message that is sent comes by here.
+struct Shown<'o>(&'o mut String);
+
+impl<'de> DeserializeSeed<'de> for Shown<'_> {
+    type Value = ();
+
+    fn deserialize<D: Deserializer<'de>>(self, from: D) -> Result<(), D::Error> {
+        from.deserialize_any(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Shown<'_> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("JSON")
+    }
+
+    fn visit_unit<E: Error>(self) -> Result<(), E> {
+        self.0.push_str("None");
+        Ok(())
+    }
+
+    fn visit_bool<E: Error>(self, value: bool) -> Result<(), E> {
+        self.0.push_str(if value { "True" } else { "False" });
+        Ok(())
+    }
+
+    fn visit_i64<E: Error>(self, number: i64) -> Result<(), E> {
+        write!(self.0, "{number}").map_err(E::custom)
+    }
+
+    fn visit_u64<E: Error>(self, number: u64) -> Result<(), E> {
+        write!(self.0, "{number}").map_err(E::custom)
+    }
+
+    fn visit_f64<E: Error>(self, number: f64) -> Result<(), E> {
+        let number =
+            Number::from_f64(number).ok_or_else(|| E::custom("JSON has no such number"))?;
+        write!(self.0, "{number}").map_err(E::custom)
+    }
+
+    fn visit_str<E: Error>(self, text: &str) -> Result<(), E> {
+        push_text(self.0, text);
+        Ok(())
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<(), A::Error> {
+        self.0.push('[');
+        let first = self.0.len();
+        loop {
+            let before = self.0.len();
+            self.0.push_str(if before == first { "" } else { ", " });
+            if items.next_element_seed(Shown(self.0))?.is_none() {
+                self.0.truncate(before);
+                break;
             }
-            out.push(']');
         }
-        Value::Object(fields) => {
-            out.push('{');
-            for (index, (name, field)) in fields.iter().enumerate() {
-                out.push_str(if index == 0 { "" } else { ", " });
-                push_text(out, name);
-                out.push_str(": ");
-                push(out, field);
+        self.0.push(']');
+        Ok(())
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut fields: A) -> Result<(), A::Error> {
+        self.0.push('{');
+        let first = self.0.len();
+        loop {
+            let before = self.0.len();
+            self.0.push_str(if before == first { "" } else { ", " });
+            if fields.next_key_seed(Shown(self.0))?.is_none() {
+                self.0.truncate(before);
+                break;
             }
-            out.push('}');
+            self.0.push_str(": ");
+            fields.next_value_seed(Shown(self.0))?;
         }
+        self.0.push('}');
+        Ok(())
     }
 }
 
 fn push_text(out: &mut String, text: &str) {
+    let plain = |byte: &u8| matches!(byte, b' '..=b'~') && *byte != b'\'' && *byte != b'\\';
+    if text.as_bytes().iter().filter(|byte| !plain(byte)).count() == 0 {
+        out.push('\'');
+        out.push_str(text);
+        out.push('\'');
+        return;
+    }
     let quote = if text.contains('\'') && !text.contains('"') { '"' } else { '\'' };
     out.push(quote);
     for c in text.chars() {
@@ -127,7 +196,7 @@ mod tests {
             r#"{"name":"ping","count":3,"on":true,"none":null,"list":[1.5,"it's"],"x":{}}"#;
         assert_eq!(
             arguments(payload, "id"),
-            r#"[{'count': 3, 'list': [1.5, "it's"], 'name': 'ping', 'none': None, 'on': True, 'x': {}}, 'id']"#
+            r#"[{'name': 'ping', 'count': 3, 'on': True, 'none': None, 'list': [1.5, "it's"], 'x': {}}, 'id']"#
         );
     }
 

@@ -3,6 +3,10 @@
 --
 -- KEYS: unacked, unacked_index, scheduled, quiet, workers, dead, dead_index, then the lists in order
 -- ARGV: worker, tag, now in microseconds, now in seconds, limit, prefix, then the queue of each list
+--
+-- Answers when the next is due, how many were, the messages, for each list how many of them are its,
+-- and the numbers of those that are not JSON, of which there is the dead letter's name instead. The
+-- tag of a message is that of the claim and the message's number.
 local unacked, index, scheduled, quiet = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local tag, now, limit, prefix = ARGV[2], ARGV[3], tonumber(ARGV[5]), ARGV[6]
 if redis.call('HEXISTS', KEYS[5], ARGV[1]) == 0 then
@@ -83,16 +87,15 @@ local digits = setmetatable({}, {
 })
 
 local mark = ',"events":1}'
-local out, held, scores = {}, {}, {}
+local out, held, scores, counts, bad = {}, {}, {}, {}, {}
 local taken = {}
-local count = 0
-local bytes = 0
+local count, n, bytes = 0, 0, 0
 for i = 8, #KEYS do
-  local from = 0
+  local before, from = count, 0
   -- Some at a time, and not more than a client takes in at once.
   while count < limit and bytes < 8000000 do
     -- Nothing is taken off a list before it is stored: the last of these are the next.
-    local found = redis.pcall('LRANGE', KEYS[i], -(from + math.min(limit - count, 100)), -(from + 1))
+    local found = redis.pcall('LRANGE', KEYS[i], -(from + math.min(limit - count, 250)), -(from + 1))
     if found.err and not string.find(found.err, 'WRONGTYPE') then return found end
     if found.err or #found == 0 then break end
     if from == 0 then redis.call('LTRIM', KEYS[i], 0, -1) end -- whether it may be
@@ -109,13 +112,10 @@ for i = 8, #KEYS do
         good = pcall(cjson.decode, raw) and is_utf8(raw)
       end
       if good then
-        held[#held + 1] = new
-        held[#held + 1] = '[' .. raw .. tail
-        scores[#scores + 1] = ARGV[4]
-        scores[#scores + 1] = new
-        out[#out + 1] = new
-        out[#out + 1] = i - 8
-        out[#out + 1] = raw
+        held[n + 1], held[n + 2] = new, '[' .. raw .. tail
+        scores[n + 1], scores[n + 2] = ARGV[4], new
+        n = n + 2
+        out[count] = raw
       else
         -- What is not JSON must never be in `unacked`: workers in Python could not look past it.
         local hex = string.gsub(raw, '.', digits)
@@ -124,14 +124,14 @@ for i = 8, #KEYS do
           .. ',"step":' .. (string.match(KEYS[i], '\6\22(%d+)$') or 0) .. ',"died_at":' .. now .. '}'
         redis.call('HSET', KEYS[6], id, entry)
         redis.call('ZADD', KEYS[7], now, id)
-        out[#out + 1] = ''
-        out[#out + 1] = i - 8
-        out[#out + 1] = id
+        out[count] = id
+        bad[#bad + 1] = count
       end
     end
   end
+  counts[i - 7] = count - before
 end
-if #held > 0 then
+if n > 0 then
   redis.call('ZADD', index, unpack(scores))
   redis.call('HSET', unacked, unpack(held))
 end
@@ -141,4 +141,4 @@ for _, one in ipairs(back) do
   if push(unpack(one)) then forget(one[1]) end
 end
 local next_due = redis.call('ZRANGE', scheduled, 0, 0, 'WITHSCORES')
-return { next_due[2] or '', #due - #back, out }
+return { next_due[2] or '', #due - #back, out, counts, bad }
