@@ -8,6 +8,7 @@
 //! | `handlers`    | arguments, failures, panics, time limits, retries, the current event   |
 //! | `workers`     | queues, shutdown, unknown tasks, lost leases                           |
 //! | `contracts`   | the contract suite, per broker                                         |
+//! | `celery`      | Celery's queues on Redis, beside real Celery                           |
 //! | `crashes`     | real processes, really killed and stopped                              |
 //! | `outbox`      | tasks sent elsewhere: after the commit, or by a relay, through any trouble |
 //! | `faults`      | many processes on PostgreSQL under a schedule of faults                |
@@ -24,6 +25,7 @@
     reason = "handlers take their event by value and may be async without waiting"
 )]
 
+mod celery;
 mod contracts;
 mod crashes;
 mod fan_out;

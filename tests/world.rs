@@ -72,7 +72,7 @@ pub async fn postgres(events: &Events) -> (PostgresQueue, Database) {
 
 /// Options of a fleet of its own on the Redis of this program.
 pub(crate) fn redis() -> events_celery::CeleryOptions {
-    let url = std::env::var("REDIS_URL").expect("REDIS_URL");
+    let url = private_redis::Server::shared().url();
     let prefix = format!("{}:", events_core::TaskId::generate());
     events_celery::CeleryOptions::new(&url).expect("the URL can be read").key_prefix(prefix)
 }

@@ -101,6 +101,13 @@ def fails_then_succeeds(self, times, countdown=0, *args, **kwargs):
         raise self.retry(countdown=countdown, exc=ValueError("not yet"))
 
 
+@app.task(bind=True, name="fleet.hands_on", max_retries=None)
+def hands_on(self, *args, **kwargs):
+    """Retries at once, again and again, until another worker of the queue takes it."""
+    records.add(self, args, kwargs)
+    raise self.retry(countdown=0)
+
+
 @app.task(bind=True, name="fleet.slow")
 def slow(self, seconds, *args, **kwargs):
     """Two records: when it begins and when it has ended."""

@@ -1,3 +1,4 @@
+use std::fmt::Display;
 use std::fs::{self, File};
 use std::io::{Read as _, Seek as _, SeekFrom, Write as _};
 use std::path::{Path, PathBuf};
@@ -135,12 +136,13 @@ impl Fleet {
 
     /// Publishes each with `apply_async` and returns the tasks' ids. A line is an object of `task`,
     /// `args`, `kwargs` and any option of `apply_async`; `link` and `link_error` are such objects, and
-    /// so are the elements of `chain` and of `chord`, whose `body` is one too.
+    /// so are the elements of `chain` and of `chord`, whose `body` is one too. A line may be a text, to
+    /// say what JSON cannot, such as `NaN`; kombu's tagged values are the values that they stand for.
     ///
     /// # Panics
     /// Panics if Python refuses one, with what it says.
-    pub fn publish(&self, lines: &[Value]) -> Vec<String> {
-        let lines: Vec<_> = lines.iter().map(Value::to_string).collect();
+    pub fn publish(&self, lines: &[impl Display]) -> Vec<String> {
+        let lines: Vec<_> = lines.iter().map(ToString::to_string).collect();
         let output = self.run(&["publish.py"], &lines.join("\n"));
         output.lines().map(str::to_owned).collect()
     }

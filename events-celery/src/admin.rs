@@ -46,26 +46,58 @@ impl Admin for CeleryBroker {
     }
 }
 
+/// What can be read at one moment.
+#[derive(PartialEq, Eq)]
+struct Glance {
+    due: u64,
+    scheduled: u64,
+    dead: u64,
+    listed: u64,
+    /// In `unacked` and not because they wait: somebody is at them, here or in Python.
+    held: u64,
+}
+
+/// A message that moves while it is looked for must not be missed everywhere: whoever waits until
+/// nothing is left would go. So what cannot be read at one moment is read between two that are alike.
 async fn counts(inner: &Inner) -> Result<Counts, CeleryError> {
+    /// Where only others are at work, and much, no two looks may ever be alike.
+    const LOOKS: usize = 10;
+    let (mut glimpse, mut running) = (glance(inner).await?, 0);
+    for _ in 0..LOOKS {
+        if glimpse.held == 0 {
+            break;
+        }
+        running = tags_like(inner, "rs.*").await?.len() as u64;
+        let before = std::mem::replace(&mut glimpse, glance(inner).await?);
+        if running > 0 || glimpse == before {
+            break;
+        }
+    }
+    let Glance { due, scheduled, dead, listed, .. } = glimpse;
+    Ok(Counts { available: due + listed, scheduled, running, dead })
+}
+
+async fn glance(inner: &Inner) -> Result<Glance, CeleryError> {
     const ACTION: &str = "count messages";
     let keys = &inner.keys;
     let now = inner.events.now().as_micros();
     let mut pipeline = redis::pipe();
+    pipeline.atomic();
     pipeline.zcount(&keys.scheduled, "-inf", now);
     pipeline.zcount(&keys.scheduled, format!("({now}"), "+inf");
     pipeline.hlen(&keys.dead);
+    pipeline.hlen(&keys.unacked);
     for queue in inner.known_queues() {
         for step in Step::ALL {
             pipeline.llen(keys.list(&queue, step));
         }
     }
     let found: Vec<u64> = inner.link.pipeline(ACTION, &pipeline).await?;
-    let [due, scheduled, dead, lists @ ..] = found.as_slice() else {
+    let [due, scheduled, dead, unacked, ref lists @ ..] = found[..] else {
         return Err(CeleryError::Answer { action: ACTION, answer: format!("{found:?}") });
     };
-    let running = tags_like(inner, "rs.*").await?.len() as u64;
-    let available = due + lists.iter().sum::<u64>();
-    Ok(Counts { available, scheduled: *scheduled, running, dead: *dead })
+    let held = unacked.saturating_sub(due + scheduled);
+    Ok(Glance { due, scheduled, dead, listed: lists.iter().sum(), held })
 }
 
 async fn dead_letters(

@@ -1,6 +1,6 @@
 //! Celery's queues on Redis keep the contract.
 
-use events_celery::{CeleryBroker, CeleryOptions, CelerySession};
+use events_celery::{CeleryBroker, CelerySession};
 use events_core::Events;
 use events_core::broker::BrokerError;
 use events_testing::contract::Harness;

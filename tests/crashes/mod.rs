@@ -1,6 +1,6 @@
 //! Real processes, really killed and stopped, on one SQLite file.
 
-pub mod processes;
+pub(crate) mod processes;
 
 use std::time::Duration;
 

@@ -60,16 +60,13 @@ impl Process {
     }
 }
 
-pub fn start_on(database: &Path, arguments: &[&str], environment: &[(&str, &str)]) -> Process {
-    let database = database.to_str().expect("a path of ours");
-    let arguments = [&arguments[..1], &[database], &arguments[1..]].concat();
-    start_program(env!("CARGO_BIN_EXE_crash-program"), &arguments, environment)
+pub fn start_program(program: &str, arguments: &[&str], environment: &[(&str, &str)]) -> Process {
+    start(Command::new(program).args(arguments).envs(environment.iter().copied()))
 }
 
-pub fn start_program(program: &str, arguments: &[&str], environment: &[(&str, &str)]) -> Process {
-    let mut child = Command::new(program)
-        .args(arguments)
-        .envs(environment.iter().copied())
+/// Starts a program that ends when its standard input is closed.
+pub fn start(command: &mut Command) -> Process {
+    let mut child = command
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .kill_on_drop(true)
@@ -77,6 +74,16 @@ pub fn start_program(program: &str, arguments: &[&str], environment: &[(&str, &s
         .expect("the program starts");
     let input = child.stdin.take();
     Process { child, input }
+}
+
+pub fn start_on(database: &Path, arguments: &[&str], environment: &[(&str, &str)]) -> Process {
+    start(
+        Command::new(env!("CARGO_BIN_EXE_crash-program"))
+            .arg(arguments[0])
+            .arg(database)
+            .args(&arguments[1..])
+            .envs(environment.iter().copied()),
+    )
 }
 
 pub struct World {

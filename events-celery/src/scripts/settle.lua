@@ -39,6 +39,13 @@ if ARGV[1] ~= '' then
   redis.call('ZREM', index, '')
 end
 local answers = {}
+-- Every claim is ended last: an error, of a list that is none, say, must leave its message where it is.
+local function finish(tag)
+  redis.call('HDEL', unacked, tag)
+  redis.call('ZREM', index, tag)
+end
+
+local firsts = {}
 for a = 1, #ARGV, 6 do
   local tag, what, one, text, time, other = unpack(ARGV, a, a + 5)
   local ours = tag == '' or redis.call('HEXISTS', unacked, tag) == 1
@@ -48,29 +55,34 @@ for a = 1, #ARGV, 6 do
     if ours then merge(one, text, time, other) end
   else
     answers[#answers + 1] = ours and 1 or 0
-    if not ours or what == 'done' then
-      -- nothing more
-    elseif what == 'first' then
-      redis.call('RPUSH', one, text)
-    elseif what == 'last' then
-      redis.call('LPUSH', one, text)
-    elseif what == 'wait' then
-      -- Of a key that waits already, both do: which is the newer is not for us to say.
-      local new = one
-      if string.sub(new, 1, 6) == 'again.' and redis.call('HEXISTS', unacked, new) == 1 then
-        local step = string.match(new, '(%.%d+|.*)$')
-        new = 'eta.' .. tag .. step
+    if what == 'first' then
+      if ours then firsts[#firsts + 1] = { tag, one, text } end
+    else
+      if not ours or what == 'done' then
+        -- nothing more
+      elseif what == 'last' then
+        redis.call('LPUSH', one, text)
+      elseif what == 'wait' then
+        -- Of a key that waits already, both do: which is the newer is not for us to say.
+        local new = one
+        if string.sub(new, 1, 6) == 'again.' and redis.call('HEXISTS', unacked, new) == 1 then
+          local step = string.match(new, '(%.%d+|.*)$')
+          new = 'eta.' .. tag .. step
+        end
+        wait(new, text, time, other)
+      elseif what == 'bury' then
+        local id = one
+        if redis.call('HEXISTS', KEYS[4], id) == 1 then id = other end
+        redis.call('HSET', KEYS[4], id, text)
+        redis.call('ZADD', KEYS[5], time, id)
       end
-      wait(new, text, time, other)
-    elseif what == 'bury' then
-      local id = one
-      if redis.call('HEXISTS', KEYS[4], id) == 1 then id = other end
-      redis.call('HSET', KEYS[4], id, text)
-      redis.call('ZADD', KEYS[5], time, id)
+      finish(tag)
     end
-    -- Last: an error, of a list that is none, say, must leave the message where it is.
-    redis.call('HDEL', unacked, tag)
-    redis.call('ZREM', index, tag)
   end
+end
+-- Those that come back together keep their order: the last to be pushed is the next to be taken.
+for i = #firsts, 1, -1 do
+  redis.call('RPUSH', firsts[i][2], firsts[i][3])
+  finish(firsts[i][1])
 end
 return answers

@@ -207,10 +207,13 @@ impl<'w, B: Broker> Running<'w, B> {
     }
 
     fn put_back(&mut self, which: impl Fn(&Held<B::Receipt>) -> bool) {
-        for held in self.feed.drain(which) {
-            let outcomes = self.outcomes.clone();
-            self.returns.spawn(async move { put_back(held, &outcomes).await });
-        }
+        let (held, outcomes) = (self.feed.drain(which), self.outcomes.clone());
+        // One after the other: a queue that keeps an order gets them back in theirs.
+        self.returns.spawn(async move {
+            for held in held {
+                put_back(held, &outcomes).await;
+            }
+        });
     }
 
     /// Lets handlers finish, then stops them. Whether all of them ended.

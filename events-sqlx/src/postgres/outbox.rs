@@ -306,7 +306,7 @@ async fn settle(
                 .bind(rest.iter().map(|row| row.id).collect::<Vec<_>>())
                 .bind(rest.iter().map(|row| count(row.tasks.len())).collect::<Vec<_>>())
                 .bind(rest.iter().map(|row| write_tasks(&row.tasks)).collect::<Vec<_>>()),
-            refused,
+            &refused,
             now,
         ),
     };
@@ -319,25 +319,25 @@ fn count(tasks: usize) -> i32 {
     i32::try_from(tasks).unwrap_or(i32::MAX)
 }
 
-fn bind_refused(
-    query: Statement<'_>,
-    refused: Vec<(Task, String)>,
+fn bind_refused<'q>(
+    query: Statement<'q>,
+    refused: &[(Task, String)],
     now: Timestamp,
-) -> Statement<'_> {
+) -> Statement<'q> {
     fn all<T>(refused: &[(Task, String)], of: impl Fn(&Task) -> T) -> Vec<T> {
         refused.iter().map(|(task, _)| of(task)).collect()
     }
     let errors: Vec<_> = refused.iter().map(|(_, reason)| outbox::errors(reason, now)).collect();
     query
-        .bind(all(&refused, |task| Uuid::from_bytes(task.id.to_bytes())))
-        .bind(all(&refused, |task| Uuid::from_bytes(task.event_id.to_bytes())))
-        .bind(all(&refused, |task| task.event.to_string()))
-        .bind(all(&refused, |task| task.name.to_string()))
-        .bind(all(&refused, |task| task.queue.to_string()))
-        .bind(all(&refused, |task| task.priority))
-        .bind(all(&refused, |task| task.published_at.as_micros()))
-        .bind(all(&refused, |task| task.payload.to_string()))
-        .bind(all(&refused, |task| (!task.headers.is_empty()).then(|| task.headers.to_json())))
+        .bind(all(refused, |task| Uuid::from_bytes(task.id.to_bytes())))
+        .bind(all(refused, |task| Uuid::from_bytes(task.event_id.to_bytes())))
+        .bind(all(refused, |task| task.event.to_string()))
+        .bind(all(refused, |task| task.name.to_string()))
+        .bind(all(refused, |task| task.queue.to_string()))
+        .bind(all(refused, |task| task.priority))
+        .bind(all(refused, |task| task.published_at.as_micros()))
+        .bind(all(refused, |task| task.payload.to_string()))
+        .bind(all(refused, |task| (!task.headers.is_empty()).then(|| task.headers.to_json())))
         .bind(errors)
         .bind(now.as_micros())
 }

@@ -1,0 +1,58 @@
+//! Redis is killed and started again while programs publish and work.
+
+use std::collections::BTreeSet;
+use std::time::{Duration, Instant};
+
+use celery_fleet::Version;
+use private_redis::{AppendOnlyFile, Server, Settings};
+
+use super::{by_python, report};
+use crate::celery::world::{TASKS, World, eventually, solo};
+
+/// How often Redis is killed.
+const KILLS: u32 = 4;
+
+/// A worker that is idle for longer after Redis is back does not go on by itself.
+const RECOVERY: Duration = Duration::from_secs(10);
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_acknowledged_task_is_executed_though_redis_is_killed_again_and_again() {
+    let settings = Settings { append_only_file: AppendOnlyFile::Always, ..Settings::default() };
+    let server = Server::start(settings).unwrap();
+    let world = World::on(&server);
+    let fleet = world.fleet(Version::Newest).transport_option("visibility_timeout", 3);
+    let _python = fleet.worker(&solo(TASKS));
+    let _workers = [(); 2].map(|()| world.program("work", "--visibility 3000 --shared"));
+    let mut publisher = world.program("publish", "--to 3000 --batch 3 --pause 8 --takes 2");
+    let mut recoveries = Vec::new();
+    for kill in 1..=KILLS {
+        let wanted = world.executions().len() + 300;
+        eventually("executed", async || world.executions().len() >= wanted).await;
+        server.kill().unwrap();
+        // For a moment, and for long enough that everybody waits with growing pauses.
+        tokio::time::sleep(Duration::from_millis(u64::from(kill - 1) * 900)).await;
+        server.start_again().unwrap();
+        let (since, before) = (Instant::now(), begun(&world));
+        eventually("executed again", async || begun(&world) > before).await;
+        recoveries.push(since.elapsed());
+    }
+    assert!(publisher.ends().await, "it publishes to the end");
+    let acknowledged: BTreeSet<_> = world.acknowledged().into_iter().collect();
+    let mut executed = BTreeSet::new();
+    eventually("all executed", async || {
+        executed = world.executions().iter().filter(|it| it.ended).map(|it| it.number).collect();
+        executed.extend(by_python(&fleet));
+        acknowledged.is_subset(&executed)
+    })
+    .await;
+    report(&format!(
+        "{KILLS} kills of Redis: {} of 3000 tasks acknowledged, {} executed; the first task after {recoveries:.1?}",
+        acknowledged.len(),
+        executed.len()
+    ));
+    assert!(recoveries.iter().all(|recovery| *recovery < RECOVERY), "{recoveries:?}");
+}
+
+fn begun(world: &World) -> usize {
+    world.executions().iter().filter(|execution| !execution.ended).count()
+}
