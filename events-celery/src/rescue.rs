@@ -171,10 +171,9 @@ pub(crate) async fn give_back(inner: &Inner, claim: &str) -> Result<(), CeleryEr
     command.arg(&inner.keys.unacked_index).arg(&tags);
     let scores: Vec<Option<f64>> = inner.link.command("give messages back", &command).await?;
     let tags = tags.into_iter().zip(scores).filter_map(|(tag, score)| score.map(|_| tag));
-    let mut tags: Vec<_> = tags.collect();
-    // The first goes last: what comes to the front last is the first again.
-    tags.reverse();
-    for tags in tags.chunks(100) {
+    let tags: Vec<_> = tags.collect();
+    // The first go last: what comes to the front last is the first again.
+    for tags in tags.chunks(100).rev() {
         let mut ends = Vec::new();
         for (tag, entry) in entries(inner, tags).await? {
             let Some(entry) = entry else { continue };
