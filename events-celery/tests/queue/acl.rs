@@ -25,6 +25,8 @@ const DEBOUNCER: &[&str] = &["evalsha", "script|load", "hget", "hset", "hexists"
 const WORKER_KEYS: &str = "~acme:mail* ~acme:unacked* ~acme:events:* ~acme:_kombu.binding*";
 const WORKER: &[&str] = &[
     "del",
+    "multi",
+    "exec",
     "evalsha",
     "exists",
     "get",

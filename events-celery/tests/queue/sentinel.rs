@@ -31,7 +31,12 @@ async fn publishing_and_consuming_go_on_after_the_master_died() {
     }
     let claimed = broker.claim(worker, &Queues::all(), 1).await.unwrap().tasks;
     assert_eq!(numbers(&claimed), [0]);
-    sentinel.master().cli(&["WAIT", "1", "0"]).unwrap();
+    // `WAIT` is for what its own connection has written.
+    eventually("replicated", async || {
+        let on_replica = |command, key| sentinel.replica().cli(&["-n", "2", command, key]).unwrap();
+        on_replica("HLEN", "unacked") == "1" && on_replica("LLEN", "mail") == "2"
+    })
+    .await;
     sentinel.fail_over().unwrap();
 
     eventually("published on the new master", async || publish(&broker, 3).await).await;
