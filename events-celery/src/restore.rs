@@ -203,7 +203,7 @@ async fn back(inner: &Inner, tag: &str, entry: &Entry) -> Result<Option<End>, Ce
             tag,
             exchange = entry.exchange,
             routing_key = entry.routing_key,
-            "a lapsed message of an exchange without a queue cannot be restored and is left in `unacked`"
+            "a lapsed message of an exchange without a queue cannot be restored and stays in `unacked` as it is"
         );
         return Ok(None);
     };
