@@ -17,6 +17,7 @@
 //! | `lost_events` | the check that reconcilers make up for lost events, green and red         |
 //! | `wiring`      | registry errors, coverage green and red                                |
 //! | `imports`     | which crate may import which                                           |
+#![recursion_limit = "256"] // futures within futures, of the tests beside Celery
 #![allow(unreachable_pub, reason = "a test program exports nothing")]
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 #![allow(

@@ -156,7 +156,8 @@ fn end_of(
     let until = (now + delay).max(held.message.eta.unwrap_or(now));
     let change = Change {
         rescued: Some(held.message.rescued.saturating_add(1)),
-        eta: (until > now).then_some(until),
+        // Not its `eta`: it waits here until then, and a worker in Python that is given it afterwards would
+        // take one message more than it may, as with every countdown.
         error: Some(AttemptError::rescued(attempt, now, worker)),
         redelivered: true,
         ..Change::default()

@@ -62,9 +62,8 @@ impl Database for SqliteFile {
     }
 
     async fn open(&self, events: &Events, forwardings: Vec<Forwarding>) -> SqliteQueue {
-        let options = forwardings
-            .into_iter()
-            .fold(SqliteQueueOptions::new(), |options, given| options.forward(given));
+        let options =
+            forwardings.into_iter().fold(SqliteQueueOptions::new(), SqliteQueueOptions::forward);
         options.open(self.path(), events).await.unwrap()
     }
 
@@ -124,7 +123,7 @@ impl Database for PostgresDatabase {
     async fn open(&self, events: &Events, forwardings: Vec<Forwarding>) -> PostgresQueue {
         let options = forwardings
             .into_iter()
-            .fold(PostgresQueueOptions::new(), |options, given| options.forward(given));
+            .fold(PostgresQueueOptions::new(), PostgresQueueOptions::forward);
         options.connect(&self.url(), events).await.unwrap()
     }
 

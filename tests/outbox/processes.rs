@@ -59,14 +59,14 @@ impl<D: Database> World<D> {
 
     fn publisher(&self, publisher: u32, until: u64) -> Process {
         let (publisher, until) = (publisher.to_string(), until.to_string());
-        self.start(&["publish", &self.url, &publisher, &until], &[])
+        Self::start(&["publish", &self.url, &publisher, &until], &[])
     }
 
     fn relay(&self, environment: &[(&str, &str)]) -> Process {
-        self.start(&["relay", &self.url, self.file().to_str().unwrap()], environment)
+        Self::start(&["relay", &self.url, self.file().to_str().unwrap()], environment)
     }
 
-    fn start(&self, arguments: &[&str], environment: &[(&str, &str)]) -> Process {
+    fn start(arguments: &[&str], environment: &[(&str, &str)]) -> Process {
         start_program(env!("CARGO_BIN_EXE_outbox-program"), arguments, environment)
     }
 

@@ -132,7 +132,7 @@ pub(crate) fn celerys_worker() -> WorkerSettings {
 fn celery(world: &World) -> Result<f64, Failed> {
     let database = world.server.database();
     let count = world.some(PYTHONS);
-    let fleet = world.celery(&database);
+    let fleet = World::celery(&database);
     let _worker = fleet.worker(&celerys_worker());
     world.runtime.block_on(async {
         let broker = world::broker(&database.url(), &world::events()?).await?;

@@ -139,7 +139,7 @@ async fn ring_often(
 /// Its tasks write down when they run. By the clock of the machine, which both read.
 fn celery(world: &World, gap: Duration, samples: usize) -> Result<Rounds, Failed> {
     let database = world.server.database();
-    let fleet = world.celery(&database);
+    let fleet = World::celery(&database);
     let _worker = fleet.worker(&celerys_worker());
     let events: Events = world::events()?;
     let published = world.runtime.block_on(async {

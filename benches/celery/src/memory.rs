@@ -94,7 +94,7 @@ pub(crate) fn work(url: &str) -> Result<(), Failed> {
 
 fn celery(world: &World, report: &mut Report) -> Result<(), Failed> {
     let database = world.server.database();
-    let fleet = world.celery(&database);
+    let fleet = World::celery(&database);
     let worker = fleet.worker(&celerys_worker());
     std::thread::sleep(SETTLED);
     report.figure("Celery, prefork 2, idle", &Memory::of_all(worker.pid())?.told());

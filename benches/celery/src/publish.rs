@@ -94,7 +94,7 @@ fn single(world: &World, report: &mut Report) -> Result<(), Failed> {
     let celery = |how| {
         let database = world.server.database();
         let tasks = world.some(PYTHONS) as u64;
-        let measured = world.celery(&database).measure_publishing(tasks, how, PYTHONS_QUEUE);
+        let measured = World::celery(&database).measure_publishing(tasks, how, PYTHONS_QUEUE);
         world.runtime.block_on(emptied(&database))?;
         Ok(tasks as f64 / measured.seconds)
     };

@@ -64,7 +64,7 @@ impl World {
     }
 
     /// Celery as its users have it, on this database.
-    pub(crate) fn celery(&self, database: &Database) -> Fleet {
+    pub(crate) fn celery(database: &Database) -> Fleet {
         Fleet::python(Version::Newest, &database.url())
     }
 
