@@ -1,5 +1,8 @@
 //! What operators see and do.
 
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::sync::PoisonError;
+
 use events_core::broker::{Admin, Counts, DeadLetter};
 use events_core::health::Health;
 use events_core::{BrokerError, TaskId, Timestamp};
@@ -190,7 +193,7 @@ async fn revive(inner: &Inner, task: TaskId, again: bool) -> Result<bool, Celery
 /// Which queues have due messages, for how long, and who serves them.
 pub(crate) async fn health(inner: &Inner) -> Result<Health, CeleryError> {
     let now = inner.events.now();
-    let workers = liveness::workers(inner, now).await?;
+    let workers = liveness::workers(inner).await?;
     let registered: Vec<_> = workers.iter().map(liveness::Seen::registered).collect();
     let mut due = Vec::new();
     for queue in inner.known_queues() {
@@ -208,7 +211,8 @@ pub(crate) async fn health(inner: &Inner) -> Result<Health, CeleryError> {
     Ok(Health::of(due, &registered, now))
 }
 
-/// Since when the next message of a queue has been due, as far as it says.
+/// Since when the next message of a queue has been due: since it was published or its time had come, as far
+/// as it says, and since it was seen here, for what Python sends says nothing.
 async fn oldest(
     inner: &Inner,
     queue: &str,
@@ -220,11 +224,29 @@ async fn oldest(
     }
     let found: Vec<Option<Vec<u8>>> =
         inner.link.pipeline("look at the next messages", &pipeline).await?;
-    let due = found.into_iter().flatten().map(|text| {
+    let mut oldest: Option<Timestamp> = None;
+    for (step, text) in Step::ALL.into_iter().zip(found) {
+        let Some(text) = text else { continue };
+        let seen = since(inner, inner.keys.list(queue, step), &text, now);
         let message = String::from_utf8(text).ok().and_then(|text| Message::read(&text).ok());
-        message.and_then(|message| message.eta.max(message.published_at)).unwrap_or(now)
-    });
-    Ok(due.min().filter(|due| *due <= now))
+        let said = message.and_then(|message| message.eta.max(message.published_at));
+        let due = said.unwrap_or(seen).min(now);
+        oldest = Some(oldest.map_or(due, |oldest| oldest.min(due)));
+    }
+    Ok(oldest)
+}
+
+/// Since when this has been the next message of the list, as this process has seen.
+fn since(inner: &Inner, list: String, text: &[u8], now: Timestamp) -> Timestamp {
+    let mut hasher = DefaultHasher::new();
+    text.hash(&mut hasher);
+    let hash = hasher.finish();
+    let mut seen = inner.next_seen.lock().unwrap_or_else(PoisonError::into_inner);
+    let known = seen.entry(list).or_insert((hash, now));
+    if known.0 != hash {
+        *known = (hash, now);
+    }
+    known.1
 }
 
 /// The queues of messages whose time has come and which nobody has taken, of the first hundred.

@@ -1,15 +1,16 @@
 //! The queues of Redis as workers see them.
 
+use std::collections::HashMap;
 use std::fmt;
 use std::future::Future;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use events_core::broker::{Claimed, Heartbeat, Rescued, Settlement};
 use events_core::health::Health;
 use events_core::sightings::Sightings;
-use events_core::{Broker, BrokerError, Events, Queues, WorkerId};
+use events_core::{Broker, BrokerError, Events, Queues, Timestamp, WorkerId};
 
 use crate::error::CeleryError;
 use crate::fleet::Fleet;
@@ -64,6 +65,8 @@ pub(crate) struct Inner {
     pub(crate) watch: Watch,
     pub(crate) sweeps: Sweeps,
     pub(crate) records: Records,
+    /// The next message of each list, and since when this process has seen it be that.
+    pub(crate) next_seen: Mutex<HashMap<String, (u64, Timestamp)>>,
     pub(crate) fleet: Fleet,
     pub(crate) results: Option<Results>,
     /// Numbers claims: with the worker's id, their tags are like no others.
@@ -108,6 +111,7 @@ impl CeleryBroker {
             held: HeldTags::default(),
             sweeps: Sweeps::default(),
             records: Records::default(),
+            next_seen: Mutex::default(),
             fleet: Fleet::new(options, events),
             results: Results::new(options),
             claims: AtomicU64::new(0),
@@ -170,9 +174,14 @@ impl Inner {
         }
     }
 
-    /// Their lists, in the order in which they are served: for each step, all queues.
-    pub(crate) fn lists(&self, queues: &Queues) -> Vec<(String, Step)> {
-        let queues = self.queues(queues);
+    /// Their lists, in the order in which they are served: for each step, all queues. With every turn
+    /// another queue is the first, or one that is never empty would starve the others.
+    pub(crate) fn lists(&self, queues: &Queues, turn: u64) -> Vec<(String, Step)> {
+        let mut queues = self.queues(queues);
+        if !queues.is_empty() {
+            let first = usize::try_from(turn).unwrap_or(0) % queues.len();
+            queues.rotate_left(first);
+        }
         let all = |step| queues.iter().map(move |queue| (queue.clone(), step));
         Step::ALL.into_iter().flat_map(all).collect()
     }

@@ -81,7 +81,8 @@ pub(crate) async fn claim(
     limit: usize,
 ) -> Result<Delivery, CeleryError> {
     give_back_doubtful(&inner, worker).await?;
-    let lists = inner.lists(queues);
+    let turn = inner.claims.load(Ordering::Relaxed);
+    let lists = inner.lists(queues, turn);
     let mut claimed = Claimed { tasks: Vec::new(), next_due: None };
     for look in 1.. {
         let wanted = (limit - claimed.tasks.len()).min(MOST);
@@ -100,7 +101,7 @@ pub(crate) async fn claim(
         let before = claimed.tasks.len();
         let set_aside = sort(&inner, worker, &lists, popped, &mut claimed.tasks).await?;
         if found < wanted && moved == 0 {
-            inner.watch.nothing_left();
+            inner.watch.nothing_left(&lists, &inner.keys);
             break;
         }
         let nothing_new = claimed.tasks.len() == before && set_aside == 0 && moved == 0;
@@ -364,12 +365,13 @@ fn unread(
 
 /// Gives back what claims took of which no answer came.
 pub(crate) async fn give_back_doubtful(inner: &Inner, worker: WorkerId) -> Result<(), CeleryError> {
-    for doubtful in inner.held.take_doubtful(worker) {
-        if let Err(error) = crate::rescue::give_back(inner, &doubtful).await {
-            inner.held.doubt(worker, doubtful);
+    let doubtful = inner.held.take_doubtful(worker);
+    for (at, one) in doubtful.iter().enumerate() {
+        if let Err(error) = crate::rescue::give_back(inner, one).await {
+            doubtful[at..].iter().for_each(|rest| inner.held.doubt(worker, rest.clone()));
             return Err(error);
         }
-        inner.held.remove(worker, [&*doubtful]);
+        inner.held.remove(worker, [&**one]);
     }
     Ok(())
 }

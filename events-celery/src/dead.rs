@@ -2,6 +2,7 @@
 //! Celery deletes what it gives up.
 
 use std::collections::BTreeMap;
+use std::fmt::Write as _;
 
 use events_core::broker::{AttemptError, DeadLetter};
 use events_core::task::Headers;
@@ -33,7 +34,8 @@ pub(crate) struct DeadRecord {
     /// As it was claimed.
     message: String,
     /// Of what is not JSON: its bytes in hex digits, which the claim wrote.
-    unreadable: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    unreadable: Option<String>,
 }
 
 impl DeadRecord {
@@ -69,7 +71,7 @@ impl DeadRecord {
             died_at: now.as_micros(),
             attempts,
             message: held.text.clone(),
-            unreadable: String::new(),
+            unreadable: None,
         }
     }
 
@@ -109,9 +111,12 @@ impl DeadRecord {
         now: Timestamp,
         reason: &str,
     ) -> Self {
-        let unreadable = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+        let unreadable = bytes.iter().fold(String::new(), |mut digits, byte| {
+            write!(digits, "{byte:02x}").expect("writing to a string cannot fail");
+            digits
+        });
         let record = Self::of_unread("", &Object::default(), queue, step, now, reason);
-        Self { unreadable, ..record }
+        Self { unreadable: Some(unreadable), ..record }
     }
 
     /// What it is found by.
@@ -150,10 +155,10 @@ impl DeadRecord {
             headers.insert(name, value);
         }
         let died_at = Timestamp::from_micros(self.died_at);
-        let (payload, attempts) = match self.unreadable.is_empty() {
-            true => (self.payload, self.attempts),
-            false => {
-                let bytes = from_hex(&self.unreadable);
+        let (payload, attempts) = match &self.unreadable {
+            None => (self.payload, self.attempts),
+            Some(unreadable) => {
+                let bytes = from_hex(unreadable);
                 let reason = "it is no JSON object in UTF-8; look for who writes to this list";
                 let payload = String::from_utf8_lossy(&bytes).into_owned();
                 (payload, vec![AttemptError::new(1, died_at, reason)])
@@ -179,8 +184,8 @@ impl DeadRecord {
     pub(crate) fn revived(&self, inner: &Inner) -> (String, Vec<u8>) {
         let step = Step::of(self.step);
         let list = inner.keys.list(&self.queue, step);
-        if !self.unreadable.is_empty() {
-            return (list, from_hex(&self.unreadable));
+        if let Some(unreadable) = &self.unreadable {
+            return (list, from_hex(unreadable));
         }
         let text = match Message::read(&self.message) {
             Ok(message) => {

@@ -16,6 +16,14 @@ pub enum CeleryError {
         /// What is wrong with it.
         source: redis::RedisError,
     },
+    /// A certificate that cannot be read, or a URL to which none belongs.
+    #[error(
+        "the root certificate cannot be used; give it in PEM (`-----BEGIN CERTIFICATE-----`), and a URL that begins with `rediss://`"
+    )]
+    Certificate {
+        /// What is wrong with it.
+        source: redis::RedisError,
+    },
     /// Redis cannot be reached, or refuses the user.
     #[error("Redis at {address} cannot be reached; {remedy}")]
     Connect {
@@ -35,6 +43,14 @@ pub enum CeleryError {
         address: String,
         /// How long it was waited.
         waited: Duration,
+    },
+    /// It was tried a moment ago, for somebody else.
+    #[error("Redis at {address} is away: {reason}")]
+    Away {
+        /// Where.
+        address: String,
+        /// What was found then.
+        reason: String,
     },
     /// Redis refused a command or the connection broke.
     #[error("Redis could not {action}{remedy}")]
@@ -70,17 +86,38 @@ impl CeleryError {
         Self::Command { action, remedy: remedy(&source), source }
     }
 
+    /// Whether Redis answered, and refused: the connection is good.
+    pub(crate) fn is_answer(&self) -> bool {
+        match self {
+            Self::Command { source, .. } => {
+                source.code().is_some()
+                    && !matches!(source.code(), Some("READONLY" | "LOADING" | "MOVED"))
+            }
+            _ => false,
+        }
+    }
+
     pub(crate) fn into_broker_error(self, action: &'static str) -> BrokerError {
         BrokerError::new(action, self)
     }
 }
 
+/// What Redis calls the error; of several commands that were sent at once, the first that has one.
+pub(crate) fn code(error: &redis::RedisError) -> Option<String> {
+    let of_first = || {
+        let errors = error.clone().into_server_errors()?;
+        errors.first().map(|(_, error)| error.code().to_owned())
+    };
+    error.code().map(str::to_owned).or_else(of_first)
+}
+
 /// What to do about an answer of Redis'.
 fn remedy(error: &redis::RedisError) -> &'static str {
-    match error.code() {
+    match code(error).as_deref() {
         Some("NOPERM") => {
             "; allow its user the keys and channels of the fleet and the commands named in the guide (ACL SETUSER)"
         }
+        Some("NOAUTH") => "; check the user and the password in its URL",
         Some("OOM") => {
             "; its memory is full: raise maxmemory, or look why the queues are not drained"
         }
@@ -105,6 +142,10 @@ pub(crate) fn connect_remedy(error: &redis::RedisError) -> &'static str {
         Some("WRONGPASS" | "NOAUTH" | "NOPERM") => "check the user and the password in its URL",
         _ if error.kind() == redis::ErrorKind::AuthenticationFailed => {
             "check the user and the password in its URL"
+        }
+        // The certificate is not the only thing that an I/O error may be about, and has no kind of its own.
+        _ if error.to_string().contains("certificate") => {
+            "its certificate is not trusted: give that of its authority to `tls_root_certificate`, and the host's name as the certificate has it"
         }
         _ => "does it run, and are host, port and TLS right?",
     }

@@ -140,12 +140,6 @@ impl HeldTags {
             .map_or_else(Vec::new, |tags| std::mem::take(&mut tags.doubtful))
     }
 
-    /// Whether the worker holds anything, or may.
-    pub(crate) fn holds_any(&self, worker: WorkerId) -> bool {
-        let workers = self.lock();
-        workers.get(&worker).is_some_and(|tags| !tags.held.is_empty() || !tags.doubtful.is_empty())
-    }
-
     /// Whether one of this process' workers left this tag behind: it begins as theirs do, and none of
     /// them holds it. A claim may be done by Redis long after its answer was given up.
     pub(crate) fn left_behind(&self, tag: &str) -> bool {

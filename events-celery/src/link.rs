@@ -9,7 +9,7 @@ use redis::{AsyncConnectionConfig, Client, Cmd, ConnectionInfo, FromRedisValue, 
 use tokio::sync::Mutex;
 use tokio::time::{Instant, sleep_until, timeout};
 
-use crate::error::{CeleryError, connect_remedy};
+use crate::error::{CeleryError, code, connect_remedy};
 
 /// How long to wait for a connection.
 const CONNECT: Duration = Duration::from_secs(5);
@@ -25,7 +25,16 @@ pub(crate) enum Source {
     Direct { client: Client },
     /// Where the sentinels say.
     #[cfg(feature = "sentinel")]
-    Sentinel { client: Arc<Mutex<redis::sentinel::SentinelClient>>, master: String, database: i64 },
+    Sentinel { client: Arc<Mutex<redis::sentinel::SentinelClient>>, of: Sentinels },
+}
+
+/// The sentinels, and of the Redis that they name everything but its address.
+#[cfg(feature = "sentinel")]
+#[derive(Clone)]
+pub(crate) struct Sentinels {
+    addresses: Vec<ConnectionInfo>,
+    pub(crate) master: String,
+    redis: ConnectionInfo,
 }
 
 impl fmt::Debug for Source {
@@ -36,6 +45,8 @@ impl fmt::Debug for Source {
 
 impl Source {
     pub(crate) fn at(info: ConnectionInfo) -> Result<Self, CeleryError> {
+        #[cfg(feature = "tls")]
+        choose_cryptography();
         let client = Client::open(info).map_err(|source| CeleryError::Url { source })?;
         Ok(Self::Direct { client })
     }
@@ -44,31 +55,54 @@ impl Source {
     pub(crate) fn behind(
         sentinels: Vec<ConnectionInfo>,
         master: &str,
-        redis: &ConnectionInfo,
+        redis: ConnectionInfo,
     ) -> Result<Self, CeleryError> {
         use redis::sentinel::{SentinelClient, SentinelNodeConnectionInfo, SentinelServerType};
-        let settings = redis.redis_settings().clone();
-        let database = settings.db();
-        let mut node = SentinelNodeConnectionInfo::default().set_redis_connection_info(settings);
-        if matches!(redis.addr(), redis::ConnectionAddr::TcpTls { .. }) {
+        #[cfg(feature = "tls")]
+        choose_cryptography();
+        let mut node = SentinelNodeConnectionInfo::default()
+            .set_redis_connection_info(redis.redis_settings().clone());
+        if is_tls(&redis) {
             node = node.set_tls_mode(redis::TlsMode::Secure);
         }
         let client = SentinelClient::build(
-            sentinels,
-            master.to_owned(),
+            sentinels.clone(),
+            master,
             Some(node),
             SentinelServerType::Master,
         )
         .map_err(|source| CeleryError::Url { source })?;
-        let client = Arc::new(Mutex::new(client));
-        Ok(Self::Sentinel { client, master: master.to_owned(), database })
+        let of = Sentinels { addresses: sentinels, master: master.to_owned(), redis };
+        Ok(Self::Sentinel { client: Arc::new(Mutex::new(client)), of })
+    }
+
+    /// The same, trusting the authorities of these certificates and no other.
+    #[cfg(feature = "tls")]
+    pub(crate) fn trusting(&self, pem: &[u8]) -> Result<Self, CeleryError> {
+        // What holds none would be taken for a list of no authorities.
+        if !String::from_utf8_lossy(pem).contains("-----BEGIN CERTIFICATE-----") {
+            let source = (redis::ErrorKind::InvalidClientConfig, "it holds no certificate").into();
+            return Err(CeleryError::Certificate { source });
+        }
+        let trusted = match self {
+            Self::Direct { client } => {
+                Client::build_with_tls(client.get_connection_info().clone(), certificates(pem))
+                    .map(|client| Self::Direct { client })
+            }
+            #[cfg(feature = "sentinel")]
+            Self::Sentinel { of, .. } => of.trusting(pem).map(|client| Self::Sentinel {
+                client: Arc::new(Mutex::new(client)),
+                of: of.clone(),
+            }),
+        };
+        trusted.map_err(|source| CeleryError::Certificate { source })
     }
 
     pub(crate) fn database(&self) -> i64 {
         match self {
             Self::Direct { client } => client.get_connection_info().redis_settings().db(),
             #[cfg(feature = "sentinel")]
-            Self::Sentinel { database, .. } => *database,
+            Self::Sentinel { of, .. } => of.redis.redis_settings().db(),
         }
     }
 
@@ -77,7 +111,7 @@ impl Source {
         match self {
             Self::Direct { client } => client.get_connection_info().addr().to_string(),
             #[cfg(feature = "sentinel")]
-            Self::Sentinel { master, .. } => format!("the sentinels' master `{master}`"),
+            Self::Sentinel { of, .. } => format!("the sentinels' master `{}`", of.master),
         }
     }
 
@@ -129,6 +163,65 @@ impl Source {
     }
 }
 
+#[cfg(all(feature = "sentinel", feature = "tls"))]
+impl Sentinels {
+    fn trusting(&self, pem: &[u8]) -> Result<redis::sentinel::SentinelClient, redis::RedisError> {
+        use redis::sentinel::{SentinelClientBuilder, SentinelServerType};
+        let addresses = self.addresses.iter().map(|info| info.addr().clone());
+        let mut client =
+            SentinelClientBuilder::new(addresses, &self.master, SentinelServerType::Master)?;
+        if let Some(first) = self.addresses.first() {
+            // One user is all that can be said here; that sentinels have several, nobody has heard of.
+            let settings = first.redis_settings();
+            client = match settings.username() {
+                Some(user) => client.set_client_to_sentinel_username(user),
+                None => client,
+            };
+            client = match settings.password() {
+                Some(password) => client.set_client_to_sentinel_password(password),
+                None => client,
+            };
+            if self.addresses.iter().all(is_tls) {
+                client = client.set_client_to_sentinel_certificates(certificates(pem));
+            }
+        }
+        let settings = self.redis.redis_settings();
+        client = match settings.username() {
+            Some(user) => client.set_client_to_redis_username(user),
+            None => client,
+        };
+        client = match settings.password() {
+            Some(password) => client.set_client_to_redis_password(password),
+            None => client,
+        };
+        if is_tls(&self.redis) {
+            client = client
+                .set_client_to_redis_tls_mode(redis::TlsMode::Secure)
+                .set_client_to_redis_certificates(certificates(pem));
+        }
+        client.set_client_to_redis_db(settings.db()).build()
+    }
+}
+
+/// rustls panics if nobody says which cryptography is meant and several are compiled into the program.
+#[cfg(feature = "tls")]
+fn choose_cryptography() {
+    if rustls::crypto::CryptoProvider::get_default().is_none() {
+        // An error is that of somebody else who was faster.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+    }
+}
+
+#[cfg(feature = "sentinel")]
+fn is_tls(info: &ConnectionInfo) -> bool {
+    matches!(info.addr(), redis::ConnectionAddr::TcpTls { .. })
+}
+
+#[cfg(feature = "tls")]
+fn certificates(pem: &[u8]) -> redis::TlsCertificates {
+    redis::TlsCertificates { client_tls: None, root_cert: Some(pem.to_vec()) }
+}
+
 /// The one connection of many callers, whose commands it sends in the order in which they come.
 #[derive(Debug)]
 pub(crate) struct Link {
@@ -144,12 +237,20 @@ struct State {
     number: u64,
     failures: u32,
     not_before: Option<Instant>,
+    /// The last try, and what came of it.
+    failure: Option<(Instant, String)>,
 }
 
 impl fmt::Debug for State {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("State").field("number", &self.number).finish_non_exhaustive()
     }
+}
+
+/// An error and its cause.
+fn told(error: &CeleryError) -> String {
+    let cause = std::error::Error::source(error).map(|cause| format!(": {cause}"));
+    format!("{error}{}", cause.unwrap_or_default())
 }
 
 /// A script that Redis runs as a whole.
@@ -175,9 +276,17 @@ impl Link {
     }
 
     async fn connection(&self) -> Result<(u64, MultiplexedConnection), CeleryError> {
+        let asked = Instant::now();
         let mut state = self.state.lock().await; // one connects, the others wait for it
         if let Some(connection) = &state.connection {
             return Ok((state.number, connection.clone()));
+        }
+        // And share what comes of it: they must not try one after the other.
+        if let Some((failed_at, reason)) = &state.failure
+            && *failed_at > asked
+        {
+            let (address, reason) = (self.source.address(), reason.clone());
+            return Err(CeleryError::Away { address, reason });
         }
         if let Some(not_before) = state.not_before {
             sleep_until(not_before).await;
@@ -198,6 +307,7 @@ impl Link {
                 let pause = RETRY.saturating_mul(1 << state.failures.min(10)).min(LONGEST_RETRY);
                 let pause = pause.mul_f64(0.5 + 0.5 * fastrand::f64());
                 state.not_before = Some(Instant::now() + pause);
+                state.failure = Some((Instant::now(), told(&error)));
                 Err(error)
             }
         }
@@ -208,7 +318,7 @@ impl Link {
         let useless = error.is_io_error()
             || error.is_connection_dropped()
             || error.is_unrecoverable_error()
-            || matches!(error.code(), Some("READONLY" | "MOVED"));
+            || matches!(code(error).as_deref(), Some("READONLY" | "MOVED"));
         if useless {
             let mut state = self.state.lock().await;
             if state.number == number {
@@ -247,6 +357,32 @@ impl Link {
                 Err(CeleryError::command(action, error))
             }
         }
+    }
+
+    /// Sends several commands at once, each of which may fail for itself.
+    pub(crate) async fn pipeline_each(
+        &self,
+        action: &'static str,
+        mut pipeline: Pipeline,
+    ) -> Result<Vec<Result<i64, CeleryError>>, CeleryError> {
+        let (number, mut connection) = self.connection().await?;
+        let pipeline = pipeline.ignore_errors();
+        let answers: Result<Vec<redis::RedisResult<i64>>, _> =
+            pipeline.query_async(&mut connection).await;
+        let answers = match answers {
+            Ok(answers) => answers,
+            Err(error) => {
+                self.note(number, &error).await;
+                return Err(CeleryError::command(action, error));
+            }
+        };
+        for error in answers.iter().filter_map(|answer| answer.as_ref().err()) {
+            self.note(number, error).await;
+        }
+        let told = |answer: redis::RedisResult<i64>| {
+            answer.map_err(|error| CeleryError::command(action, error))
+        };
+        Ok(answers.into_iter().map(told).collect())
     }
 
     /// Runs a script. `give` adds the number of keys, the keys, and the arguments.

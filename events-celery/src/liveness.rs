@@ -17,6 +17,7 @@ use crate::scripts;
 
 /// A worker's record.
 #[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(default)] // that of another release may say less
 struct Record {
     heartbeat_at: i64,
     /// Grows with every heartbeat.
@@ -24,6 +25,12 @@ struct Record {
     /// In microseconds.
     lease: u64,
     queues: Queues,
+}
+
+impl Default for Record {
+    fn default() -> Self {
+        Self { heartbeat_at: 0, beats: 0, lease: 0, queues: Queues::all() }
+    }
 }
 
 /// What the workers of this process write of themselves.
@@ -85,8 +92,9 @@ pub(crate) async fn register(
             }
         })
         .await?;
+    inner.held.add(worker, std::iter::empty());
     look_around(inner, worker, now, &found);
-    inner.watch.lists(&inner.lists(queues), &inner.keys);
+    inner.watch.begin(worker, &inner.lists(queues, 0), &inner.keys);
     Ok(())
 }
 
@@ -102,7 +110,14 @@ type Answer = Option<(Vec<String>, HashMap<String, String>)>;
 pub(crate) async fn heartbeat(inner: &Inner, worker: WorkerId) -> Result<Heartbeat, CeleryError> {
     let now = inner.events.now();
     let Some(record) = record(inner, worker, None, now) else { return Ok(Heartbeat::Lost) };
-    crate::claim::give_back_doubtful(inner, worker).await?;
+    if let Err(error) = crate::claim::give_back_doubtful(inner, worker).await {
+        // Who lives says so, whatever else fails.
+        tracing::warn!(
+            %worker,
+            error = &error as &dyn std::error::Error,
+            "messages whose claim was cut off could not be given back; trying again"
+        );
+    }
     let tags = inner.held.of(worker);
     let answer: Answer = inner
         .link
@@ -135,17 +150,17 @@ fn tell_lost(inner: &Inner, worker: WorkerId, lost: &[String]) {
 
 /// Notes what `worker` sees of the others.
 fn look_around(inner: &Inner, worker: WorkerId, now: Timestamp, found: &HashMap<String, String>) {
-    let rows: Vec<_> = rows(found, now).into_iter().map(|seen| seen.row).collect();
+    let rows: Vec<_> = rows(found).into_iter().map(|seen| seen.row).collect();
     inner.sightings.beat(worker, now, inner.events.settings().lease, &rows);
 }
 
-fn rows(found: &HashMap<String, String>, now: Timestamp) -> Vec<Seen> {
-    let seen = found.iter().filter_map(|(worker, record)| seen(worker, record, now));
+fn rows(found: &HashMap<String, String>) -> Vec<Seen> {
+    let seen = found.iter().filter_map(|(worker, record)| seen(worker, record));
     seen.collect()
 }
 
 /// No worker must suffer from a record that nobody can read.
-fn seen(worker: &str, record: &str, now: Timestamp) -> Option<Seen> {
+fn seen(worker: &str, record: &str) -> Option<Seen> {
     let read = (worker.parse::<WorkerId>(), serde_json::from_str::<Record>(record));
     let (Ok(id), Ok(read)) = read else {
         tracing::error!(
@@ -161,44 +176,38 @@ fn seen(worker: &str, record: &str, now: Timestamp) -> Option<Seen> {
         heartbeat_at,
         beats: read.beats,
         lease: Duration::from_micros(read.lease),
-        silence: now.since(heartbeat_at),
+        // No clock is shared here: silence is judged by watching alone.
+        silence: Duration::ZERO,
     };
     Some(Seen { row, record: record.to_owned(), queues: read.queues })
 }
 
 /// All workers that are registered.
-pub(crate) async fn workers(inner: &Inner, now: Timestamp) -> Result<Vec<Seen>, CeleryError> {
+pub(crate) async fn workers(inner: &Inner) -> Result<Vec<Seen>, CeleryError> {
     let mut command = redis::cmd("HGETALL");
     command.arg(&inner.keys.workers);
     let found: HashMap<String, String> =
         inner.link.command("read the heartbeats", &command).await?;
-    Ok(rows(&found, now))
+    Ok(rows(&found))
 }
 
 fn forget(inner: &Inner, worker: WorkerId) {
     inner.sightings.forget(worker);
     inner.records.lock().unwrap_or_else(std::sync::PoisonError::into_inner).remove(&worker);
     inner.held.forget(worker);
+    inner.watch.end(worker);
 }
 
 /// Forgets a worker that ends. What it still holds is offered again.
 pub(crate) async fn deregister(inner: &Inner, worker: WorkerId) -> Result<(), CeleryError> {
-    match inner.held.holds_any(worker) {
-        true => {
-            let _: bool = inner
-                .link
-                .script("deregister a worker", &scripts::LOSE, |command| {
-                    command.arg(2).arg(&inner.keys.workers).arg(&inner.keys.gone);
-                    command.arg(worker.to_string()).arg("");
-                })
-                .await?;
-        }
-        false => {
-            let mut command = redis::cmd("HDEL");
-            command.arg(&inner.keys.workers).arg(worker.to_string());
-            let _: i64 = inner.link.command("deregister a worker", &command).await?;
-        }
-    }
+    // Whatever it may hold: a look at the tags of a worker that holds nothing is cheap.
+    let _: bool = inner
+        .link
+        .script("deregister a worker", &scripts::LOSE, |command| {
+            command.arg(2).arg(&inner.keys.workers).arg(&inner.keys.gone);
+            command.arg(worker.to_string()).arg("");
+        })
+        .await?;
     forget(inner, worker);
     Ok(())
 }

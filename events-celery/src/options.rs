@@ -88,7 +88,7 @@ impl CeleryOptions {
         url: &str,
     ) -> Result<Self, CeleryError> {
         let sentinels = urls.into_iter().map(parse).collect::<Result<Vec<_>, _>>()?;
-        Ok(Self::of(Source::behind(sentinels, master, &parse(url)?)?))
+        Ok(Self::of(Source::behind(sentinels, master, parse(url)?)?))
     }
 
     fn of(source: Source) -> Self {
@@ -102,6 +102,32 @@ impl CeleryOptions {
             results: None,
             task_events: false,
         }
+    }
+
+    /// Trusts the authorities whose certificates these are, in PEM, and no others: for a Redis whose
+    /// certificate is of an authority of one's own. Without it the public authorities are trusted
+    /// (feature `tls`). It holds for the sentinels and the Redis of the [`results`](Self::results_at),
+    /// too, where their URLs say `rediss://`; call it after these are given.
+    ///
+    /// ```no_run
+    /// # use events_celery::CeleryOptions;
+    /// # fn options() -> Result<CeleryOptions, Box<dyn std::error::Error>> {
+    /// let options = CeleryOptions::new("rediss://redis.internal:6379/0")?
+    ///     .tls_root_certificate(&std::fs::read("/etc/ssl/our-authority.pem")?)?;
+    /// # Ok(options) }
+    /// ```
+    ///
+    /// # Errors
+    /// The certificates cannot be read, or a URL is not one of TLS.
+    #[cfg(feature = "tls")]
+    pub fn tls_root_certificate(mut self, pem: &[u8]) -> Result<Self, CeleryError> {
+        self.source = self.source.trusting(pem)?;
+        if let Some(results) = &mut self.results
+            && let Some(source) = &mut results.source
+        {
+            *source = source.trusting(pem)?;
+        }
+        Ok(self)
     }
 
     /// What is in front of every key and channel: kombu's `global_keyprefix`. Default nothing.

@@ -29,7 +29,7 @@ pub(crate) async fn rescue(
     lease: Duration,
 ) -> Result<Vec<Rescued>, CeleryError> {
     let now = inner.events.now();
-    let workers = liveness::workers(inner, now).await?;
+    let workers = liveness::workers(inner).await?;
     let rows: Vec<_> = workers.iter().map(|seen| seen.row).collect();
     // One that was taken for dead itself has no say.
     if !rows.iter().any(|row| row.worker == observer) {
@@ -50,8 +50,11 @@ pub(crate) async fn rescue(
     if !rescued.is_empty() {
         inner.watch.hear();
     }
-    restore::sweep(inner, now).await?;
-    Ok(rescued)
+    match restore::sweep(inner, now).await {
+        // What was rescued is to be told; the next one tells this.
+        Err(error) if rescued.is_empty() => Err(error),
+        _ => Ok(rescued),
+    }
 }
 
 fn is_dead(
@@ -92,9 +95,12 @@ async fn offer_again(
     now: Timestamp,
     rescued: &mut Vec<Rescued>,
 ) -> Result<(), CeleryError> {
-    let tags = tags_like(inner, &format!("{}*", tags_of(worker))).await?;
+    let mut tags = tags_like(inner, &format!("{}*", tags_of(worker))).await?;
     let Ok(id) = worker.parse::<WorkerId>() else { return Ok(()) };
-    for tags in tags.chunks(100) {
+    // As they were claimed; and page by page from the last, for what comes to the front last is the
+    // first again.
+    tags.sort_by_key(|tag| place(tag));
+    for tags in tags.chunks(100).rev() {
         let mut told = Vec::new();
         let mut ends = Vec::new();
         for (tag, entry) in entries(inner, tags).await? {
@@ -108,6 +114,13 @@ async fn offer_again(
         rescued.extend(told.into_iter().zip(held).filter_map(|(task, held)| held.then_some(task)?));
     }
     Ok(())
+}
+
+/// The numbers at the end of a tag: of the claim, and of the message in it.
+fn place(tag: &str) -> (u64, u64) {
+    let mut numbers = tag.rsplit('.').map(|number| number.parse().unwrap_or(0));
+    let (message, claim) = (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0));
+    (claim, message)
 }
 
 /// Where a message goes whose worker is gone, and what is told of it.
@@ -139,17 +152,19 @@ fn end_of(
     let backoff =
         policy.map_or(settings.backoff(), |subscriber| subscriber.retry_policy(settings).backoff);
     let delay = rescue_delay(attempt, &backoff, fastrand::f64());
+    // It may have been claimed before its time, and not yet put aside.
+    let until = (now + delay).max(held.message.eta.unwrap_or(now));
     let change = Change {
         rescued: Some(held.message.rescued.saturating_add(1)),
-        eta: (!delay.is_zero()).then(|| now + delay),
+        eta: (until > now).then_some(until),
         error: Some(AttemptError::rescued(attempt, now, worker)),
         redelivered: true,
         ..Change::default()
     };
     let text = held.message.again(&held.text, queue, change);
-    let end = match delay.is_zero() {
-        true => End::First { list: inner.keys.list(queue, step), text },
-        false => End::Wait { tag: held.retry_tag(), text, until: now + delay },
+    let end = match until > now {
+        false => End::First { list: inner.keys.list(queue, step), text },
+        true => End::Wait { tag: held.retry_tag(), text, until },
     };
     let task = Rescued {
         task_id: TaskId::from_bytes(uuid_of(&held.message.id).into_bytes()),
@@ -168,10 +183,9 @@ pub(crate) async fn give_back(inner: &Inner, claim: &str) -> Result<(), CeleryEr
     command.arg(&inner.keys.unacked_index).arg(&tags);
     let scores: Vec<Option<f64>> = inner.link.command("give messages back", &command).await?;
     let tags = tags.into_iter().zip(scores).filter_map(|(tag, score)| score.map(|_| tag));
-    let mut tags: Vec<_> = tags.collect();
-    // The first goes last: what comes to the front last is the first again.
-    tags.reverse();
-    for tags in tags.chunks(100) {
+    let tags: Vec<_> = tags.collect();
+    // Page by page from the last: what comes to the front last is the first again.
+    for tags in tags.chunks(100).rev() {
         let mut ends = Vec::new();
         for (tag, entry) in entries(inner, tags).await? {
             let Some(entry) = entry else { continue };

@@ -99,13 +99,17 @@ pub(crate) async fn sweep(inner: &Inner, now: Timestamp) -> Result<(), CeleryErr
         return Ok(());
     }
     let token = Uuid::now_v7().simple().to_string();
-    let mut lock = redis::cmd("SET");
-    lock.arg(&inner.keys.unacked_mutex).arg(&token).arg("NX").arg("PX").arg(LOCK_MILLIS);
-    let locked: Option<String> = inner.link.command(ACTION, &lock).await?;
+    let locked: Option<String> = inner
+        .link
+        .script(ACTION, &scripts::LOCK, |command| {
+            command.arg(2).arg(&inner.keys.unacked_mutex).arg(&inner.keys.unacked_index);
+            command.arg(&token).arg(LOCK_MILLIS);
+        })
+        .await?;
     if locked.is_none() {
         return Ok(()); // somebody is at it
     }
-    let restored = restore(inner, now, now.before(timeout)).await;
+    let restored = restore(inner, now.before(timeout)).await;
     let _: i64 = inner
         .link
         .script(ACTION, &scripts::UNLOCK, |command| {
@@ -124,27 +128,36 @@ pub(crate) async fn sweep(inner: &Inner, now: Timestamp) -> Result<(), CeleryErr
     Ok(())
 }
 
-async fn restore(inner: &Inner, now: Timestamp, before: Timestamp) -> Result<usize, CeleryError> {
+async fn restore(inner: &Inner, before: Timestamp) -> Result<usize, CeleryError> {
     const PAGE: usize = 100;
-    // What a registered worker holds is judged by its heartbeats alone: a clock may have jumped.
-    let live = liveness::workers(inner, now).await?;
-    let live: Vec<_> = live.iter().map(|seen| tags_of(seen.row.worker)).collect();
-    let is_live = |tag: &String| {
-        live.iter().any(|of_worker| tag.starts_with(of_worker)) && !inner.held.left_behind(tag)
+    // What a registered worker keeps alive is judged by its heartbeats alone: a clock may have jumped.
+    // They write their time into all that it holds, so what is much older it does not know of.
+    let live = liveness::workers(inner).await?;
+    let timeout = inner.options.visibility_timeout;
+    let live: Vec<_> = live
+        .iter()
+        .map(|seen| (tags_of(seen.row.worker), seen.row.heartbeat_at.before(timeout)))
+        .collect();
+    let is_live = |(tag, since): &(String, f64)| {
+        let since = from_seconds(*since);
+        let kept =
+            live.iter().any(|(of_worker, oldest)| tag.starts_with(of_worker) && since >= *oldest);
+        kept && !inner.held.left_behind(tag)
     };
     let mut restored = 0;
     let mut passed_over = 0; // what cannot be restored must not hide what comes behind it
     loop {
         let mut command = redis::cmd("ZRANGEBYSCORE");
         command.arg(&inner.keys.unacked_index).arg(0).arg(crate::claim::seconds(before));
-        command.arg("LIMIT").arg(passed_over).arg(PAGE);
-        let tags: Vec<String> = inner.link.command(ACTION, &command).await?;
-        let page = tags.len();
+        command.arg("WITHSCORES").arg("LIMIT").arg(passed_over).arg(PAGE);
+        let found: Vec<(String, f64)> = inner.link.command(ACTION, &command).await?;
+        let page = found.len();
         if page == 0 {
             return Ok(restored);
         }
-        let (alive, tags): (Vec<_>, Vec<_>) = tags.into_iter().partition(is_live);
+        let (alive, lapsed): (Vec<_>, Vec<_>) = found.into_iter().partition(is_live);
         passed_over += alive.len();
+        let tags: Vec<_> = lapsed.into_iter().map(|(tag, _)| tag).collect();
         let mut ends = Vec::new();
         let mut dangling = Vec::new();
         for (tag, entry) in entries(inner, &tags).await? {
@@ -166,6 +179,12 @@ async fn restore(inner: &Inner, now: Timestamp, before: Timestamp) -> Result<usi
     }
 }
 
+/// The time of a score of `unacked_index`.
+fn from_seconds(seconds: f64) -> Timestamp {
+    #[expect(clippy::cast_possible_truncation, reason = "saturates, and a score is a time")]
+    Timestamp::from_micros((seconds * 1e6) as i64)
+}
+
 /// Where an entry goes; nothing if nobody can tell.
 async fn back(inner: &Inner, tag: &str, entry: &Entry) -> Result<Option<End>, CeleryError> {
     let Some(text) = entry.redelivered() else {
@@ -184,7 +203,7 @@ async fn back(inner: &Inner, tag: &str, entry: &Entry) -> Result<Option<End>, Ce
             tag,
             exchange = entry.exchange,
             routing_key = entry.routing_key,
-            "a lapsed message of an exchange without a queue cannot be restored and is left in `unacked`"
+            "a lapsed message of an exchange without a queue cannot be restored and stays in `unacked` as it is"
         );
         return Ok(None);
     };

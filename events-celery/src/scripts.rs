@@ -22,10 +22,10 @@ scripts! {
     COMPLETE: "complete",
     /// Ends claims in any way, together with what is published in them.
     SETTLE: "settle",
-    /// Stores results, and tells who waits for them.
-    RESULT: "result",
     /// Makes a worker known.
     REGISTER: "register",
+    /// Stores results, and tells who waits for them.
+    RESULT: "result",
     /// Writes a heartbeat.
     BEAT: "beat",
     /// Takes a worker for dead, if it has not beaten since.
@@ -36,6 +36,8 @@ scripts! {
     BEGIN_RUN: "begin_run",
     /// Remembers how a reconciler's run ended.
     END_RUN: "end_run",
+    /// Takes a lock.
+    LOCK: "lock",
     /// Frees a lock that is still one's own.
     UNLOCK: "unlock",
 }

@@ -19,7 +19,7 @@ use crate::{fleet, results, scripts};
 const ACTION: &str = "settle messages";
 
 /// The most in one call.
-const BATCH: usize = 1000;
+const BATCH: usize = 1024;
 
 /// How a claim ends.
 #[derive(Debug, Clone)]
@@ -177,8 +177,8 @@ pub(crate) async fn end(inner: &Inner, ends: &[(&str, End)]) -> Result<Vec<bool>
 /// A task that is published.
 #[derive(Debug)]
 pub(crate) enum Publication {
-    /// To this list.
-    Message { list: String, text: String },
+    /// To this list, before all others of it or behind them.
+    Message { list: String, first: bool, text: String },
     /// In the place of the one that waits under this tag; the times in microseconds.
     Debounced { tag: String, text: String, due_at: i64, not_after: i64 },
 }
@@ -199,8 +199,9 @@ pub(crate) async fn end_and_publish(
         for publication in publications {
             command.arg(ends.last().map_or("", |(tag, _)| *tag));
             match publication {
-                Publication::Message { list, text } => {
-                    command.arg("send").arg(list).arg(text).arg("").arg("")
+                Publication::Message { list, first, text } => {
+                    let verb = if *first { "urge" } else { "send" };
+                    command.arg(verb).arg(list).arg(text).arg("").arg("")
                 }
                 Publication::Debounced { tag, text, due_at, not_after } => {
                     command.arg("merge").arg(tag).arg(text).arg(*due_at).arg(*not_after)

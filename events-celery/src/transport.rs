@@ -1,11 +1,13 @@
 //! Sends tasks to a Celery fleet.
 
 use std::fmt;
+use std::future::{Future, ready};
+use std::pin::Pin;
 use std::sync::Arc;
 
 use events_core::transport::{Transport, TransportError, Unsent};
-use events_core::{BoxError, Events, Task};
-use tokio::task::JoinHandle;
+use events_core::{Events, Task};
+use futures_util::FutureExt;
 
 use crate::error::CeleryError;
 use crate::keys::Keys;
@@ -84,6 +86,7 @@ impl CeleryTransport {
                 Some(debounced) => debounced,
                 None => Publication::Message {
                     list: self.0.keys.list(&task.queue, message.step),
+                    first: message.first,
                     text: message.text,
                 },
             })
@@ -91,22 +94,41 @@ impl CeleryTransport {
         tasks.iter().map(publication).collect()
     }
 
-    /// Sends one batch. On failure none of it may have been sent, or all.
-    async fn push(&self, batch: &Batch) -> Result<(), CeleryError> {
+    /// Sends one batch. What was not sent, and why nothing behind it needs to be tried.
+    async fn push(&self, batch: Batch) -> Pushed {
         const ACTION: &str = "take messages";
-        match batch.runs.as_slice() {
-            [] => {}
-            [run] => self.0.link.command::<()>(ACTION, &run.command()).await?,
+        let (link, keys) = (&self.0.link, &self.0.keys);
+        let mut unsent = Vec::new();
+        let answers = match batch.runs.as_slice() {
+            [] => Ok(Vec::new()),
+            [run] => match link.command(ACTION, &run.command()).await {
+                Ok(answer) => Ok(vec![Ok(answer)]),
+                Err(error) if error.is_answer() => Ok(vec![Err(error)]),
+                Err(error) => Err(error),
+            },
             runs => {
                 let mut pipeline = redis::pipe();
                 for run in runs {
-                    pipeline.add_command(run.command()).ignore();
+                    pipeline.add_command(run.command());
                 }
-                self.0.link.pipeline::<()>(ACTION, &pipeline).await?;
+                link.pipeline_each(ACTION, pipeline).await
+            }
+        };
+        let answers: Vec<Result<i64, CeleryError>> = match answers {
+            Ok(answers) => answers,
+            Err(error) => return Pushed { unsent: batch.all_unsent(&error), away: Some(error) },
+        };
+        // One list that takes nothing must not have the others sent again.
+        for (run, answer) in batch.runs.into_iter().zip(answers) {
+            if let Err(error) = answer {
+                unsent.extend(TransportError::unavailable(run.tasks, error).unsent);
             }
         }
-        end_and_publish(&self.0.link, &self.0.keys, &[], &batch.debounced).await?;
-        Ok(())
+        let (publications, tasks): (Vec<_>, Vec<_>) = batch.debounced.into_iter().unzip();
+        if let Err(error) = end_and_publish(link, keys, &[], &publications).await {
+            unsent.extend(TransportError::unavailable(tasks, error).unsent);
+        }
+        Pushed { unsent, away: None }
     }
 }
 
@@ -114,9 +136,8 @@ impl CeleryTransport {
 #[derive(Default)]
 struct Batch {
     bytes: usize,
-    tasks: usize,
     runs: Vec<Run>,
-    debounced: Vec<Publication>,
+    debounced: Vec<(Publication, Task)>,
 }
 
 /// Messages one after the other for one end of one list.
@@ -124,6 +145,7 @@ struct Run {
     list: String,
     first: bool,
     texts: Vec<String>,
+    tasks: Vec<Task>,
 }
 
 /// The task as one that waits until its key is quiet, if it is debounced.
@@ -148,85 +170,89 @@ impl Run {
 }
 
 impl Batch {
-    fn add(&mut self, task: &Task, keys: &Keys, message: Outgoing) {
+    fn add(&mut self, task: Task, keys: &Keys, message: Outgoing) {
         self.bytes += message.text.len();
-        self.tasks += 1;
-        if let Some(debounced) = debounced(task, &message) {
-            self.debounced.push(debounced);
+        if let Some(debounced) = debounced(&task, &message) {
+            self.debounced.push((debounced, task));
             return;
         }
         let Outgoing { step, first, text } = message;
         let list = keys.list(&task.queue, step);
         match self.runs.last_mut().filter(|run| run.list == list && run.first == first) {
-            // The last to be pushed to the front is the first to be taken.
-            Some(run) if first => run.texts.insert(0, text),
-            Some(run) => run.texts.push(text),
-            None => self.runs.push(Run { list, first, texts: vec![text] }),
+            Some(run) => {
+                // The last to be pushed to the front is the first to be taken.
+                run.texts.insert(if first { 0 } else { run.texts.len() }, text);
+                run.tasks.push(task);
+            }
+            None => self.runs.push(Run { list, first, texts: vec![text], tasks: vec![task] }),
         }
+    }
+
+    fn all_unsent(self, error: &CeleryError) -> Vec<Unsent> {
+        let tasks = self.runs.into_iter().flat_map(|run| run.tasks);
+        let tasks = tasks.chain(self.debounced.into_iter().map(|(_, task)| task));
+        TransportError::unavailable(tasks, error.to_string()).unsent
     }
 }
 
-/// A batch that is sent while the next is written.
-struct UnderWay {
-    push: JoinHandle<Result<(), CeleryError>>,
-    tasks: Vec<Task>,
-}
-
-impl UnderWay {
-    async fn ends(self) -> Result<(), (Vec<Task>, BoxError)> {
-        match self.push.await {
-            Ok(Ok(())) => Ok(()),
-            Ok(Err(error)) => Err((self.tasks, error.into())),
-            Err(error) => Err((self.tasks, error.into())),
-        }
-    }
+/// What came of a batch.
+struct Pushed {
+    unsent: Vec<Unsent>,
+    /// Why nothing behind it needs to be tried.
+    away: Option<CeleryError>,
 }
 
 impl Transport for CeleryTransport {
     async fn send(&self, tasks: Vec<Task>) -> Result<(), TransportError> {
-        let now = self.0.events.now();
         let mut unsent = Vec::new();
-        let mut tasks = tasks.into_iter().peekable();
-        let mut under_way: Option<UnderWay> = None;
-        while tasks.peek().is_some() {
-            let mut batch = Batch::default();
-            let mut sending = Vec::new();
-            while batch.bytes < BATCH_BYTES
-                && let Some(task) = tasks.next()
-            {
-                match encode(&task, &self.0.origin, now) {
-                    Ok(message) => {
-                        batch.add(&task, &self.0.keys, message);
-                        sending.push(task);
-                    }
-                    Err(refused) => unsent.push(Unsent::never(task, refused)),
+        let mut tasks = tasks.into_iter();
+        let mut under_way = None;
+        loop {
+            // Redis is at work on the one before.
+            let batch = self.batch(&mut tasks, &mut unsent);
+            if let Some(before) = under_way.take() {
+                let Pushed { unsent: left, away } = before.await;
+                unsent.extend(left);
+                if let Some(error) = away {
+                    // The order is kept: what follows waits for what could not be sent.
+                    unsent.extend(batch.into_iter().flat_map(|batch| batch.all_unsent(&error)));
+                    unsent.extend(TransportError::unavailable(tasks, error).unsent);
+                    break;
                 }
             }
-            // The order is kept: what follows waits for what was written before.
-            let before = match under_way.take() {
-                Some(before) => before.ends().await,
-                None => Ok(()),
-            };
-            let sent = match before {
-                Err((before, error)) => {
-                    sending.splice(0..0, before);
-                    Err(error)
-                }
-                Ok(()) if tasks.peek().is_none() => self.push(&batch).await.map_err(BoxError::from),
-                Ok(()) => {
-                    let transport = self.clone();
-                    let push = tokio::spawn(async move { transport.push(&batch).await });
-                    under_way = Some(UnderWay { push, tasks: std::mem::take(&mut sending) });
-                    Ok(())
-                }
-            };
-            if let Err(error) = sent {
-                let waiting = sending.into_iter().chain(tasks);
-                unsent.extend(TransportError::unavailable(waiting, error).unsent);
-                break;
-            }
+            let Some(batch) = batch else { break };
+            let mut push: Sent<'_> = Box::pin(self.push(batch));
+            // Polled once, it is on its way.
+            under_way = Some(match (&mut push).now_or_never() {
+                None => push,
+                Some(pushed) => Box::pin(ready(pushed)),
+            });
         }
         if unsent.is_empty() { Ok(()) } else { Err(TransportError { unsent }) }
+    }
+}
+
+/// A batch on its way.
+type Sent<'t> = Pin<Box<dyn Future<Output = Pushed> + Send + 't>>;
+
+impl CeleryTransport {
+    /// The next batch, if there is any; what cannot be a message is not sent.
+    fn batch(
+        &self,
+        tasks: &mut impl Iterator<Item = Task>,
+        unsent: &mut Vec<Unsent>,
+    ) -> Option<Batch> {
+        let now = self.0.events.now();
+        let mut batch = Batch::default();
+        while batch.bytes < BATCH_BYTES
+            && let Some(task) = tasks.next()
+        {
+            match encode(&task, &self.0.origin, now) {
+                Ok(message) => batch.add(task, &self.0.keys, message),
+                Err(refused) => unsent.push(Unsent::never(task, refused)),
+            }
+        }
+        (batch.bytes > 0).then_some(batch)
     }
 }
 

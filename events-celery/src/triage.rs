@@ -7,8 +7,9 @@ use events_core::{Registry, Timestamp};
 
 use crate::message::{Message, Unreadable};
 
-/// A message that nobody here may run is put back so often before it is a dead letter.
-const MOST_RETURNS: u32 = 20;
+/// A message that nobody here may run is put back so often before it is a dead letter: with the pauses in
+/// between, for about an hour. Others may be busy, or not yet deployed.
+const MOST_RETURNS: u32 = 120;
 
 /// How long it is kept from being offered again, at first.
 const FIRST_PAUSE: Duration = Duration::from_millis(500);

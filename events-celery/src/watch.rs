@@ -4,10 +4,11 @@
 //! empty, and changes nothing when it is not. A worker in Python that waits for the same list gets its
 //! message all the same.
 
-use std::collections::HashMap;
-use std::sync::{Mutex, PoisonError};
+use std::collections::{HashMap, HashSet};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use events_core::WorkerId;
 use redis::Value;
 use redis::aio::MultiplexedConnection;
 use tokio::sync::watch;
@@ -40,27 +41,36 @@ pub(crate) struct Watch {
     source: Source,
     /// Grows with every sign of new messages.
     changes: watch::Sender<u64>,
-    /// Grows with every claim that found less than it could have taken: only then there is something to
-    /// wait for.
-    emptied: watch::Sender<u64>,
-    watchers: Mutex<HashMap<Vec<String>, AbortHandle>>,
+    watched: Mutex<Watched>,
 }
 
-impl Drop for Watch {
+/// Lists that are watched together: mostly one.
+type Group = Vec<String>;
+
+#[derive(Debug, Default)]
+struct Watched {
+    watchers: HashMap<Group, Handle>,
+    /// Which a worker wants to be watched.
+    wanted: HashMap<WorkerId, Vec<Group>>,
+}
+
+#[derive(Debug)]
+struct Handle {
+    abort: AbortHandle,
+    /// Grows with every claim that found less than it could have taken in these lists: only then there is
+    /// something to wait for.
+    emptied: watch::Sender<u64>,
+}
+
+impl Drop for Handle {
     fn drop(&mut self) {
-        let watchers = self.watchers.get_mut().unwrap_or_else(PoisonError::into_inner);
-        watchers.values().for_each(AbortHandle::abort);
+        self.abort.abort();
     }
 }
 
 impl Watch {
     pub(crate) fn new(source: Source) -> Self {
-        Self {
-            source,
-            changes: watch::Sender::new(0),
-            emptied: watch::Sender::new(0),
-            watchers: Mutex::default(),
-        }
+        Self { source, changes: watch::Sender::new(0), watched: Mutex::default() }
     }
 
     pub(crate) fn changes(&self) -> u64 {
@@ -81,30 +91,56 @@ impl Watch {
         self.changes.send_modify(|changes| *changes += 1);
     }
 
-    /// A claim took all that there was.
-    pub(crate) fn nothing_left(&self) {
-        self.emptied.send_modify(|emptied| *emptied += 1);
+    fn watched(&self) -> MutexGuard<'_, Watched> {
+        self.watched.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Watches these lists from now on, in the order of their importance.
-    pub(crate) fn lists(&self, lists: &[(String, Step)], keys: &Keys) {
-        let names: Vec<_> = lists.iter().map(|(queue, step)| keys.list(queue, *step)).collect();
+    /// A claim took all that there was in these lists.
+    pub(crate) fn nothing_left(&self, lists: &[(String, Step)], keys: &Keys) {
+        let emptied: HashSet<_> = names(lists, keys).into_iter().collect();
+        for (group, handle) in &self.watched().watchers {
+            if group.iter().any(|list| emptied.contains(list)) {
+                handle.emptied.send_modify(|emptied| *emptied += 1);
+            }
+        }
+    }
+
+    /// Watches these lists for a worker from now on, in the order of their importance.
+    pub(crate) fn begin(&self, worker: WorkerId, lists: &[(String, Step)], keys: &Keys) {
+        let names = names(lists, keys);
         let (watched, looked_at) = names.split_at(names.len().min(MOST_WATCHED));
         let groups = watched.iter().map(|name| vec![name.clone()]);
         let groups = groups.chain((!looked_at.is_empty()).then(|| looked_at.to_vec()));
-        let mut watchers = self.watchers.lock().unwrap_or_else(PoisonError::into_inner);
-        for group in groups {
-            watchers.entry(group.clone()).or_insert_with(|| {
-                let task = Watcher {
-                    source: self.source.clone(),
-                    lists: group,
-                    changes: self.changes.clone(),
-                    emptied: self.emptied.subscribe(),
-                };
-                tokio::spawn(task.run()).abort_handle()
-            });
+        let groups: Vec<Group> = groups.collect();
+        let mut watched = self.watched();
+        for group in &groups {
+            watched.watchers.entry(group.clone()).or_insert_with(|| self.spawn(group.clone()));
         }
+        watched.wanted.insert(worker, groups);
     }
+
+    /// The worker has ended.
+    pub(crate) fn end(&self, worker: WorkerId) {
+        let mut watched = self.watched();
+        watched.wanted.remove(&worker);
+        let Watched { watchers, wanted } = &mut *watched;
+        watchers.retain(|group, _| wanted.values().flatten().any(|one| one == group));
+    }
+
+    fn spawn(&self, group: Group) -> Handle {
+        let emptied = watch::Sender::new(0);
+        let watcher = Watcher {
+            source: self.source.clone(),
+            lists: group,
+            changes: self.changes.clone(),
+            emptied: emptied.subscribe(),
+        };
+        Handle { abort: tokio::spawn(watcher.run()).abort_handle(), emptied }
+    }
+}
+
+fn names(lists: &[(String, Step)], keys: &Keys) -> Vec<String> {
+    lists.iter().map(|(queue, step)| keys.list(queue, *step)).collect()
 }
 
 /// Watches one list, or looks at several.

@@ -59,11 +59,23 @@ impl fmt::Debug for dyn ErasedTransport {
 }
 
 /// Tasks that were not sent. The others of the call were.
-#[derive(Debug, thiserror::Error)]
-#[error("{} of the tasks could not be sent", unsent.len())]
+#[derive(Debug)]
 pub struct TransportError {
     /// Each with the reason.
     pub unsent: Vec<Unsent>,
+}
+
+impl fmt::Display for TransportError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} of the tasks could not be sent", self.unsent.len())
+    }
+}
+
+/// The source is the reason of the first.
+impl Error for TransportError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        self.unsent.first().map(|unsent| &*unsent.error as &(dyn Error + 'static))
+    }
 }
 
 /// A task that was not sent.

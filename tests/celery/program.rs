@@ -4,6 +4,7 @@
 //! the beginning and at the end of every execution. `celery-program publish …` publishes numbered tasks
 //! and adds a line to a file for each that Redis has acknowledged.
 #![allow(clippy::print_stdout, reason = "its parent waits for the line `ready`")]
+#![allow(clippy::needless_pass_by_value, reason = "handlers take their arguments by value")]
 
 use std::fs::{File, OpenOptions};
 use std::io::Write as _;

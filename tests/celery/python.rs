@@ -19,12 +19,6 @@ macro_rules! of_both_versions {
     };
 }
 
-/// Tells what happened, with `cargo test -- --nocapture`.
-#[expect(clippy::print_stdout, reason = "measurements are read by people")]
-fn report(line: &str) {
-    println!("{line}");
-}
-
 /// The numbers of the program's tasks that Python has executed.
 fn by_python(fleet: &celery_fleet::Fleet) -> Vec<u32> {
     let number = |args: &serde_json::Value| args[0]["number"].as_u64();
@@ -34,7 +28,6 @@ fn by_python(fleet: &celery_fleet::Fleet) -> Vec<u32> {
 
 mod from_python;
 mod kills;
-mod restarts;
 mod shared_queue;
 mod to_python;
 mod visibility;

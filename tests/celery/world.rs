@@ -103,6 +103,14 @@ impl World {
         now.as_secs_f64() > since + timeout.as_secs_f64()
     }
 
+    /// For a failure: what there is of these tasks in Redis.
+    pub fn whereabouts(&self, numbers: &[u32]) -> String {
+        let held = self.redis(&["HGETALL", "{}unacked"]);
+        let dead = self.redis(&["HVALS", "{}events:dead"]);
+        let waiting = self.redis(&["LLEN", &format!("{{}}{TASKS}")]);
+        format!("lost: {numbers:?}; waiting: {waiting:?}; held: {held:?}; dead: {dead:?}")
+    }
+
     fn file(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
     }
@@ -165,11 +173,17 @@ impl World {
     }
 }
 
+/// Tells what happened, with `cargo test -- --nocapture`.
+#[expect(clippy::print_stdout, reason = "measurements are read by people")]
+pub fn report(line: &str) {
+    println!("{line}");
+}
+
 /// Waits until it has happened.
 pub async fn eventually(what: &str, mut happened: impl AsyncFnMut() -> bool) {
     let happening = async {
         while !happened().await {
-            tokio::time::sleep(Duration::from_millis(10)).await;
+            tokio::time::sleep(Duration::from_millis(20)).await;
         }
     };
     tokio::time::timeout(PATIENCE, happening).await.unwrap_or_else(|_| panic!("never {what}"));
@@ -214,7 +228,9 @@ impl Running {
 
 /// A worker of this queue that starts fast and executes one task at a time.
 pub fn solo(queue: &str) -> WorkerSettings {
-    let mut settings = WorkerSettings { pool: Pool::Solo, ..WorkerSettings::of(queue) };
+    // Celery multiplies what it takes ahead by the concurrency, though this pool has none.
+    let mut settings =
+        WorkerSettings { pool: Pool::Solo, concurrency: 1, ..WorkerSettings::of(queue) };
     settings.arguments = ["--without-mingle", "--without-gossip"].map(str::to_owned).into();
     settings
 }

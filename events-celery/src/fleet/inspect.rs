@@ -54,7 +54,7 @@ fn broker(inner: &Inner) -> Value {
             other => (other.to_string(), None, false),
         },
         #[cfg(feature = "sentinel")]
-        Source::Sentinel { master, .. } => (master.clone(), None, false),
+        Source::Sentinel { of, .. } => (of.master.clone(), None, false),
     };
     json!({
         "transport": "redis",

@@ -50,8 +50,8 @@ impl Call {
         match self {
             Self::Event { payload, .. } => payload.to_string(),
             Self::Function { .. } => {
-                let (positional, named) = self.arguments();
-                format!("[{positional},{named}]")
+                let (args, kwargs) = self.arguments();
+                format!("[{args},{kwargs}]")
             }
         }
     }

@@ -35,7 +35,7 @@ impl<'m> Object<'m> {
     }
 
     /// Whether the field is there and is not `null`.
-    pub(crate) fn has(&self, name: &str) -> bool {
+    pub(super) fn has(&self, name: &str) -> bool {
         self.raw(name).is_some_and(|value| value != "null")
     }
 

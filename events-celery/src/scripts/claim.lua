@@ -12,10 +12,12 @@ local tag, now, limit, prefix = ARGV[2], ARGV[3], tonumber(ARGV[5]), ARGV[6]
 if redis.call('HEXISTS', KEYS[5], ARGV[1]) == 0 then
   return false
 end
--- An error does not undo what a script did before. So a key that holds something else is found here,
--- and a full memory stops no script that has written: the queues of a full Redis must drain.
+-- An error does not undo what a script did before. So a key that holds something else, or what the
+-- user may not do, is found here; and a full memory stops no script that has written: the queues of a
+-- full Redis must drain.
 redis.call('HDEL', unacked, '')
-redis.call('ZCARD', index)
+redis.call('ZREM', index, '')
+redis.call('ZREM', scheduled, '')
 redis.call('HLEN', quiet)
 redis.call('HLEN', KEYS[6])
 redis.call('ZCARD', KEYS[7])
@@ -76,21 +78,33 @@ local function is_utf8(text)
   return not string.find(text, '[\128-\255]')
 end
 
+local digits = setmetatable({}, {
+  __index = function(known, c)
+    local two = string.format('%02x', string.byte(c))
+    known[c] = two
+    return two
+  end,
+})
+
 local mark = ',"events":1}'
 local out, held, scores, counts, bad = {}, {}, {}, {}, {}
 local taken = {}
-local count, n = 0, 0
+local count, n, bytes = 0, 0, 0
 for i = 8, #KEYS do
-  local before = count
-  if count >= limit then break end
-  -- Nothing is taken off a list before it is stored: the last of these are the next.
-  local found = redis.pcall('LRANGE', KEYS[i], count - limit, -1)
-  if not found.err and #found > 0 then
-    redis.call('LTRIM', KEYS[i], 0, -1) -- whether it may be
-    taken[#taken + 1] = { KEYS[i], -1 - #found }
+  local before, from = count, 0
+  -- Some at a time, and not more than a client takes in at once.
+  while count < limit and bytes < 8000000 do
+    -- Nothing is taken off a list before it is stored: the last of these are the next.
+    local found = redis.pcall('LRANGE', KEYS[i], -(from + math.min(limit - count, 250)), -(from + 1))
+    if found.err and not string.find(found.err, 'WRONGTYPE') then return found end
+    if found.err or #found == 0 then break end
+    if from == 0 then redis.call('LTRIM', KEYS[i], 0, -1) end -- whether it may be
+    from = from + #found
+    taken[KEYS[i]] = from
     local tail = ',"",' .. cjson.encode(ARGV[i - 1]) .. ']'
     for at = #found, 1, -1 do
       local raw = found[at]
+      bytes = bytes + #raw
       count = count + 1
       local new = tag .. '.' .. count
       local good = string.sub(raw, -#mark) == mark
@@ -104,7 +118,7 @@ for i = 8, #KEYS do
         out[count] = raw
       else
         -- What is not JSON must never be in `unacked`: workers in Python could not look past it.
-        local hex = string.gsub(raw, '.', function(c) return string.format('%02x', string.byte(c)) end)
+        local hex = string.gsub(raw, '.', digits)
         local id = string.sub(redis.sha1hex(new), 1, 32)
         local entry = '{"unreadable":"' .. hex .. '","queue":' .. cjson.encode(ARGV[i - 1])
           .. ',"step":' .. (string.match(KEYS[i], '\6\22(%d+)$') or 0) .. ',"died_at":' .. now .. '}'
@@ -121,10 +135,10 @@ if n > 0 then
   redis.call('ZADD', index, unpack(scores))
   redis.call('HSET', unacked, unpack(held))
 end
-for _, one in ipairs(taken) do redis.call('LTRIM', one[1], 0, one[2]) end
+for list, from in pairs(taken) do redis.call('LTRIM', list, 0, -1 - from) end
 -- What this program may not run is not ours to take again before others could.
 for _, one in ipairs(back) do
   if push(unpack(one)) then forget(one[1]) end
 end
 local next_due = redis.call('ZRANGE', scheduled, 0, 0, 'WITHSCORES')
-return { next_due[2] or '', #due, out, counts, bad }
+return { next_due[2] or '', #due - #back, out, counts, bad }

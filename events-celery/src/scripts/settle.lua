@@ -2,7 +2,8 @@
 --
 -- KEYS: unacked, unacked_index, scheduled, dead, dead_index, quiet
 -- ARGV: for each task that is published, the claim's tag ('' for none), with which it is or not at all, and
---   'send'  list text '' ''                        a message
+--   'send'  list text '' ''                        a message, to the back of a list
+--   'urge'  list text '' ''                        and to its front
 --   'merge' tag text microseconds microseconds     one that is debounced: due then, and not after
 -- then for each claim: its tag, and
 --   'done'  '' '' '' ''                            the task is done
@@ -33,13 +34,21 @@ local function merge(tag, text, due, latest)
 end
 
 -- Where memory is full, a script may go on once it has written. So what is held can be put elsewhere;
--- what is only published has to wait.
-if ARGV[1] ~= '' then redis.call('ZREM', index, '') end
+-- what is only published has to wait. And if claims may not be ended, nothing is done twice for it.
+if ARGV[1] ~= '' then
+  redis.call('HDEL', unacked, '')
+  redis.call('ZREM', index, '')
+end
 local answers = {}
 -- Every claim is ended last: an error, of a list that is none, say, must leave its message where it is.
 local function finish(tag)
   redis.call('HDEL', unacked, tag)
   redis.call('ZREM', index, tag)
+end
+
+-- What is published goes with its claim or not at all: what takes none of it is found before.
+for a = 1, #ARGV, 6 do
+  if ARGV[a + 1] == 'send' or ARGV[a + 1] == 'urge' then redis.call('LLEN', ARGV[a + 2]) end
 end
 
 local firsts = {}
@@ -48,6 +57,8 @@ for a = 1, #ARGV, 6 do
   local ours = tag == '' or redis.call('HEXISTS', unacked, tag) == 1
   if what == 'send' then
     if ours then redis.call('LPUSH', one, text) end
+  elseif what == 'urge' then
+    if ours then redis.call('RPUSH', one, text) end
   elseif what == 'merge' then
     if ours then merge(one, text, time, other) end
   else

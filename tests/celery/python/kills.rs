@@ -9,8 +9,8 @@ use std::time::{Duration, Instant};
 use celery_fleet::{Fleet, PythonWorker, Version};
 use tokio::time::sleep;
 
-use super::{by_python, report};
-use crate::celery::world::{PATIENCE, TASKS, World, solo};
+use super::by_python;
+use crate::celery::world::{PATIENCE, TASKS, World, report, solo};
 
 /// How many tasks, unless the environment variable `CELERY_KILL_TASKS` says so.
 const TASK_COUNT: u32 = 20_000;
@@ -36,7 +36,7 @@ async fn no_task_is_lost_though_workers_of_both_languages_are_killed_at_random()
         let run = run.clone();
         tokio::task::spawn_blocking(move || run.kill_python())
     };
-    let in_rust = run.kill_rust(tasks, began).await;
+    let in_rust = run.kill_rust(tasks).await;
     let in_python = in_python.await.unwrap();
     let executions = run.executions();
     report(&format!(
@@ -62,11 +62,12 @@ impl Run {
     }
 
     /// Kills one of two workers again and again, until all tasks are executed. How often.
-    async fn kill_rust(&self, tasks: u32, began: Instant) -> u32 {
+    async fn kill_rust(&self, tasks: u32) -> u32 {
         let start = || {
             self.world.program("work", "--shared --visibility 2000 --lease 1000 --concurrency 8")
         };
         let mut workers = [start(), start()];
+        let mut progress = (0, Instant::now());
         for kills in 0.. {
             sleep(Duration::from_millis(fastrand::u64(50..700))).await;
             let executed = self.executions().len();
@@ -74,7 +75,12 @@ impl Run {
                 self.done.store(true, Ordering::SeqCst);
                 return kills;
             }
-            assert!(began.elapsed() < 2 * PATIENCE, "lost: {:?}", self.missing(tasks));
+            if executed > progress.0 {
+                progress = (executed, Instant::now());
+            } else if progress.1.elapsed() > PATIENCE {
+                self.done.store(true, Ordering::SeqCst);
+                panic!("{}", self.world.whereabouts(&self.missing(tasks)));
+            }
             // At the end there is nothing to do but to wait until what the dead held is offered again.
             if executed + 200 < tasks as usize {
                 let worker = &mut workers[fastrand::usize(..2)];

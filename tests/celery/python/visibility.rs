@@ -15,17 +15,19 @@ use crate::celery::world::{Running, TASKS, World, eventually, solo};
 use crate::world::Seen;
 
 of_both_versions! {
+    live_worker_is_left_alone_however_short_the_visibility_timeout_of_others,
     countdown_of_a_day_outlasts_restarts_and_visibility_timeouts,
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn live_worker_is_left_alone_however_short_the_visibility_timeout_of_others() {
+async fn live_worker_is_left_alone_however_short_the_visibility_timeout_of_others(
+    version: Version,
+) {
     let world = World::new();
     let worker = world.program("work", "--visibility 3600000");
     world.publish("--to 3 --batch 3 --takes 4000").await;
     world.awaits("begun", |execution| execution.number == 3).await;
     // Both look for what has lapsed every second, and may execute it.
-    let fleet = world.fleet(Version::Newest).transport_option("visibility_timeout", 1);
+    let fleet = world.fleet(version).transport_option("visibility_timeout", 1);
     let _python = fleet.worker(&solo(TASKS));
     let _impatient = world.program("work", "--visibility 1000 --lease 500");
     for number in 1..=3 {

@@ -1,0 +1,115 @@
+//! Keys that hold something else, and a Redis that has forgotten the scripts.
+
+use std::time::Duration;
+
+use events_core::broker::Admin;
+use events_core::lifecycle::Next;
+
+use crate::world::Fleet;
+
+fn retry(after: Duration) -> Next {
+    Next::Retry { after, error: "it broke".into() }
+}
+
+#[tokio::test]
+async fn claim_takes_nothing_that_it_cannot_store() {
+    let fleet = Fleet::start().await;
+    let broken = b"not JSON".as_slice();
+    fleet
+        .push(&[
+            fleet.order(1).to_string().as_bytes(),
+            broken,
+            fleet.order(2).to_string().as_bytes(),
+        ])
+        .await;
+    for key in [
+        "unacked",
+        "unacked_index",
+        "events:dead",
+        "events:dead_index",
+        "events:scheduled",
+        "events:quiet",
+    ] {
+        fleet.tell(&["SET", &fleet.key(key), "something else"]).await;
+        let error = fleet.claim(10).await.unwrap_err();
+        let cause = std::error::Error::source(&error).unwrap().to_string();
+        assert!(cause.contains("shared with another program"), "{key}: {cause}");
+        fleet.tell(&["DEL", &fleet.key(key)]).await;
+        assert_eq!(fleet.places().await, (3, 0, 0), "{key}");
+    }
+    assert_eq!(fleet.take().await, [1, 2]);
+    assert_eq!(fleet.dead_letters().await.len(), 1);
+}
+
+#[tokio::test]
+async fn list_that_is_none_keeps_no_other_queue_from_being_served() {
+    let fleet = Fleet::start().await;
+    fleet.tell(&["SET", &fleet.key("mail"), "something else"]).await;
+    let order = fleet.order(1).to_string();
+    let _: i64 = fleet.ask("LPUSH", "mail\u{6}\u{16}3", &[order.as_bytes()]).await;
+    assert_eq!(fleet.take().await, [1]);
+}
+
+#[tokio::test]
+async fn message_whose_list_is_none_stays_where_it_is() {
+    let fleet = Fleet::start().await;
+    fleet.push(&[fleet.order(1).to_string().as_bytes()]).await;
+    // It waits, its time comes, and its list is something else.
+    let leases = fleet.claim(1).await.unwrap();
+    fleet.end(leases, &retry(Duration::from_secs(5))).await;
+    fleet.tell(&["SET", &fleet.key("mail"), "something else"]).await;
+    fleet.clock.advance(Duration::from_secs(6));
+    assert!(fleet.take().await.is_empty());
+    assert!(fleet.take().await.is_empty());
+    fleet.tell(&["DEL", &fleet.key("mail")]).await;
+    fleet.clock.advance(Duration::from_mins(2));
+    let leases = fleet.claim(1).await.unwrap();
+    assert_eq!((leases.len(), leases[0].attempt), (1, 2));
+    // It is held, and cannot be put back.
+    fleet.tell(&["SET", &fleet.key("mail"), "something else"]).await;
+    for next in [retry(Duration::ZERO), Next::Release { after: Duration::ZERO }] {
+        fleet.try_end(&leases, &next).await.unwrap_err();
+    }
+    fleet.tell(&["DEL", &fleet.key("mail")]).await;
+    assert_eq!(fleet.places().await, (0, 1, 1));
+    assert_eq!(fleet.end(leases, &retry(Duration::ZERO)).await, [true]);
+    // It is a dead letter, and cannot be one no more.
+    let leases = fleet.claim(1).await.unwrap();
+    fleet.end(leases, &Next::Bury { error: "it broke".into() }).await;
+    let letter = fleet.dead_letters().await.remove(0);
+    fleet.tell(&["SET", &fleet.key("mail"), "something else"]).await;
+    fleet.broker.retry_dead_letter(letter.id).await.unwrap_err();
+    fleet.tell(&["DEL", &fleet.key("mail")]).await;
+    assert!(fleet.broker.retry_dead_letter(letter.id).await.unwrap());
+    assert_eq!(fleet.take().await, [1]);
+    assert_eq!(fleet.places().await, (0, 0, 0));
+}
+
+#[tokio::test]
+async fn message_that_cannot_wait_or_be_buried_stays_held() {
+    let fleet = Fleet::start().await;
+    fleet.push(&[fleet.order(1).to_string().as_bytes()]).await;
+    let leases = fleet.claim(1).await.unwrap();
+    let bury = Next::Bury { error: "it broke".into() };
+    for (key, next) in [
+        ("events:scheduled", retry(Duration::from_secs(5))),
+        ("events:dead", bury.clone()),
+        ("events:dead_index", bury),
+    ] {
+        fleet.tell(&["SET", &fleet.key(key), "something else"]).await;
+        fleet.try_end(&leases, &next).await.unwrap_err();
+        fleet.tell(&["DEL", &fleet.key(key)]).await;
+        assert_eq!(fleet.places().await, (0, 1, 1), "{key}");
+    }
+    assert_eq!(fleet.end(leases, &Next::Complete).await, [true]);
+}
+
+#[tokio::test]
+async fn scripts_that_redis_forgot_are_told_again() {
+    let fleet = Fleet::start().await;
+    for number in 0..3 {
+        fleet.push(&[fleet.order(number).to_string().as_bytes()]).await;
+        fleet.tell(&["SCRIPT", "FLUSH", "SYNC"]).await;
+        assert_eq!(fleet.take().await, [number]);
+    }
+}
