@@ -152,28 +152,26 @@ impl Scripts {
         let mut claim = self.claim.key("unacked");
         claim.key("unacked_index");
         if self.minimal {
-            claim.key(world::QUEUE).arg(tag).arg(batch).arg("1764000000.000000");
+            claim.key(world::QUEUE).arg(&tag).arg(batch).arg("1764000000.000000");
         } else {
             claim.key("events:scheduled").key("events:quiet").key("events:workers");
             claim.key("events:dead").key("events:dead_index").key(world::QUEUE);
-            claim.arg("floor").arg(tag).arg(1_764_000_000_000_000_u64).arg("1764000000.000000");
+            claim.arg("floor").arg(&tag).arg(1_764_000_000_000_000_u64).arg("1764000000.000000");
             claim.arg(batch).arg("").arg(world::QUEUE);
         }
-        let mut found = match claim.invoke_async(connection).await? {
-            Value::Array(found) => found,
+        let found = match claim.invoke_async(connection).await? {
+            Value::Array(found) if self.minimal => found,
+            Value::Array(mut answer) if answer.len() == 5 => match answer.swap_remove(2) {
+                // Whose tags are those of the claim and their numbers.
+                Value::Array(texts) => {
+                    let tags = (1..=texts.len()).map(|number| format!("{tag}.{number}"));
+                    return Ok(tags.map(String::into_bytes).collect());
+                }
+                other => return Err(format!("a claim was answered with {other:?}").into()),
+            },
             other => return Err(format!("a claim was answered with {other:?}").into()),
         };
-        let each = if self.minimal { 2 } else { 3 };
-        if !self.minimal {
-            found = match found.pop() {
-                Some(Value::Array(found)) => found,
-                other => return Err(format!("a claim was answered with {other:?}").into()),
-            };
-        }
-        Ok(found
-            .into_iter()
-            .step_by(each)
-            .map(redis::from_redis_value)
-            .collect::<Result<_, _>>()?)
+        let tags = found.into_iter().step_by(2).map(redis::from_redis_value);
+        Ok(tags.collect::<Result<_, _>>()?)
     }
 }
