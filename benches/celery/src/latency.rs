@@ -70,9 +70,7 @@ fn told(rounds: &Rounds) -> String {
 
 async fn bare(world: &World, gap: Duration, samples: usize) -> Result<Rounds, Failed> {
     let url = world.server.database().url();
-    let config = redis::AsyncConnectionConfig::new().set_response_timeout(None);
-    let mut waiting =
-        redis::Client::open(&*url)?.get_multiplexed_async_connection_with_config(&config).await?;
+    let mut waiting = world::bare(&url).await?;
     let mut pushing = world::bare(&url).await?;
     let (sender, mut returned) = mpsc::unbounded_channel();
     let waiter = tokio::spawn(async move {

@@ -90,7 +90,9 @@ pub(crate) async fn broker(url: &str, events: &Events) -> Result<CeleryBroker, F
 
 /// A connection of the bare client.
 pub(crate) async fn bare(url: &str) -> Result<MultiplexedConnection, Failed> {
-    Ok(redis::Client::open(url)?.get_multiplexed_async_connection().await?)
+    // Whatever a batch takes: the client's own limit is half a second.
+    let config = redis::AsyncConnectionConfig::new().set_response_timeout(None);
+    Ok(redis::Client::open(url)?.get_multiplexed_async_connection_with_config(&config).await?)
 }
 
 /// A worker as most programs have it.
