@@ -140,12 +140,13 @@ impl HeldTags {
             .map_or_else(Vec::new, |tags| std::mem::take(&mut tags.doubtful))
     }
 
-    /// Whether one of this process' workers left this tag behind: it begins as theirs do, and none of
-    /// them holds it. A claim may be done by Redis long after its answer was given up.
-    pub(crate) fn left_behind(&self, tag: &str) -> bool {
+    /// Whether one of this process' workers holds what has this tag; nothing if the tag is none of theirs.
+    /// One that begins as theirs do and that none holds was left behind: a claim may be done by Redis long
+    /// after its answer was given up.
+    pub(crate) fn is_held_here(&self, tag: &str) -> Option<bool> {
         let workers = self.lock();
         let mut owners = workers.iter().filter(|(worker, _)| tag.starts_with(&tags_of(worker)));
-        owners.next().is_some_and(|(_, tags)| !tags.held.contains(tag))
+        owners.next().map(|(_, tags)| tags.held.contains(tag))
     }
 
     pub(crate) fn forget(&self, worker: WorkerId) {

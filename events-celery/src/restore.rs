@@ -138,12 +138,11 @@ async fn restore(inner: &Inner, before: Timestamp) -> Result<usize, CeleryError>
         .iter()
         .map(|seen| (tags_of(seen.row.worker), seen.row.heartbeat_at.before(timeout)))
         .collect();
-    let is_live = |(tag, since): &(String, f64)| {
+    let is_kept = |(tag, since): &(String, f64)| {
         let since = from_seconds(*since);
-        let kept =
-            live.iter().any(|(of_worker, oldest)| tag.starts_with(of_worker) && since >= *oldest);
-        kept && !inner.held.left_behind(tag)
+        live.iter().any(|(of_worker, oldest)| tag.starts_with(of_worker) && since >= *oldest)
     };
+    let is_live = |one: &(String, f64)| inner.held.is_held_here(&one.0).unwrap_or(is_kept(one));
     let mut restored = 0;
     let mut passed_over = 0; // what cannot be restored must not hide what comes behind it
     loop {
