@@ -297,9 +297,11 @@ async fn stopped_worker_gives_back_at_once_what_it_has_not_begun_in_its_old_orde
     let worker = Running::start(worker);
     taken.awaits(1).await;
     eventually("prefetched", async || world.held().len() > 2).await;
-    let stopping = worker.stop();
-    taken.let_go();
-    stopping.await;
+    // The one that runs is let go when the others are back, or it would be followed by them.
+    tokio::join!(worker.stop(), async {
+        eventually("given back", async || world.held().len() == 1).await;
+        taken.let_go();
+    });
     assert!(world.held().is_empty());
     let waiting = world.redis(&["LRANGE", "{}shop", "0", "-1"]);
     assert_eq!(waiting.len(), 20 - taken.all().len());

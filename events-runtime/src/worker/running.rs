@@ -82,6 +82,8 @@ impl<'w, B: Broker> Running<'w, B> {
         let mut shutdown = pin!(shutdown);
         let mut wake = Box::pin(broker.wake());
         let mut timer = pin!(sleep(Duration::ZERO));
+        // Not the timer's own word: it has elapsed as soon as it fires, also if something else is seen first.
+        let mut ticks = true;
         let mut claim: Option<Claim<B::Receipt>> = None;
         let mut look = true;
         let mut not_before = Instant::now();
@@ -111,13 +113,17 @@ impl<'w, B: Broker> Running<'w, B> {
                         Some(pause) => {
                             let next = Instant::now() + pause;
                             timer.set(sleep_until(next));
+                            ticks = true;
                             if failed {
                                 not_before = next; // whatever wakes the worker meanwhile
                             }
                         }
                     }
                 }
-                () = &mut timer, if !timer.is_elapsed() => look = true,
+                () = &mut timer, if ticks => {
+                    ticks = false;
+                    look = true;
+                }
                 () = sleep_until(stale_at.unwrap_or(not_before)), if stale_at.is_some() => {
                     if self.feed.stale_at().is_some_and(|at| at <= Instant::now()) {
                         self.put_back(|_| true);
