@@ -3,7 +3,7 @@
 //! Silence proves little: on SQLite one long transaction anywhere keeps everybody from writing, and
 //! a server that restarts silences all. It counts only while somebody else was heard: the observer
 //! itself, between heartbeats of its own that came in time ([`Sightings::beat`]), or others, by what
-//! their rows say ([`is_missed`]). The second needs no watching, so that a worker which has just
+//! their rows say. The second needs no watching, so that a worker which has just
 //! started may judge at once: where workers are killed one after the other, none may live for long
 //! enough to watch.
 
@@ -109,7 +109,7 @@ impl Sightings {
     /// Two things together say so: the heartbeat is older than the lease by the clock, and the
     /// observer has seen the same one for half a lease, more than the third in which a live worker
     /// would have grown it, while its own heartbeats came in time. Or, whatever the clock says: it
-    /// has seen the same one for longer than a lease. Or the rows tell that [it is missed](is_missed).
+    /// has seen the same one for longer than a lease. Or the rows tell that it is missed while others are heard.
     ///
     /// While a change of the setting is rolled out, leases differ: the longer of both counts.
     #[must_use]
