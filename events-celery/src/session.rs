@@ -1,7 +1,7 @@
 //! Sessions without a database.
 
 use events_core::broker::{BrokerError, TaskTransaction};
-use events_core::events::log_dispatched;
+use events_core::events::{kept_for_log, log_dispatched};
 use events_core::extract::HandlerTransaction;
 use events_core::session::{PendingEvents, Session};
 use events_core::transport::Transport;
@@ -39,13 +39,13 @@ impl CelerySession {
     pub async fn commit(mut self) -> Result<(), BrokerError> {
         const ACTION: &str = "send the tasks of the commit";
         let tasks = self.broker.inner.events.clone().dispatch(&mut self.pending);
+        let sent = kept_for_log(&tasks);
         match self.completes.take() {
             Some((worker, receipt)) => self.complete(worker, receipt, &tasks).await?,
             None => {
                 let transport = self.broker.inner.transport.clone();
-                let sent = tasks.clone();
                 // Run to its end even if the caller goes away.
-                let sending = tokio::spawn(async move { transport.send(sent).await });
+                let sending = tokio::spawn(async move { transport.send(tasks).await });
                 match sending.await {
                     Ok(answer) => answer.map_err(|error| BrokerError::new(ACTION, error))?,
                     Err(error) => return Err(BrokerError::new(ACTION, error)),
@@ -53,7 +53,7 @@ impl CelerySession {
                 self.broker.inner.watch.hear();
             }
         }
-        log_dispatched(&tasks);
+        log_dispatched(&sent);
         Ok(())
     }
 

@@ -40,6 +40,7 @@ pub fn fan_out(
         return out;
     }
     let mut debounced = false;
+    out.tasks.reserve(pending.len());
     for event in pending {
         let subscribers = registry.subscribers_of(event.event);
         if subscribers.is_empty() {

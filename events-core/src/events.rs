@@ -233,6 +233,16 @@ pub fn log_dispatched(tasks: &[Task]) {
     }
 }
 
+/// What [`log_dispatched`] is to tell of tasks that are given away before it is known whether they
+/// arrive: copies of them, or none while nobody listens.
+#[must_use]
+pub fn kept_for_log(tasks: &[Task]) -> Vec<Task> {
+    match tracing::enabled!(tracing::Level::DEBUG) {
+        true => tasks.to_vec(),
+        false => Vec::new(),
+    }
+}
+
 /// Builds [`Events`].
 #[must_use]
 pub struct EventsBuilder {

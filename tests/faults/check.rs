@@ -61,7 +61,7 @@ impl Ending {
                 "SELECT count(*) FROM events.dead_letters WHERE name NOT LIKE '%.swallow'",
             )
             .await?,
-            workers: count("SELECT count(*) FROM events.workers").await?,
+            workers: workers(pool).await?,
         })
     }
 
@@ -88,6 +88,11 @@ impl Ending {
         }
         broken
     }
+}
+
+/// How many workers are registered.
+pub async fn workers(pool: &PgPool) -> Result<i64, sqlx::Error> {
+    sqlx::query_scalar("SELECT count(*) FROM events.workers").fetch_one(pool).await
 }
 
 macro_rules! effects {

@@ -3,9 +3,9 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use events_core::Registry;
-use events_core::broker::Admin;
+use events_core::broker::{Admin, Broker};
 use events_core::prelude::*;
+use events_core::{Registry, WorkerId};
 use events_sqlx::PostgresQueue;
 use sqlx::PgPool;
 use sqlx::postgres::PgPoolOptions;
@@ -16,7 +16,7 @@ use tokio::time::sleep;
 use crate::Error;
 use crate::application::{self, LEASE};
 use crate::arguments::Run;
-use crate::check::Ending;
+use crate::check::{Ending, workers};
 use crate::children::Children;
 use crate::recovery::{Recovered, Recovery};
 use crate::report::{Report, Times, with_server};
@@ -48,6 +48,7 @@ pub async fn run(settings: &Run, seed: u64) -> Result<Report, Error> {
     course.suffer(Schedule::new(settings, seed)).await?;
     let mut broken = course.drain().await?;
     course.end_workers().await?;
+    course.let_a_survivor_look().await?;
     drop(watching);
 
     let ending = Ending::look(&course.pool).await?;
@@ -171,14 +172,10 @@ impl Course {
 
     /// Waits until nothing is left to do. What keeps it from that is returned.
     async fn drain(&mut self) -> Result<Vec<String>, Error> {
-        let events = Events::builder()
-            .registry(Registry::builder().build()?) // it only looks
-            .settings(application::settings())
-            .build()?;
         while !self.under_way.is_empty() {
             self.tend().await?;
         }
-        let queue = PostgresQueue::connect(&self.server.own_url(), &events).await?;
+        let queue = self.queue().await?;
         let (mut before, mut since) = (None, Instant::now());
         loop {
             self.tend().await?;
@@ -202,5 +199,28 @@ impl Course {
             self.children.close(); // those that were started meanwhile
         }
         Ok(())
+    }
+
+    /// Whoever died as one of the last was seen by nobody: all others had ended before its lease
+    /// did. Forgetting the dead is promised of the living, so one more lives for so long.
+    async fn let_a_survivor_look(&self) -> Result<(), Error> {
+        let (queue, survivor) = (self.queue().await?, WorkerId::generate());
+        queue.register(survivor, &Queues::all()).await?;
+        let since = Instant::now();
+        while since.elapsed() < LEASE * 2 && workers(&self.pool).await? > 1 {
+            queue.heartbeat(survivor).await?;
+            queue.rescue(survivor, LEASE).await?;
+            sleep(LEASE / 10).await;
+        }
+        Ok(queue.deregister(survivor).await?)
+    }
+
+    /// The queue, seen by a program that has no events and only looks.
+    async fn queue(&self) -> Result<PostgresQueue, Error> {
+        let events = Events::builder()
+            .registry(Registry::builder().build()?)
+            .settings(application::settings())
+            .build()?;
+        Ok(PostgresQueue::connect(&self.server.own_url(), &events).await?)
     }
 }

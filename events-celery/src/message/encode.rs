@@ -10,7 +10,7 @@ use base64::prelude::BASE64_STANDARD;
 use events_core::{Task, Timestamp};
 use uuid::Uuid;
 
-use super::object::{json_text, push_json_text};
+use super::object::push_json_text;
 use super::{MARK, header, python, time};
 use crate::keys::Step;
 
@@ -61,32 +61,38 @@ pub(crate) fn encode(task: &Task, origin: &str, now: Timestamp) -> Result<Outgoi
     check(task)?;
     let step = Step::of(task.priority);
     let first = task.priority < 0;
-    let id = Uuid::from_bytes(task.id.to_bytes());
+    let (mut id, mut tag) = (Uuid::encode_buffer(), Uuid::encode_buffer());
+    let id: &str = Uuid::from_bytes(task.id.to_bytes()).hyphenated().encode_lower(&mut id);
+    let tag: &str = Uuid::now_v7().hyphenated().encode_lower(&mut tag);
     let event_id = task.event_id.to_string();
+    let arguments = python::arguments(&task.payload, &event_id);
     let mut text = String::with_capacity(1100 + task.payload.len() * 2);
     push_body(&mut text, &task.payload, &event_id);
-    write!(
-        text,
-        r#","content-encoding":"utf-8","content-type":"application/json","headers":{{"lang":"rs","task":{},"id":"{id}","retries":0,"root_id":"{id}","argsrepr":{},"kwargsrepr":"{{}}","origin":{},"ignore_result":true"#,
-        json_text(&task.name),
-        json_text(&python::arguments(&task.payload, &event_id)),
-        json_text(origin),
-    )
-    .expect(STRING);
+    text.push_str(r#","content-encoding":"utf-8","content-type":"application/json","headers":{"lang":"rs","task":"#);
+    push_json_text(&mut text, &task.name);
+    push_all(&mut text, [r#","id":""#, id, r#"","retries":0,"root_id":""#, id, r#"","argsrepr":"#]);
+    push_json_text(&mut text, &arguments);
+    text.push_str(r#","kwargsrepr":"{}","origin":"#);
+    push_json_text(&mut text, origin);
+    text.push_str(r#","ignore_result":true"#);
     // One that is debounced waits by its key, and may be due before its own window is over.
     if task.due_at > now && task.debounce.is_none() {
-        write!(text, r#","eta":"{}""#, time::format(task.due_at)).expect(STRING);
+        push_all(&mut text, [r#","eta":""#, &time::format(task.due_at), "\""]);
     }
     push_headers(&mut text, task);
-    write!(
-        text,
-        r#"}},"properties":{{"correlation_id":"{id}","reply_to":"","delivery_mode":2,"delivery_info":{{"exchange":"","routing_key":{}}},"priority":{},"body_encoding":"base64","delivery_tag":"{}"}}{MARK}"#,
-        json_text(&task.queue),
-        Step::priority(task.priority),
-        Uuid::now_v7(),
-    )
-    .expect(STRING);
+    push_all(&mut text, [r#"},"properties":{"correlation_id":""#, id]);
+    text.push_str(
+        r#"","reply_to":"","delivery_mode":2,"delivery_info":{"exchange":"","routing_key":"#,
+    );
+    push_json_text(&mut text, &task.queue);
+    write!(text, r#"}},"priority":{},"body_encoding":"base64""#, Step::priority(task.priority))
+        .expect(STRING);
+    push_all(&mut text, [r#","delivery_tag":""#, tag, r#""}"#, MARK]);
     Ok(Outgoing { step, first, text })
+}
+
+fn push_all<const N: usize>(text: &mut String, parts: [&str; N]) {
+    parts.into_iter().for_each(|part| text.push_str(part));
 }
 
 const STRING: &str = "writing to a string cannot fail";
@@ -181,15 +187,9 @@ fn push_body(text: &mut String, payload: &str, event_id: &str) {
 }
 
 fn push_headers(text: &mut String, task: &Task) {
-    write!(
-        text,
-        r#","{}":{},"{}":{}"#,
-        header::EVENT,
-        json_text(&task.event),
-        header::PUBLISHED_AT,
-        task.published_at.as_micros(),
-    )
-    .expect(STRING);
+    push_all(text, [",\"", header::EVENT, "\":"]);
+    push_json_text(text, &task.event);
+    write!(text, r#","{}":{}"#, header::PUBLISHED_AT, task.published_at.as_micros()).expect(STRING);
     if !(0..=9).contains(&task.priority) {
         write!(text, r#","{}":{}"#, header::PRIORITY, task.priority).expect(STRING);
     }
