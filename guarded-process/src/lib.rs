@@ -18,5 +18,6 @@
 
 mod guardian;
 mod process;
+mod server_program;
 
-pub use self::{guardian::Guardian, process::Process};
+pub use self::{guardian::Guardian, process::Process, server_program::ServerProgram};

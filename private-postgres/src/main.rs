@@ -5,51 +5,17 @@
 //! cargo run -p private-postgres -- COMMAND…       COMMAND finds the URL in DATABASE_URL
 //! ```
 
-use std::error::Error;
-use std::ffi::OsString;
-use std::io::{self, Write as _};
-use std::os::unix::process::ExitStatusExt as _;
-use std::process::{Command, ExitCode};
+use std::process::ExitCode;
 
+use guarded_process::ServerProgram;
 use private_postgres::{Server, Settings};
 
-const USAGE: &str = "\
-private-postgres             starts a private server and prints the URL of a database on it, until
-                             standard input is closed
-private-postgres COMMAND…    runs the command with that URL in DATABASE_URL, then stops the server";
-
 fn main() -> ExitCode {
-    let arguments: Vec<_> = std::env::args_os().skip(1).collect();
-    run(&arguments).unwrap_or_else(|error| {
-        let mut text = format!("private-postgres: {error}");
-        let mut cause = error.source();
-        while let Some(error) = cause {
-            text = format!("{text}: {error}");
-            cause = error.source();
-        }
-        let _ = writeln!(io::stderr(), "{text}");
-        ExitCode::FAILURE
+    let program = ServerProgram { name: "private-postgres", variable: "DATABASE_URL" };
+    program.run(|| {
+        let server = Server::start(Settings::default())?;
+        let database = server.create_database();
+        let url = database.url().to_owned();
+        Ok::<_, private_postgres::Error>(((database, server), url)) // dropped in this order
     })
-}
-
-fn run(arguments: &[OsString]) -> Result<ExitCode, Box<dyn Error>> {
-    if arguments.first().is_some_and(|first| first.to_string_lossy().starts_with('-')) {
-        writeln!(io::stdout(), "{USAGE}")?;
-        return Ok(ExitCode::from(2));
-    }
-    let server = Server::start(Settings::default())?;
-    let database = server.create_database();
-    let Some((program, arguments)) = arguments.split_first() else {
-        writeln!(io::stdout(), "{}", database.url())?;
-        io::copy(&mut io::stdin(), &mut io::sink())?;
-        return Ok(ExitCode::SUCCESS);
-    };
-    let status = Command::new(program)
-        .args(arguments)
-        .env("DATABASE_URL", database.url())
-        .status()
-        .map_err(|error| format!("could not run {}: {error}", program.display()))?;
-    // As a shell reports a signal.
-    let code = status.code().or_else(|| status.signal().map(|signal| 128 + signal));
-    Ok(code.and_then(|code| u8::try_from(code).ok()).map_or(ExitCode::FAILURE, ExitCode::from))
 }

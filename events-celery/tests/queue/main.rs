@@ -21,6 +21,7 @@ mod acl;
 mod cancellation;
 mod faults;
 mod full;
+#[path = "../../../tests/logs.rs"]
 mod logs;
 mod lost_answers;
 mod malformed;
