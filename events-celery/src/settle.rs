@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use events_core::broker::{AttemptError, Settlement};
 use events_core::lifecycle::Next;
-use events_core::{Timestamp, WorkerId};
+use events_core::{EventId, Timestamp, WorkerId};
 
 use crate::broker::Inner;
 use crate::claim::seconds;
@@ -179,8 +179,8 @@ pub(crate) async fn end(inner: &Inner, ends: &[(&str, End)]) -> Result<Vec<bool>
 pub(crate) enum Publication {
     /// To this list, before all others of it or behind them.
     Message { list: String, first: bool, text: String },
-    /// In the place of the one that waits under this tag; the times in microseconds.
-    Debounced { tag: String, text: String, due_at: i64, not_after: i64 },
+    /// In the place of an older one that waits under this tag; the times in microseconds.
+    Debounced { tag: String, text: String, due_at: i64, not_after: i64, event: EventId },
 }
 
 /// Ends claims and, if the last of them was held, publishes. All or nothing.
@@ -203,8 +203,9 @@ pub(crate) async fn end_and_publish(
                     let verb = if *first { "urge" } else { "send" };
                     command.arg(verb).arg(list).arg(text).arg("").arg("")
                 }
-                Publication::Debounced { tag, text, due_at, not_after } => {
-                    command.arg("merge").arg(tag).arg(text).arg(*due_at).arg(*not_after)
+                Publication::Debounced { tag, text, due_at, not_after, event } => {
+                    let latest_and_event = format!("{not_after} {event}");
+                    command.arg("merge").arg(tag).arg(text).arg(*due_at).arg(latest_and_event)
                 }
             };
         }

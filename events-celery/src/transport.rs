@@ -157,6 +157,7 @@ fn debounced(task: &Task, message: &Outgoing) -> Option<Publication> {
         text: message.text.clone(),
         due_at: task.due_at.as_micros(),
         not_after: debounced.not_after.as_micros(),
+        event: task.event_id,
     })
 }
 

@@ -14,7 +14,7 @@ use crate::consume::{celerys_worker, python_is_done};
 use crate::report::Report;
 use crate::world::{self, World};
 
-const TASKS: usize = 200_000;
+const TASKS: usize = 1_000_000;
 const PYTHONS: usize = 2_000;
 
 /// What the worker may hold more at the end than after a quarter.

@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use tokio::time::{sleep, timeout};
 
 use super::envelope::wrap;
+use super::mingle::REPLY_EXCHANGE;
 use super::request::{Addressees, ReplyTo, Request};
 use super::{mingle, replies};
 use crate::broker::Inner;
@@ -133,9 +134,10 @@ async fn reply(
 ) -> Result<(), CeleryError> {
     const ACTION: &str = "take an answer";
     let link = &inner.fleet.link;
-    let Some(queue) = queue_of(inner, to).await? else {
+    let queue = format!("{}.{REPLY_EXCHANGE}", to.routing_key);
+    if to.exchange != REPLY_EXCHANGE || !is_bound(inner, &to.routing_key, &queue).await? {
         return Ok(()); // nobody waits any more
-    };
+    }
     let headers = json!({"ticket": ticket, "clock": inner.fleet.clock.forward()});
     let text = wrap(&json!({name: answer}), &headers, &to.exchange, &to.routing_key);
     let list = format!("{}{queue}", inner.keys.prefix);
@@ -144,27 +146,12 @@ async fn reply(
     link.pipeline(ACTION, &pipeline).await
 }
 
-/// The queue that is bound with this routing key. There are as many as clients have ever asked, so the
-/// one that it always is, is tried first.
-async fn queue_of(inner: &Inner, to: &ReplyTo) -> Result<Option<String>, CeleryError> {
-    const ACTION: &str = "tell where an answer goes";
-    let ReplyTo { exchange, routing_key } = to;
-    let binding = inner.keys.binding(exchange);
-    let queue = format!("{routing_key}.{exchange}");
+/// Whether somebody waits at this queue for answers. No other is answered to: its list is given an end, and
+/// who may ask need not be one who may delete what is in a list of tasks.
+async fn is_bound(inner: &Inner, routing_key: &str, queue: &str) -> Result<bool, CeleryError> {
     let mut command = redis::cmd("SISMEMBER");
-    command.arg(&binding).arg(member(routing_key, &queue));
-    if inner.fleet.link.command(ACTION, &command).await? {
-        return Ok(Some(queue));
-    }
-    let mut command = redis::cmd("SMEMBERS");
-    command.arg(&binding);
-    let members: Vec<String> = inner.fleet.link.command(ACTION, &command).await?;
-    let bound = members.iter().find_map(|member| {
-        let mut parts = member.split(SEPARATOR);
-        let (key, queue) = (parts.next()?, parts.nth(1)?);
-        (key == routing_key).then(|| queue.to_owned())
-    });
-    Ok(bound)
+    command.arg(inner.keys.binding(REPLY_EXCHANGE)).arg(member(routing_key, queue));
+    inner.fleet.link.command("tell where an answer goes", &command).await
 }
 
 /// How a binding of a queue is written.

@@ -13,7 +13,7 @@ use super::envelope::{unwrap, wrap};
 use crate::broker::Inner;
 use crate::error::CeleryError;
 
-const REPLY_EXCHANGE: &str = "reply.celery.pidbox";
+pub(super) const REPLY_EXCHANGE: &str = "reply.celery.pidbox";
 
 /// Celery's workers wait so long for answers.
 const PATIENCE: Duration = Duration::from_secs(1);

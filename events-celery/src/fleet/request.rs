@@ -73,22 +73,35 @@ impl Request {
 }
 
 impl Addressees {
+    /// As kombu's mailboxes understand it. What is written there and cannot be read is asked of nobody: who
+    /// is asked to end, say, must not be everybody for a mistake in a name.
     fn read(body: &Value) -> Self {
-        let names = strings(&body["destination"]);
-        if !names.is_empty() {
-            return Self::These(names);
+        let destination = &body["destination"];
+        if is_something(destination) {
+            return Self::These(strings(destination));
         }
-        match (body["pattern"].as_str(), body["matcher"].as_str()) {
-            (Some(pattern), Some(matcher)) if !pattern.is_empty() => match matcher {
-                "glob" => Self::Like(pattern.to_owned()),
-                "pcre" => match as_glob(pattern) {
-                    Some(pattern) => Self::Like(pattern),
-                    None => Self::Unknown(pattern.to_owned()),
-                },
-                _ => Self::Unknown(pattern.to_owned()),
-            },
-            _ => Self::All,
+        let (pattern, matcher) = (&body["pattern"], &body["matcher"]);
+        if !is_something(pattern) || !is_something(matcher) {
+            return Self::All;
         }
+        let like = match (pattern.as_str(), matcher.as_str()) {
+            (Some(pattern), Some("glob")) => Some(pattern.to_owned()),
+            (Some(pattern), Some("pcre")) => as_glob(pattern),
+            _ => None,
+        };
+        like.map_or_else(|| Self::Unknown(pattern.to_string()), Self::Like)
+    }
+}
+
+/// Whether Python takes it for true.
+fn is_something(value: &Value) -> bool {
+    match value {
+        Value::Null => false,
+        Value::Bool(yes) => *yes,
+        Value::Number(number) => number.as_f64() != Some(0.0),
+        Value::String(text) => !text.is_empty(),
+        Value::Array(items) => !items.is_empty(),
+        Value::Object(fields) => !fields.is_empty(),
     }
 }
 

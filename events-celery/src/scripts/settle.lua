@@ -4,7 +4,8 @@
 -- ARGV: for each task that is published, the claim's tag ('' for none), with which it is or not at all, and
 --   'send'  list text '' ''                        a message, to the back of a list
 --   'urge'  list text '' ''                        and to its front
---   'merge' tag text microseconds microseconds     one that is debounced: due then, and not after
+--   'merge' tag text microseconds 'microseconds event'
+--                                                  one that is debounced: due then, and not after; its event
 -- then for each claim: its tag, and
 --   'done'  '' '' '' ''                            the task is done
 --   'first' list text '' ''                        the message goes to the front of a list
@@ -22,14 +23,18 @@ local function wait(tag, text, micros, seconds)
 end
 
 -- It takes the place of the one of its key that waits. Due when its window is over, but not after what
--- the first one of its key said.
-local function merge(tag, text, due, latest)
+-- the first one of its key said. A send may be late, or come a second time: what waits and is newer stays.
+-- Ids of events are in the order of their time.
+local function merge(tag, text, due, latest_and_event)
+  local latest, event = string.match(latest_and_event, '^(%S+) (%S+)$')
   local known = redis.call('HGET', KEYS[6], tag)
-  if known and redis.call('HEXISTS', unacked, tag) == 1 and tonumber(known) < tonumber(latest) then
-    latest = known
+  if known and redis.call('HEXISTS', unacked, tag) == 1 then
+    local known_latest, known_event = string.match(known, '^(%S+) (%S+)$')
+    if event <= known_event then return end
+    if tonumber(known_latest) < tonumber(latest) then latest = known_latest end
   end
   if tonumber(latest) < tonumber(due) then due = latest end
-  redis.call('HSET', KEYS[6], tag, latest)
+  redis.call('HSET', KEYS[6], tag, latest .. ' ' .. event)
   wait(tag, text, due, string.format('%.6f', tonumber(due) / 1000000))
 end
 

@@ -79,6 +79,29 @@ async fn what_is_no_request_is_ignored() {
     running.stop().await;
 }
 
+/// Whoever may publish on the channel of requests could have it deleted otherwise.
+#[tokio::test]
+async fn a_request_that_wants_its_answer_in_a_queue_of_tasks_leaves_that_alone() {
+    let mut world = World::new().await;
+    let running = world.work().await;
+    // As kombu declares a queue, and somebody sends to it.
+    let redis = &mut world.client.redis;
+    let member = "mail\u{6}\u{16}\u{6}\u{16}mail";
+    let _: i64 = redis.sadd("_kombu.binding.mail", member).await.unwrap();
+    let _: i64 = redis.lpush("mail", "a task").await.unwrap();
+    let request = json!({
+        "method": "ping", "arguments": {}, "destination": null, "ticket": "t",
+        "reply_to": {"exchange": "mail", "routing_key": "mail"},
+    });
+    let hostile = crate::client::envelope(&request, &json!({"clock": 1}));
+    world.client.publish(&hostile).await;
+    assert_eq!(world.client.ask("ping", json!({})).await, json!({"ok": "pong"})); // it has heard both
+    running.stop().await;
+    let length: i64 = world.client.redis.llen("mail").await.unwrap();
+    let ends_in: i64 = world.client.redis.ttl("mail").await.unwrap();
+    assert_eq!((length, ends_in), (1, -1), "no answer is there, and no end");
+}
+
 #[tokio::test]
 async fn what_runs_and_what_waits_in_the_worker_are_told_apart() {
     let mut world = World::new().await;

@@ -19,6 +19,7 @@
 
 mod acl;
 mod cancellation;
+mod debounced;
 mod faults;
 mod full;
 #[path = "../../../tests/logs.rs"]

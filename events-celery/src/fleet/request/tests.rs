@@ -49,6 +49,34 @@ fn what_is_no_request_is_refused_and_no_panic() {
 }
 
 #[test]
+fn a_destination_that_cannot_be_read_is_nobody_and_none_is_everybody() {
+    let asks = |to: serde_json::Value| {
+        let mut body = json!({"method": "shutdown"});
+        body.as_object_mut().unwrap().extend(to.as_object().unwrap().clone());
+        read(&body).unwrap().is_for("rust@host")
+    };
+    for nobody in [
+        json!({"destination": 5}),
+        json!({"destination": [17]}),
+        json!({"destination": {"rust@other": 1}}),
+        json!({"destination": true}),
+        json!({"pattern": ["rust@other"], "matcher": "glob"}),
+        json!({"pattern": "rust@*", "matcher": ["glob"]}),
+    ] {
+        assert!(!asks(nobody.clone()), "{nobody}");
+    }
+    for everybody in [
+        json!({}),
+        json!({"destination": null}),
+        json!({"destination": []}),
+        json!({"destination": "", "pattern": "", "matcher": ""}),
+        json!({"pattern": "other@*", "matcher": null}),
+    ] {
+        assert!(asks(everybody.clone()), "{everybody}");
+    }
+}
+
+#[test]
 fn a_request_is_for_those_whom_it_names() {
     let request = read(&json!({"method": "ping", "destination": ["a@host", "b@host"]})).unwrap();
     assert!(request.is_for("a@host") && request.is_for("b@host") && !request.is_for("c@host"));
