@@ -4,7 +4,7 @@ use events_core::broker::{BrokerError, TaskTransaction};
 use events_core::events::{kept_for_log, log_dispatched};
 use events_core::extract::HandlerTransaction;
 use events_core::session::{PendingEvents, Session};
-use events_core::transport::Transport;
+use events_core::transport::{Transport, Unsent};
 use events_core::{Task, WorkerId};
 
 use crate::broker::CeleryBroker;
@@ -35,7 +35,9 @@ impl CelerySession {
     /// Sends a task for every published event and subscriber.
     ///
     /// # Errors
-    /// Redis did not take them. If the connection broke in the midst of it, only Redis knows.
+    /// Redis did not take all of them; a log line names each that it did not take, as far as Redis has
+    /// answered. Many are sent in several steps, so others may have been: publishing all of them again
+    /// gives those twice, with other ids.
     pub async fn commit(mut self) -> Result<(), BrokerError> {
         const ACTION: &str = "send the tasks of the commit";
         let tasks = self.broker.inner.events.clone().dispatch(&mut self.pending);
@@ -47,7 +49,10 @@ impl CelerySession {
                 // Run to its end even if the caller goes away.
                 let sending = tokio::spawn(async move { transport.send(tasks).await });
                 match sending.await {
-                    Ok(answer) => answer.map_err(|error| BrokerError::new(ACTION, error))?,
+                    Ok(answer) => answer.map_err(|error| {
+                        error.unsent.iter().for_each(log_unsent);
+                        BrokerError::new(ACTION, error)
+                    })?,
                     Err(error) => return Err(BrokerError::new(ACTION, error)),
                 }
                 self.broker.inner.watch.hear();
@@ -96,6 +101,18 @@ impl CelerySession {
 
     /// Discards the pending events. The same as dropping the session.
     pub fn rollback(self) {}
+}
+
+fn log_unsent(Unsent { task, error, .. }: &Unsent) {
+    tracing::error!(
+        event_id = %task.event_id,
+        event = &*task.event,
+        subscriber = &*task.name,
+        task_id = %task.id,
+        queue = &*task.queue,
+        error = &**error as &dyn std::error::Error,
+        "a task could not be sent at the commit of its session, which failed"
+    );
 }
 
 impl Session for CelerySession {

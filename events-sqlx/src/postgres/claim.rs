@@ -291,6 +291,11 @@ async fn look_around(
             }
             more => more?,
         }
+        if claimed.tasks.len() == before {
+            // Somebody has them locked, and may keep them so for long.
+            let again = now + debounce::AGAIN;
+            claimed.next_due = claimed.next_due.map(|due| due.max(again));
+        }
     }
     Ok(())
 }

@@ -105,3 +105,20 @@ async fn rows_that_somebody_else_has_locked_hold_up_no_rescue() {
     assert_eq!(fixture.queue.rescue(alive, LEASE).await.unwrap().len(), 1);
     assert_eq!(fixture.claim(alive, 3).await.tasks.len(), 3);
 }
+
+#[tokio::test]
+async fn a_task_that_somebody_else_has_locked_is_not_asked_for_without_a_pause() {
+    let fixture = Fixture::new().await;
+    let worker = fixture.worker().await;
+    fixture.publish(1).await;
+    // As an operator who deletes tasks, and has not committed yet.
+    let mut operator = fixture.outside.begin().await.unwrap();
+    sqlx::query("SELECT 1 FROM events.tasks FOR UPDATE").execute(&mut *operator).await.unwrap();
+    let claimed = fixture.claim(worker, 10).await;
+    assert!(claimed.tasks.is_empty());
+    let again = claimed.next_due.expect("the task is there");
+    assert!(again > fixture.events.now(), "{again:?}");
+    operator.rollback().await.unwrap();
+    fixture.clock.advance(Duration::from_secs(1));
+    assert_eq!(fixture.claim(worker, 10).await.tasks.len(), 1);
+}
