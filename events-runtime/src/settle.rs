@@ -78,14 +78,17 @@ async fn record<B: Broker>(
 ) {
     let mut parts = vec![settlements];
     let mut failures = 0_u32;
+    // Every part was in a try that failed, once there was one: parts are halves of the first.
+    let mut had_failed = false;
     while let Some(part) = parts.pop() {
         match broker.settle(worker, &part).await {
             Ok(applied) => {
                 failures = 0;
-                count(&part, &applied, statistics);
+                count(&part, &applied, had_failed, statistics);
             }
             Err(error) => {
                 failures += 1;
+                had_failed = true;
                 // Once at first, then every few seconds.
                 if failures % 32 == 1 {
                     tracing::error!(
@@ -122,7 +125,12 @@ fn take_apart<R: Clone>(
     [Some(part), rest].into_iter().flatten()
 }
 
-fn count<R>(settlements: &[Settlement<R>], applied: &[bool], statistics: &Statistics) {
+fn count<R>(
+    settlements: &[Settlement<R>],
+    applied: &[bool],
+    had_failed: bool,
+    statistics: &Statistics,
+) {
     let (mut completed, mut stale) = (0, 0);
     for (settlement, applied) in settlements.iter().zip(applied) {
         match (&settlement.next, applied) {
@@ -136,9 +144,15 @@ fn count<R>(settlements: &[Settlement<R>], applied: &[bool], statistics: &Statis
     statistics.add_completed(completed);
     if stale > 0 {
         statistics.add_stale(stale);
-        tracing::warn!(
-            stale,
-            "outcomes dropped: the leases had passed to other workers, which run the tasks again"
-        );
+        match had_failed {
+            true => tracing::warn!(
+                stale,
+                "outcomes found no lease any more when they were tried again: an earlier try had recorded them and its answer was lost, or other workers run the tasks again"
+            ),
+            false => tracing::warn!(
+                stale,
+                "outcomes dropped: the leases had passed to other workers, which run the tasks again"
+            ),
+        }
     }
 }
