@@ -228,6 +228,9 @@ impl Transport for CeleryTransport {
                 None => push,
                 Some(pushed) => Box::pin(ready(pushed)),
             });
+            // On a thread of tokio's, what drives the connection was woken to be the next there, and
+            // nobody else may take it: without this it would begin when all is written.
+            tokio::task::yield_now().await;
         }
         if unsent.is_empty() { Ok(()) } else { Err(TransportError { unsent }) }
     }
