@@ -145,9 +145,9 @@ pub(super) fn active_queues(node: &Node) -> Value {
     node.queues.iter().map(queue).collect()
 }
 
-/// The names of this program's tasks.
+/// The names of the tasks that this program can run: not of those that it only publishes for others.
 pub(super) fn registered(inner: &Inner) -> Value {
-    let subscribers = inner.events.registry().subscribers().iter();
+    let subscribers = inner.events.registry().local_subscribers();
     let mut names: Vec<_> = subscribers.map(|subscriber| subscriber.task).collect();
     names.sort_unstable();
     names.into()

@@ -46,7 +46,7 @@ impl Node {
         queues: Vec<String>,
         registry: &Registry,
     ) -> Self {
-        let tasks = registry.subscribers().iter().map(|subscriber| subscriber.task);
+        let tasks = registry.local_subscribers().map(|subscriber| subscriber.task);
         Self {
             name: numbered(name, number),
             worker,

@@ -16,7 +16,6 @@ async fn what_celerys_tools_ask_is_answered() {
     let running = world.work().await;
     let client = &mut world.client;
     assert_eq!(client.ask("ping", json!({})).await, json!({"ok": "pong"}));
-    assert_eq!(client.ask("registered", json!({})).await, json!(["jobs.run"]));
     let queues = client.ask("active_queues", json!({})).await;
     assert_eq!(queues[0]["name"], "jobs");
     assert_eq!(queues[0]["exchange"]["type"], "direct");
@@ -30,6 +29,16 @@ async fn what_celerys_tools_ask_is_answered() {
     }
     let hello = client.ask("hello", json!({"from_node": "py@host", "revoked": {"a": [1.5, "a"]}}));
     assert_eq!(hello.await["revoked"], json!(["a"]));
+    running.stop().await;
+}
+
+#[tokio::test]
+async fn tasks_that_only_python_runs_are_not_registered() {
+    let mut world = World::new().await;
+    let running = world.work().await;
+    for method in ["registered", "dump_tasks"] {
+        assert_eq!(world.client.ask(method, json!({})).await, json!(["jobs.run"]), "{method}");
+    }
     running.stop().await;
 }
 

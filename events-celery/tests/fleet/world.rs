@@ -42,6 +42,9 @@ async fn run(job: Job, State(gate): State<Gate>) -> Result<(), Failure> {
     if job.fails { Err(Failure::retry("no luck")) } else { Ok(()) }
 }
 
+// The same program publishes for Python, and cannot run what it publishes there.
+foreign_subscriber! { event = Job, task = "jobs.run_in_python", queue = "python", freshness_only }
+
 pub(crate) struct World {
     pub(crate) url: String,
     pub(crate) events: Events,
