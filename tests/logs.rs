@@ -33,11 +33,16 @@ impl Logs {
         (logs, tracing::subscriber::set_default(subscriber))
     }
 
-    /// Whether one line has this level and all these parts.
+    /// Whether a line has this level and all these parts.
     pub fn has(&self, level: &str, parts: &[&str]) -> bool {
-        self.to_string()
-            .lines()
-            .any(|line| line.contains(level) && parts.iter().all(|part| line.contains(part)))
+        self.count(level, parts) > 0
+    }
+
+    /// How many lines have this level and all these parts.
+    pub fn count(&self, level: &str, parts: &[&str]) -> usize {
+        let has =
+            |line: &&str| line.contains(level) && parts.iter().all(|part| line.contains(part));
+        self.to_string().lines().filter(has).count()
     }
 }
 

@@ -1,7 +1,9 @@
 //! The names of everything in Redis.
 
+use std::fmt;
+
 /// Between a queue and its step, and in the members of bindings: kombu's `sep`.
-pub(crate) const SEPARATOR: &str = "\u{6}\u{16}";
+const SEPARATOR: &str = "\u{6}\u{16}";
 
 /// One of the lists of a queue. kombu has four, for the priorities from 0, 3, 6 and 9 on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -104,6 +106,66 @@ impl Keys {
     }
 }
 
+/// A queue that is bound to an exchange: one member of a binding's set, as kombu writes it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Binding<'b> {
+    pub(crate) routing_key: &'b str,
+    /// Whether it is one of a topic exchange, where the key has wildcards.
+    pub(crate) is_topic: bool,
+    pub(crate) queue: &'b str,
+}
+
+impl<'b> Binding<'b> {
+    /// That of a direct exchange.
+    pub(crate) fn direct(routing_key: &'b str, queue: &'b str) -> Self {
+        Self { routing_key, is_topic: false, queue }
+    }
+
+    /// Nothing if it is none.
+    pub(crate) fn read(member: &'b str) -> Option<Self> {
+        let mut parts = member.split(SEPARATOR);
+        let (routing_key, pattern, queue) = (parts.next()?, parts.next()?, parts.next()?);
+        Some(Self { routing_key, is_topic: !pattern.is_empty(), queue })
+    }
+
+    /// Whether messages with this routing key are for the queue.
+    pub(crate) fn takes(&self, routing_key: &str) -> bool {
+        match self.is_topic {
+            true => fits(self.routing_key, routing_key),
+            false => self.routing_key == routing_key,
+        }
+    }
+}
+
+/// As kombu's regular expressions do it: `#` stands for anything, and `*` for anything that does not end in
+/// a dot, which may be more than one word.
+fn fits(topic: &str, key: &str) -> bool {
+    let (word, rest) = match topic.split_once('.') {
+        Some((word, rest)) => (word, Some(rest)),
+        None => (topic, None),
+    };
+    let mut ends = (0..=key.len()).filter_map(|end| key.split_at_checked(end));
+    ends.any(|(start, end)| {
+        let is_word = match word {
+            "#" => true,
+            "*" => !start.is_empty() && !start.ends_with('.'),
+            word => start == word,
+        };
+        is_word
+            && match rest {
+                Some(rest) => end.strip_prefix('.').is_some_and(|key| fits(rest, key)),
+                None => end.is_empty(),
+            }
+    })
+}
+
+/// The member of a direct exchange.
+impl fmt::Display for Binding<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}{SEPARATOR}{SEPARATOR}{}", self.routing_key, self.queue)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -121,5 +183,29 @@ mod tests {
         assert_eq!(keys.list("mail", Step::of(4)), "acme:mail\u{6}\u{16}3");
         assert_eq!(keys.fanout("celery.pidbox"), "acme:/3.celery.pidbox");
         assert_eq!(keys.unacked, "acme:unacked");
+    }
+
+    #[test]
+    fn bindings_are_read_as_they_are_written() {
+        let direct = Binding::direct("of-mail", "mail");
+        assert_eq!(direct.to_string(), "of-mail\u{6}\u{16}\u{6}\u{16}mail");
+        assert_eq!(Binding::read(&direct.to_string()), Some(direct));
+        assert_eq!(Binding::read("of-mail\u{6}\u{16}"), None);
+        assert!(direct.takes("of-mail") && !direct.takes("of-mail.too"));
+    }
+
+    #[test]
+    fn topics_match_as_the_regular_expressions_of_kombu() {
+        for (topic, taken, refused) in [
+            ("a.b", &["a.b"][..], &["a", "a.bc", "a.b.c", ""][..]),
+            ("a.*", &["a.b", "a.b.c"], &["a", "a.", "a.b.", "b.a"]),
+            ("*.b", &["a.b", "x.a.b"], &["b", ".b", "a..b", "a.b.c"]),
+            ("a.#", &["a.", "a.b", "a.b.c."], &["a", "b.a"]),
+            ("#", &["", "a", "a.b", "é.ö"], &[]),
+            ("a.#.z", &["a.b.z", "a.b.c.z", "a..z"], &["a.z", "a.b.c"]),
+        ] {
+            assert!(taken.iter().all(|key| fits(topic, key)), "{topic}");
+            assert!(!refused.iter().any(|key| fits(topic, key)), "{topic}");
+        }
     }
 }

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use crate::broker::Inner;
 use crate::claim::seconds;
 use crate::error::CeleryError;
-use crate::keys::SEPARATOR;
+use crate::keys::Binding;
 use crate::scripts;
 
 /// A worker's record.
@@ -101,7 +101,7 @@ pub(crate) async fn register(
 /// As Python's workers declare their queues: for publishers that name an exchange of the queue's name.
 fn bind(command: &mut redis::Cmd, inner: &Inner, queue: &str) {
     command.arg(inner.keys.binding(queue)).arg(inner.keys.permanent_binding(queue));
-    command.arg(format!("{queue}{SEPARATOR}{SEPARATOR}{queue}"));
+    command.arg(Binding::direct(queue, queue).to_string());
 }
 
 type Answer = Option<(Vec<String>, HashMap<String, String>)>;

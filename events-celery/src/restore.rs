@@ -4,7 +4,8 @@
 //! As kombu does it, with the same keys and the same lock, so that both may: a worker of ours that claims
 //! a lot can keep kombu from it, which starts over whenever anybody touches `unacked`.
 
-use std::sync::{Mutex, PoisonError};
+use std::collections::{BTreeSet, HashSet};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use events_core::Timestamp;
@@ -13,13 +14,13 @@ use uuid::Uuid;
 
 use crate::broker::Inner;
 use crate::error::CeleryError;
-use crate::keys::{SEPARATOR, Step};
+use crate::keys::{Binding, Step};
 use crate::lease::tags_of;
 use crate::liveness;
 use crate::message::Object;
 use crate::rescue::entries;
 use crate::scripts;
-use crate::settle::{self, End};
+use crate::settle::{self, End, Publication};
 
 const ACTION: &str = "restore lapsed messages";
 
@@ -29,19 +30,40 @@ const LOCK_MILLIS: u32 = 5 * 60 * 1000;
 /// The longest time between two looks. kombu looks every hundred seconds.
 const LOOK_EVERY: Duration = Duration::from_secs(10);
 
-/// When this process looked for the last time.
+/// What this process remembers of its looks.
 #[derive(Debug, Default)]
-pub(crate) struct Sweeps(Mutex<Option<Timestamp>>);
+pub(crate) struct Sweeps(Mutex<Swept>);
+
+#[derive(Debug, Default)]
+struct Swept {
+    last: Option<Timestamp>,
+    /// The tags of what cannot be restored and was told: there may be many, and every look finds them.
+    told: HashSet<String>,
+}
 
 impl Sweeps {
+    fn lock(&self) -> MutexGuard<'_, Swept> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Whether it is time to; if so, the time counts as used.
     fn is_due(&self, now: Timestamp, every: Duration) -> bool {
-        let mut last = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let due = last.is_none_or(|last| now.since(last) >= every || now < last);
+        let mut swept = self.lock();
+        let due = swept.last.is_none_or(|last| now.since(last) >= every || now < last);
         if due {
-            *last = Some(now);
+            swept.last = Some(now);
         }
         due
+    }
+
+    /// Whether this was not told yet; from now on it is.
+    fn is_news(&self, tag: &str) -> bool {
+        self.lock().told.insert(tag.to_owned())
+    }
+
+    /// A look has come to its end, and these are what it could not restore.
+    fn found(&self, stuck: &HashSet<String>) {
+        self.lock().told.retain(|tag| stuck.contains(tag));
     }
 }
 
@@ -144,35 +166,45 @@ async fn restore(inner: &Inner, before: Timestamp) -> Result<usize, CeleryError>
     };
     let is_live = |one: &(String, f64)| inner.held.is_held_here(&one.0).unwrap_or(is_kept(one));
     let mut restored = 0;
-    let mut passed_over = 0; // what cannot be restored must not hide what comes behind it
+    let mut passed_over = 0; // what stays must not hide what comes behind it
+    let mut stuck = HashSet::new();
     loop {
         let mut command = redis::cmd("ZRANGEBYSCORE");
         command.arg(&inner.keys.unacked_index).arg(0).arg(crate::claim::seconds(before));
         command.arg("WITHSCORES").arg("LIMIT").arg(passed_over).arg(PAGE);
         let found: Vec<(String, f64)> = inner.link.command(ACTION, &command).await?;
         let page = found.len();
-        if page == 0 {
-            return Ok(restored);
-        }
         let (alive, lapsed): (Vec<_>, Vec<_>) = found.into_iter().partition(is_live);
         passed_over += alive.len();
         let tags: Vec<_> = lapsed.into_iter().map(|(tag, _)| tag).collect();
         let mut ends = Vec::new();
-        let mut dangling = Vec::new();
         for (tag, entry) in entries(inner, &tags).await? {
-            match entry {
-                Some(entry) => match back(inner, &tag, &entry).await? {
-                    Some(end) => ends.push((tag, end)),
-                    None => passed_over += 1,
+            match look(inner, &tag, entry).await? {
+                Lapsed::Back { lists, text } => match <[String; 1]>::try_from(lists) {
+                    Ok([list]) => ends.push((tag, End::First { list, text })),
+                    Err(lists) => {
+                        restored += usize::from(put_back(inner, &tag, &lists, text).await?);
+                    }
                 },
-                None => dangling.push(tag),
+                Lapsed::Gone => {
+                    let mut command = redis::cmd("ZREM");
+                    command.arg(&inner.keys.unacked_index).arg(&tag);
+                    let _: i64 = inner.link.command(ACTION, &command).await?;
+                }
+                Lapsed::Stays(why) => {
+                    if inner.sweeps.is_news(&tag) {
+                        why.tell(&inner.keys.unacked, &tag);
+                    }
+                    passed_over += 1;
+                    stuck.insert(tag);
+                }
             }
         }
-        passed_over += tell_dangling(inner, &dangling).await?;
         let ends: Vec<_> = ends.iter().map(|(tag, end)| (&**tag, end.clone())).collect();
         let held = settle::end(inner, &ends).await?;
         restored += held.into_iter().filter(|held| *held).count();
         if page < PAGE {
+            inner.sweeps.found(&stuck);
             return Ok(restored);
         }
     }
@@ -184,61 +216,96 @@ fn from_seconds(seconds: f64) -> Timestamp {
     Timestamp::from_micros((seconds * 1e6) as i64)
 }
 
-/// Where an entry goes; nothing if nobody can tell.
-async fn back(inner: &Inner, tag: &str, entry: &Entry) -> Result<Option<End>, CeleryError> {
-    let Some(text) = entry.redelivered() else {
-        tracing::error!(
-            tag,
-            "a lapsed entry of `unacked` holds no message and is left there: workers in Python delete it; look at it with HGET"
-        );
-        return Ok(None);
-    };
-    let queue = match entry.exchange.is_empty() {
-        true => Some(entry.routing_key.clone()),
-        false => bound_queue(inner, entry).await?,
-    };
-    let Some(queue) = queue else {
-        tracing::error!(
-            tag,
-            exchange = entry.exchange,
-            routing_key = entry.routing_key,
-            "a lapsed message of an exchange without a queue cannot be restored and stays in `unacked` as it is"
-        );
-        return Ok(None);
-    };
-    Ok(Some(End::First { list: inner.keys.list(&queue, entry.step()), text }))
+/// What becomes of something that lapsed.
+enum Lapsed {
+    /// It goes to the front of these lists, of which there is at least one.
+    Back { lists: Vec<String>, text: String },
+    /// Only its place in the index is left.
+    Gone,
+    /// It stays where it is.
+    Stays(Stuck),
 }
 
-async fn bound_queue(inner: &Inner, entry: &Entry) -> Result<Option<String>, CeleryError> {
+/// Why something that lapsed cannot be restored.
+enum Stuck {
+    Unreadable,
+    NoMessage,
+    NoQueue { exchange: String, routing_key: String },
+}
+
+impl Stuck {
+    fn tell(&self, key: &str, tag: &str) {
+        match self {
+            Self::Unreadable => tracing::error!(
+                key,
+                tag,
+                "an entry of `unacked` cannot be read: workers in Python restore nothing that lapsed before it; look at it with HGET, and remove it with HDEL"
+            ),
+            Self::NoMessage => tracing::error!(
+                key,
+                tag,
+                "a lapsed entry of `unacked` holds no message and is left there: workers in Python delete it; look at it with HGET, and remove it with HDEL"
+            ),
+            Self::NoQueue { exchange, routing_key } => tracing::error!(
+                key,
+                tag,
+                exchange,
+                routing_key,
+                "a lapsed message of an exchange without a queue cannot be restored and stays in `unacked`; start a worker of its queue, or look at it with HGET, and remove it with HDEL"
+            ),
+        }
+    }
+}
+
+async fn look(inner: &Inner, tag: &str, entry: Option<Entry>) -> Result<Lapsed, CeleryError> {
+    let Some(entry) = entry else {
+        let mut command = redis::cmd("HEXISTS");
+        command.arg(&inner.keys.unacked).arg(tag);
+        return Ok(match inner.link.command(ACTION, &command).await? {
+            true => Lapsed::Stays(Stuck::Unreadable),
+            false => Lapsed::Gone,
+        });
+    };
+    let Some(text) = entry.redelivered() else { return Ok(Lapsed::Stays(Stuck::NoMessage)) };
+    let step = entry.step();
+    let queues = queues(inner, &entry).await?;
+    if queues.is_empty() {
+        let Entry { exchange, routing_key, .. } = entry;
+        return Ok(Lapsed::Stays(Stuck::NoQueue { exchange, routing_key }));
+    }
+    let lists = queues.iter().map(|queue| inner.keys.list(queue, step)).collect();
+    Ok(Lapsed::Back { lists, text })
+}
+
+/// All to which the message was sent: as in kombu, those that are bound with its routing key. Those of a
+/// fanout exchange cannot be known from Redis; they hear what is published, and read no list.
+async fn queues(inner: &Inner, entry: &Entry) -> Result<BTreeSet<String>, CeleryError> {
+    if entry.exchange.is_empty() {
+        return Ok(BTreeSet::from([entry.routing_key.clone()]));
+    }
     let mut command = redis::cmd("SMEMBERS");
     command.arg(inner.keys.binding(&entry.exchange));
     let members: Vec<String> = inner.link.command(ACTION, &command).await?;
-    let queue = members.iter().find_map(|member| {
-        let mut parts = member.split(SEPARATOR);
-        let (key, _pattern, queue) = (parts.next()?, parts.next()?, parts.next()?);
-        (key == entry.routing_key).then(|| queue.to_owned())
-    });
-    Ok(queue)
+    let bindings = members.iter().filter_map(|member| Binding::read(member));
+    let bound = bindings.filter(|binding| binding.takes(&entry.routing_key));
+    Ok(bound.map(|binding| binding.queue.to_owned()).collect())
 }
 
-/// Tags of the index whose entry is gone or cannot be read. The first kind is cleaned up; how many are of
-/// the second.
-async fn tell_dangling(inner: &Inner, tags: &[String]) -> Result<usize, CeleryError> {
-    let mut unreadable = 0;
-    for tag in tags {
-        let mut command = redis::cmd("HEXISTS");
-        command.arg(&inner.keys.unacked).arg(tag);
-        if inner.link.command::<bool>(ACTION, &command).await? {
-            unreadable += 1;
-            tracing::error!(
-                tag,
-                "an entry of `unacked` cannot be read: workers in Python restore nothing that lapsed before it; look at it with HGET, and remove it with HDEL"
-            );
-        } else {
-            let mut command = redis::cmd("ZREM");
-            command.arg(&inner.keys.unacked_index).arg(tag);
-            let _: i64 = inner.link.command(ACTION, &command).await?;
-        }
-    }
-    Ok(unreadable)
+/// Puts a message back to several lists, to all of them or to none. Whether it was still there.
+async fn put_back(
+    inner: &Inner,
+    tag: &str,
+    lists: &[String],
+    text: String,
+) -> Result<bool, CeleryError> {
+    let (list, others) = lists.split_first().expect("there is at least one");
+    let other = |list: &String| Publication::Message {
+        list: list.clone(),
+        first: true,
+        text: text.clone(),
+    };
+    let others: Vec<_> = others.iter().map(other).collect();
+    let ends = [(tag, End::First { list: list.clone(), text })];
+    let held = settle::end_and_publish(&inner.link, &inner.keys, &ends, &others).await?;
+    Ok(held == [true])
 }

@@ -14,7 +14,7 @@ use super::request::{Addressees, ReplyTo, Request};
 use super::{mingle, replies};
 use crate::broker::Inner;
 use crate::error::CeleryError;
-use crate::keys::SEPARATOR;
+use crate::keys::Binding;
 
 /// Where requests are heard.
 pub(super) const EXCHANGE: &str = "celery.pidbox";
@@ -150,11 +150,7 @@ async fn reply(
 /// who may ask need not be one who may delete what is in a list of tasks.
 async fn is_bound(inner: &Inner, routing_key: &str, queue: &str) -> Result<bool, CeleryError> {
     let mut command = redis::cmd("SISMEMBER");
-    command.arg(inner.keys.binding(REPLY_EXCHANGE)).arg(member(routing_key, queue));
+    command.arg(inner.keys.binding(REPLY_EXCHANGE));
+    command.arg(Binding::direct(routing_key, queue).to_string());
     inner.fleet.link.command("tell where an answer goes", &command).await
-}
-
-/// How a binding of a queue is written.
-pub(super) fn member(routing_key: &str, queue: &str) -> String {
-    format!("{routing_key}{SEPARATOR}{SEPARATOR}{queue}")
 }

@@ -8,10 +8,11 @@ use tokio::time::sleep;
 use uuid::Uuid;
 
 use super::Fleet;
-use super::control::{EXCHANGE, REPLY_EXPIRES_SECONDS, member};
+use super::control::{EXCHANGE, REPLY_EXPIRES_SECONDS};
 use super::envelope::{unwrap, wrap};
 use crate::broker::Inner;
 use crate::error::CeleryError;
+use crate::keys::Binding;
 
 pub(super) const REPLY_EXCHANGE: &str = "reply.celery.pidbox";
 
@@ -39,7 +40,8 @@ async fn ask(inner: &Inner) -> Result<(), CeleryError> {
     let routing_key = Uuid::now_v7().to_string();
     let queue = format!("{routing_key}.{REPLY_EXCHANGE}");
     let list = format!("{}{queue}", inner.keys.prefix);
-    let (binding, member) = (inner.keys.binding(REPLY_EXCHANGE), member(&routing_key, &queue));
+    let binding = inner.keys.binding(REPLY_EXCHANGE);
+    let member = Binding::direct(&routing_key, &queue).to_string();
     let hello = hello(fleet, &routing_key);
     let mut pipeline = redis::pipe();
     pipeline.sadd(&binding, &member).ignore();

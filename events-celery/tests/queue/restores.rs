@@ -57,6 +57,91 @@ async fn exchange_is_looked_up_among_the_bindings() {
     assert!(logs.has("ERROR", &[line, "nobody"]), "{logs}");
 }
 
+/// As kombu writes it.
+fn binding(routing_key: &str, pattern: &str, queue: &str) -> Vec<u8> {
+    format!("{routing_key}\u{6}\u{16}{pattern}\u{6}\u{16}{queue}").into_bytes()
+}
+
+#[tokio::test]
+async fn every_queue_that_is_bound_with_the_routing_key_gets_the_message() {
+    let (logs, _guard) = Logs::capture();
+    let fleet = Fleet::start().await;
+    let bindings = ["mail", "letters", "archive"].map(|queue| binding("of-mail", "", queue));
+    let other = binding("of-others", "", "others");
+    let members = [&*bindings[0], &bindings[1], &bindings[2], &other];
+    let _: i64 = fleet.ask("SADD", "_kombu.binding.shop", &members).await;
+    fleet.hold("a-tag", &entry(&fleet.order(1), "shop", "of-mail"), LONG_AGO).await;
+    // Who is given one back takes it before those that came later.
+    let later = fleet.order(2).to_string();
+    let _: i64 = fleet.ask("LPUSH", "letters", &[later.as_bytes()]).await;
+    fleet.sweep().await;
+    assert_eq!(fleet.places().await, (1, 0, 0));
+    let restored: Vec<u8> = fleet.ask("RPOP", "letters", &[]).await;
+    for list in ["mail", "archive"] {
+        let found: Vec<u8> = fleet.ask("RPOP", list, &[]).await;
+        assert_eq!(found, restored, "{list}");
+    }
+    let restored: Value = serde_json::from_slice(&restored).unwrap();
+    assert_eq!(restored["body"], fleet.order(1)["body"]);
+    assert_eq!(fleet.ask::<u64>("EXISTS", "others", &[]).await, 0);
+    assert!(logs.has("WARN", &["are offered again", "messages=1"]), "{logs}");
+}
+
+#[tokio::test]
+async fn topic_exchanges_match_as_in_kombu() {
+    let fleet = Fleet::start().await;
+    let bindings = [
+        binding("feed.#", r"^feed\..*?$", "all"),
+        binding("feed.*", r"^feed\..*?[^\.]$", "one"),
+        binding("#.news", r"^.*?\.news$", "news"),
+        binding("feed", r"^feed$", "plain"),
+    ];
+    let members: Vec<_> = bindings.iter().map(Vec::as_slice).collect();
+    let _: i64 = fleet.ask("SADD", "_kombu.binding.topics", &members).await;
+    for (routing_key, expected) in [
+        ("feed", &["plain"][..]),
+        ("feed.import", &["all", "one"]),
+        ("feed.daily.news", &["all", "one", "news"]), // kombu's star spans words
+        ("feed.", &["all"]),
+    ] {
+        fleet.hold("a-tag", &entry(&fleet.order(1), "topics", routing_key), LONG_AGO).await;
+        fleet.sweep().await;
+        for list in ["all", "one", "news", "plain"] {
+            let found: u64 = fleet.ask("DEL", list, &[]).await;
+            assert_eq!(found == 1, expected.contains(&list), "{routing_key} in {list}");
+        }
+        assert_eq!(fleet.places().await, (0, 0, 0), "{routing_key}");
+    }
+}
+
+#[tokio::test]
+async fn what_cannot_be_restored_is_told_once_with_what_to_do() {
+    let (logs, _guard) = Logs::capture();
+    let fleet = Fleet::start().await;
+    let cases = [
+        ("unreadable", "not JSON".to_owned(), "remove it with HDEL"),
+        ("no-message", entry(&json!([1]), "", "mail"), "remove it with HDEL"),
+        ("unbound", entry(&fleet.order(1), "nobody", "of-mail"), "start a worker"),
+    ];
+    for (tag, entry, _) in &cases {
+        fleet.hold(tag, entry, LONG_AGO).await;
+    }
+    for _ in 0..3 {
+        fleet.sweep().await;
+    }
+    let key = fleet.key("unacked");
+    for (tag, _, remedy) in &cases {
+        assert_eq!(logs.count("ERROR", &[tag, remedy, &key]), 1, "{tag}: {logs}");
+    }
+    // It went, and came again.
+    let _: i64 = fleet.ask("HDEL", "unacked", &[b"unreadable"]).await;
+    fleet.sweep().await;
+    fleet.hold("unreadable", "not JSON", LONG_AGO).await;
+    fleet.sweep().await;
+    assert_eq!(logs.count("ERROR", &["unreadable"]), 2, "{logs}");
+    assert_eq!(logs.count("ERROR", &["unbound"]), 1, "{logs}");
+}
+
 #[tokio::test]
 async fn nothing_is_restored_while_another_is_at_it() {
     let fleet = Fleet::start().await;
