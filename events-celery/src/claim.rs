@@ -5,13 +5,14 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use events_core::broker::{Claimed, Lease};
-use events_core::{Queues, Timestamp, WorkerId};
+use events_core::{Queues, Task, Timestamp, WorkerId};
 
 use crate::broker::Inner;
 use crate::error::CeleryError;
 use crate::keys::Step;
 use crate::lease::{CeleryReceipt, Held, tags_of};
 use crate::message::{Change, Message, Object, Unreadable, count, header};
+use crate::panics::caught;
 use crate::settle::{self, End};
 use crate::triage::{Court, Verdict};
 use crate::{fleet, results, scripts};
@@ -22,25 +23,30 @@ const MOST: usize = 1000;
 /// So often a claim looks again because what it found was not to be run.
 const LOOKS: usize = 20;
 
-/// What was claimed, until the worker has it. Dropped, it goes back.
+/// What was claimed, until the worker has it. Dropped before, it goes back: who asked has gone away, or the
+/// claim has panicked.
 pub(crate) struct Delivery {
     inner: Arc<Inner>,
     worker: WorkerId,
-    claimed: Option<Claimed<CeleryReceipt>>,
+    claimed: Claimed<CeleryReceipt>,
+    /// The tags of the claims in Redis that it is from; none any more when the worker has it.
+    claims: Vec<String>,
 }
 
 impl Delivery {
     pub(crate) fn take(mut self) -> Claimed<CeleryReceipt> {
-        self.claimed.take().expect("taken once, by value")
+        self.claims.clear();
+        Claimed {
+            tasks: std::mem::take(&mut self.claimed.tasks),
+            next_due: self.claimed.next_due.take(),
+        }
     }
 }
 
 impl Drop for Delivery {
     fn drop(&mut self) {
         // With the next claim or heartbeat.
-        let tasks = self.claimed.take().map(|claimed| claimed.tasks).unwrap_or_default();
-        let tags = tasks.iter().map(|lease| lease.receipt.0.tag.clone());
-        tags.for_each(|tag| self.inner.held.doubt(self.worker, tag));
+        self.claims.drain(..).for_each(|claim| self.inner.held.doubt(self.worker, claim));
     }
 }
 
@@ -83,15 +89,20 @@ pub(crate) async fn claim(
     give_back_doubtful(&inner, worker).await?;
     let turn = inner.claims.load(Ordering::Relaxed);
     let lists = inner.lists(queues, turn);
-    let mut claimed = Claimed { tasks: Vec::new(), next_due: None };
+    let claimed = Claimed { tasks: Vec::new(), next_due: None };
+    let mut delivery = Delivery { inner: inner.clone(), worker, claimed, claims: Vec::new() };
+    let Delivery { claimed, claims, .. } = &mut delivery;
     for look in 1.. {
         let wanted = (limit - claimed.tasks.len()).min(MOST);
         if wanted == 0 {
             break;
         }
-        let popped = pop(&inner, worker, &lists, wanted).await;
-        let (next_due, moved, popped) = match popped {
-            Ok(popped) => popped,
+        let answer = pop(&inner, worker, &lists, wanted).await;
+        let (next_due, moved, popped) = match answer {
+            Ok(Answer { claim, next_due, moved, popped }) => {
+                claims.push(claim);
+                (next_due, moved, popped)
+            }
             // What was claimed before is not to be lost for it.
             Err(error) if claimed.tasks.is_empty() => return Err(error),
             Err(_) => break,
@@ -117,24 +128,34 @@ pub(crate) async fn claim(
         claimed.next_due = None;
     }
     fleet::claimed(&inner, worker, limit, &claimed.tasks);
-    Ok(Delivery { inner, worker, claimed: Some(claimed) })
+    Ok(delivery)
 }
 
-/// Takes messages off the lists. When the next that waits is due, how many were moved to the lists
-/// because their time had come, and what was taken.
+/// What a claim in Redis brought.
+struct Answer {
+    /// Its tag.
+    claim: String,
+    /// When the next that waits is due.
+    next_due: Option<Timestamp>,
+    /// How many were moved to the lists because their time had come.
+    moved: usize,
+    popped: Vec<Popped>,
+}
+
+/// Takes messages off the lists.
 async fn pop(
     inner: &Inner,
     worker: WorkerId,
     lists: &[(String, Step)],
     limit: usize,
-) -> Result<(Option<Timestamp>, usize, Vec<Popped>), CeleryError> {
+) -> Result<Answer, CeleryError> {
     const ACTION: &str = "hand out messages";
-    type Answer = Option<(String, usize, Vec<redis::Value>, Vec<usize>, Vec<usize>)>;
+    type Found = Option<(String, usize, Vec<redis::Value>, Vec<usize>, Vec<usize>)>;
     let keys = &inner.keys;
     let number = inner.claims.fetch_add(1, Ordering::Relaxed);
     let claim = format!("{}{number}", tags_of(worker));
     let now = inner.events.now();
-    let answer: Result<Answer, CeleryError> = inner
+    let answer: Result<Found, CeleryError> = inner
         .link
         .script(ACTION, &scripts::CLAIM, |command| {
             command.arg(7 + lists.len());
@@ -164,7 +185,7 @@ async fn pop(
         return Err(CeleryError::Answer { action: ACTION, answer });
     };
     inner.held.add(worker, popped.iter().filter(|one| !one.is_dead).map(|one| &*one.tag));
-    Ok((next_due, moved, popped))
+    Ok(Answer { claim, next_due, moved, popped })
 }
 
 /// Scores of `unacked_index` are seconds.
@@ -214,14 +235,9 @@ async fn sort(
         };
         match ended {
             Ok(_) => inner.held.remove(worker, tags.iter().map(String::as_str)),
-            Err(error) => {
-                for tag in tags {
-                    inner.held.doubt(worker, tag);
-                }
-                if leases.is_empty() {
-                    return Err(error);
-                }
-            }
+            // All of the claim goes back.
+            Err(error) if leases.is_empty() => return Err(error),
+            Err(_) => tags.into_iter().for_each(|tag| inner.held.doubt(worker, tag)),
         }
     }
     Ok(others)
@@ -251,38 +267,52 @@ fn look(
         Ok(text) => text,
         Err(error) => {
             let reason = "it is not UTF-8";
-            tracing::error!(
-                queue,
-                reason,
-                "a message that nobody can read is kept as a dead letter; look for who sent it"
-            );
+            tell_unreadable("", queue, reason);
             return Looked::End(tag, End::bury_bytes(error.as_bytes(), queue, step, now, reason));
         }
     };
+    // Even these are not to keep the others from being run.
+    let panicked = |text: &str, reason: String| {
+        tell_unreadable("", queue, &reason);
+        End::bury_unread(text, &Object::default(), queue, step, now, &reason)
+    };
     let message = match Message::read(&text) {
         Ok(message) => message,
-        Err(unreadable) => return unread(&court, tag, queue, step, &text, &unreadable),
+        Err(unreadable) => {
+            let end = caught(|| unread(&court, &tag, queue, step, &text, &unreadable));
+            let end = end.unwrap_or_else(|reason| panicked(&text, reason));
+            return Looked::End(tag, end);
+        }
     };
-    let verdict = court.judge(&message);
     let started = fleet::Started::default();
     let held = Held { tag, queue: queue.to_owned(), step, text, message, started };
-    let subscriber = match verdict {
-        Verdict::Run(subscriber) => subscriber,
-        other => return set_aside(inner, now, held, other),
-    };
-    match held.task(subscriber, now) {
-        Ok(task) => {
+    match caught(|| decide(inner, &court, &held)) {
+        Ok(Ok(task)) => {
             let attempt = held.message.attempt();
             Looked::Lease(Lease { receipt: CeleryReceipt(Arc::new(held)), attempt, task })
         }
-        Err(reason) => set_aside(inner, now, held, Verdict::Bury { reason }),
+        Ok(Err(end)) => Looked::End(held.tag, end),
+        Err(reason) => {
+            let end = panicked(&held.text, reason);
+            Looked::End(held.tag, end)
+        }
+    }
+}
+
+/// The task that is to be run, or where the message goes instead.
+fn decide(inner: &Inner, court: &Court<'_>, held: &Held) -> Result<Task, End> {
+    match court.judge(&held.message) {
+        Verdict::Run(subscriber) => held
+            .task(subscriber, court.now)
+            .map_err(|reason| set_aside(inner, court.now, held, Verdict::Bury { reason })),
+        other => Err(set_aside(inner, court.now, held, other)),
     }
 }
 
 /// Where a message goes that is not to be run now.
-fn set_aside(inner: &Inner, now: Timestamp, held: Held, verdict: Verdict) -> Looked {
+fn set_aside(inner: &Inner, now: Timestamp, held: &Held, verdict: Verdict) -> End {
     let (id, name, queue) = (&*held.message.id, &*held.message.name, &*held.queue);
-    let end = match verdict {
+    match verdict {
         Verdict::Run(_) => unreachable!("it is leased"),
         Verdict::Wait(until) => {
             End::Wait { tag: held.waiting_tag("eta"), text: held.text.clone(), until }
@@ -316,21 +346,20 @@ fn set_aside(inner: &Inner, now: Timestamp, held: Held, verdict: Verdict) -> Loo
                 reason,
                 "message is a dead letter: it is kept and not tried again unless you retry it"
             );
-            End::bury(&held, inner, &reason)
+            End::bury(held, inner, &reason)
         }
-    };
-    Looked::End(held.tag, end)
+    }
 }
 
 /// The same for a message that cannot be read.
 fn unread(
     court: &Court<'_>,
-    tag: String,
+    tag: &str,
     queue: &str,
     step: Step,
     text: &str,
     unreadable: &Unreadable,
-) -> Looked {
+) -> End {
     let mut envelope = Object::parse(text).unwrap_or_default();
     let mut headers = envelope
         .raw("headers")
@@ -345,22 +374,23 @@ fn unread(
             headers.set(header::RETURNED, (returned + 1).to_string());
             envelope.set("headers", headers.to_string());
             let waiting = format!("back.{tag}.{}|{queue}", step.number());
-            let end =
-                End::Wait { tag: waiting, text: envelope.to_string(), until: court.now + pause };
-            Looked::End(tag, end)
+            End::Wait { tag: waiting, text: envelope.to_string(), until: court.now + pause }
         }
         _ => {
             let reason = &unreadable.reason;
-            tracing::error!(
-                task = name,
-                queue,
-                reason,
-                "a message that nobody can read is kept as a dead letter; look for who sent it"
-            );
-            let end = End::bury_unread(text, &headers, queue, step, court.now, reason);
-            Looked::End(tag, end)
+            tell_unreadable(&name, queue, reason);
+            End::bury_unread(text, &headers, queue, step, court.now, reason)
         }
     }
+}
+
+fn tell_unreadable(name: &str, queue: &str, reason: &str) {
+    tracing::error!(
+        task = name,
+        queue,
+        reason,
+        "a message that nobody can read is kept as a dead letter; look for who sent it"
+    );
 }
 
 /// Gives back what claims took of which no answer came.
@@ -371,7 +401,7 @@ pub(crate) async fn give_back_doubtful(inner: &Inner, worker: WorkerId) -> Resul
             doubtful[at..].iter().for_each(|rest| inner.held.doubt(worker, rest.clone()));
             return Err(error);
         }
-        inner.held.remove(worker, [&**one]);
+        inner.held.forget_all(worker, one);
     }
     Ok(())
 }

@@ -119,6 +119,16 @@ impl HeldTags {
         }
     }
 
+    /// Forgets all that a claim took, or the one message of this tag.
+    pub(crate) fn forget_all(&self, worker: WorkerId, claim: &str) {
+        let is_of_claim = |tag: &str| {
+            tag.strip_prefix(claim).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
+        };
+        if let Some(known) = self.lock().get_mut(&worker) {
+            known.held.retain(|tag| !is_of_claim(tag));
+        }
+    }
+
     /// Forgets tags that are held no more. How many of them were still believed to be.
     pub(crate) fn drop_lost(&self, worker: WorkerId, lost: &[String]) -> usize {
         let mut workers = self.lock();

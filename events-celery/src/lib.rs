@@ -41,6 +41,7 @@ mod link;
 mod liveness;
 mod message;
 mod options;
+mod panics;
 mod reconcilers;
 mod rescue;
 mod restore;

@@ -19,6 +19,7 @@ use super::envelope::Envelope;
 use super::object::{Name, Object};
 use super::tags::untag;
 use super::{header, python, time};
+use crate::panics::caught;
 
 /// What a claimed message says.
 #[derive(Debug)]
@@ -88,8 +89,13 @@ pub(crate) fn uuid_of(text: &str) -> Uuid {
 }
 
 impl Message {
-    /// Reads a message.
+    /// Reads a message. A panic over it makes it unreadable, and nothing worse: whoever reads messages holds
+    /// others besides.
     pub(crate) fn read(text: &str) -> Result<Self, Unreadable> {
+        guarded(|| Self::decode(text))
+    }
+
+    fn decode(text: &str) -> Result<Self, Unreadable> {
         let envelope: Envelope<'_> = serde_json::from_str(text)
             .map_err(|error| Unreadable::malformed(format!("it is not a message: {error}")))?;
         let headers = &envelope.headers;
@@ -110,6 +116,12 @@ impl Message {
     pub(crate) fn attempt(&self) -> u32 {
         self.retries.saturating_add(self.rescued).saturating_add(1)
     }
+}
+
+pub(super) fn guarded(
+    decode: impl FnOnce() -> Result<Message, Unreadable>,
+) -> Result<Message, Unreadable> {
+    caught(decode).unwrap_or_else(|reason| Err(Unreadable::foreign(reason)))
 }
 
 /// The body as JSON text, without the tags of kombu.

@@ -3,6 +3,7 @@
 //! | module         | promises                                                              |
 //! |----------------|-----------------------------------------------------------------------|
 //! | `malformed`    | messages that are none are kept, told, and in nobody's way            |
+//! | `panics`       | what cannot be looked at without a panic is in nobody's way           |
 //! | `restores`     | what consumers in Python left behind is offered again                 |
 //! | `faults`       | keys that hold something else, and scripts that are forgotten         |
 //! | `full`         | a Redis without memory is worked off                                  |
@@ -26,6 +27,7 @@ mod full;
 mod logs;
 mod lost_answers;
 mod malformed;
+mod panics;
 mod restores;
 #[cfg(feature = "sentinel")]
 mod sentinel;

@@ -9,7 +9,7 @@ use flate2::write::ZlibEncoder;
 use serde_json::{Value, json};
 
 use super::sample::{CAPTURED, with_body, with_header};
-use crate::message::decode::inflate;
+use crate::message::decode::{guarded, inflate};
 use crate::message::{Message, Unreadable};
 
 fn captured() -> Value {
@@ -36,6 +36,13 @@ fn foreign(message: &str, reason: &str) {
     let refused = refused(message);
     assert!(refused.reason.contains(reason), "{}", refused.reason);
     assert!(refused.others_may, "{}", refused.reason);
+}
+
+#[test]
+fn message_over_which_reading_panics_is_one_that_cannot_be_read_here() {
+    let unreadable = guarded(|| panic!("a bug")).unwrap_err();
+    assert!(unreadable.reason.contains("panicked: a bug"), "{}", unreadable.reason);
+    assert!(unreadable.others_may, "Python has other bugs");
 }
 
 #[test]

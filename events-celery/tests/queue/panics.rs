@@ -1,0 +1,70 @@
+//! Panics while claimed messages are looked at: nothing is held for ever, and the worker goes on.
+
+use std::fmt::{Debug, Write};
+
+use tracing::field::{Field, Visit};
+use tracing::subscriber::DefaultGuard;
+use tracing::{Event, Subscriber};
+use tracing_subscriber::Layer;
+use tracing_subscriber::layer::{Context, SubscriberExt};
+use tracing_subscriber::util::SubscriberInitExt;
+
+use crate::logs::Logs;
+use crate::world::{Fleet, message, numbers};
+
+/// A log that panics at lines with this text: it stands for any bug on the way.
+struct Broken(&'static str);
+
+impl<S: Subscriber> Layer<S> for Broken {
+    fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
+        let mut line = Line::default();
+        event.record(&mut line);
+        assert!(!line.0.contains(self.0), "the log is broken");
+    }
+}
+
+#[derive(Default)]
+struct Line(String);
+
+impl Visit for Line {
+    fn record_debug(&mut self, _: &Field, value: &dyn Debug) {
+        write!(self.0, "{value:?} ").unwrap();
+    }
+}
+
+fn panic_at(text: &'static str) -> DefaultGuard {
+    drop(Logs::capture()); // somebody listens
+    tracing_subscriber::registry().with(Broken(text)).set_default()
+}
+
+#[tokio::test]
+async fn message_at_which_a_look_panics_is_a_dead_letter_and_those_around_it_run() {
+    let fleet = Fleet::start().await;
+    let unknown = message("nobody.knows", "[[],{},{}]").to_string();
+    let (first, last) = (fleet.order(1).to_string(), fleet.order(2).to_string());
+    fleet.push(&[first.as_bytes(), unknown.as_bytes(), last.as_bytes()]).await;
+    let _guard = panic_at("message put back for others");
+    assert_eq!(fleet.take().await, [1, 2]);
+    assert_eq!(fleet.places().await, (0, 0, 0));
+    let letters = fleet.dead_letters().await;
+    let [letter] = letters.as_slice() else { panic!("{letters:?}") };
+    let error = &letter.attempts.last().expect("it says why").error;
+    for part in ["panicked", "the log is broken", "report"] {
+        assert!(error.contains(part), "{error}");
+    }
+    assert_eq!(*letter.payload, *unknown);
+}
+
+#[tokio::test]
+async fn claim_that_panics_gives_back_what_it_took() {
+    let fleet = Fleet::start().await;
+    let good = [1, 2].map(|number| fleet.order(number).to_string());
+    fleet.push(&[good[0].as_bytes(), b"not JSON", good[1].as_bytes()]).await;
+    let guard = panic_at("a message that is not JSON was found");
+    fleet.claim(10).await.unwrap_err();
+    drop(guard);
+    assert_eq!(fleet.places().await, (0, 2, 2));
+    let leases = fleet.claim(10).await.unwrap();
+    assert_eq!(numbers(&leases), [1, 2]);
+    assert_eq!(fleet.dead_letters().await.len(), 1);
+}
