@@ -14,7 +14,7 @@ use crate::keys::Step;
 use crate::liveness;
 use crate::message::Message;
 use crate::rescue::{entries, tags_like};
-use crate::scripts;
+use crate::{scripts, tag};
 
 impl Admin for CeleryBroker {
     /// What is running are the tasks of workers in Rust; what Python's hold is not counted.
@@ -70,7 +70,7 @@ async fn counts(inner: &Inner) -> Result<Counts, CeleryError> {
         if glimpse.held == 0 {
             break;
         }
-        running = tags_like(inner, "rs.*").await?.len() as u64;
+        running = tags_like(inner, &tag::all_held()).await?.len() as u64;
         let before = std::mem::replace(&mut glimpse, glance(inner).await?);
         if running > 0 || glimpse == before {
             break;

@@ -10,15 +10,16 @@ use events_core::{Queues, Task, Timestamp, WorkerId};
 use crate::broker::Inner;
 use crate::error::CeleryError;
 use crate::keys::Step;
-use crate::lease::{CeleryReceipt, Held, tags_of};
+use crate::lease::{CeleryReceipt, Held};
 use crate::message::{Change, Message, Object, Unreadable, count, header};
 use crate::panics::caught;
 use crate::settle::{self, End};
+use crate::tag::{self, Kind};
 use crate::triage::{Court, Verdict};
 use crate::{fleet, results, scripts};
 
 /// The most that one script hands out: what it gives to one command must fit into Lua's stack.
-const MOST: usize = 1000;
+pub(crate) const MOST: usize = 1000;
 
 /// So often a claim looks again because what it found was not to be run.
 const LOOKS: usize = 20;
@@ -63,7 +64,7 @@ struct Popped {
 impl Popped {
     /// What the script answered to the claim with this tag.
     fn all(
-        tag: &str,
+        claim: &str,
         texts: Vec<redis::Value>,
         counts: &[usize],
         dead: &[usize],
@@ -73,7 +74,7 @@ impl Popped {
         let popped = numbered.map(|((number, text), list)| {
             let redis::Value::BulkString(text) = text else { return None };
             let is_dead = dead.contains(&number);
-            Some(Self { tag: format!("{tag}.{number}"), list, text, is_dead })
+            Some(Self { tag: tag::of_message(claim, number), list, text, is_dead })
         });
         popped.collect()
     }
@@ -153,7 +154,7 @@ async fn pop(
     type Found = Option<(String, usize, Vec<redis::Value>, Vec<usize>, Vec<usize>)>;
     let keys = &inner.keys;
     let number = inner.claims.fetch_add(1, Ordering::Relaxed);
-    let claim = format!("{}{number}", tags_of(worker));
+    let claim = tag::of_claim(worker, number);
     let now = inner.events.now();
     let answer: Result<Found, CeleryError> = inner
         .link
@@ -315,10 +316,16 @@ fn set_aside(inner: &Inner, now: Timestamp, held: &Held, verdict: Verdict) -> En
     match verdict {
         Verdict::Run(_) => unreachable!("it is leased"),
         Verdict::Wait(until) => {
-            End::Wait { tag: held.waiting_tag("eta"), text: held.text.clone(), until }
+            End::Wait { tag: held.waiting_tag(Kind::Eta), text: held.text.clone(), until }
         }
         Verdict::Drop { why } => {
-            tracing::info!(celery_id = id, task = name, queue, why, "task is not run any more");
+            tracing::info!(
+                celery_id = id,
+                task = name,
+                queue,
+                why = why.word(),
+                "task is not run any more"
+            );
             End::Drop { text: held.text.clone(), why }
         }
         Verdict::Return { reason, pause } => {
@@ -336,7 +343,7 @@ fn set_aside(inner: &Inner, now: Timestamp, held: &Held, verdict: Verdict) -> En
                 ..Change::default()
             };
             let text = held.message.again(&held.text, queue, change);
-            End::Wait { tag: held.waiting_tag("back"), text, until: now + pause }
+            End::Wait { tag: held.waiting_tag(Kind::Back), text, until: now + pause }
         }
         Verdict::Bury { reason } => {
             tracing::error!(
@@ -373,8 +380,8 @@ fn unread(
             tracing::warn!(task = name, queue, ?pause, reason, "message put back for others");
             headers.set(header::RETURNED, (returned + 1).to_string());
             envelope.set("headers", headers.to_string());
-            let waiting = format!("back.{tag}.{}|{queue}", step.number());
-            End::Wait { tag: waiting, text: envelope.to_string(), until: court.now + pause }
+            let tag = Kind::Back.waiting(tag, step, queue);
+            End::Wait { tag, text: envelope.to_string(), until: court.now + pause }
         }
         _ => {
             let reason = &unreadable.reason;

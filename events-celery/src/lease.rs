@@ -11,6 +11,7 @@ use events_core::{EventId, Task, TaskId, Timestamp, WorkerId};
 use crate::fleet::Started;
 use crate::keys::Step;
 use crate::message::{Message, uuid_of};
+use crate::tag::{self, Kind};
 
 /// Names one claim of one message.
 #[derive(Clone)]
@@ -66,28 +67,18 @@ impl Held {
         })
     }
 
-    /// The tag under which it waits for its time.
-    pub(crate) fn waiting_tag(&self, kind: &str) -> String {
-        format!("{kind}.{}.{}|{}", self.tag, self.step.number(), self.queue)
+    /// The tag under which it waits.
+    pub(crate) fn waiting_tag(&self, kind: Kind) -> String {
+        kind.waiting(&self.tag, self.step, &self.queue)
     }
 
     /// The same for one that is tried again, which gives way to a newer one of its key.
     pub(crate) fn retry_tag(&self) -> String {
         match &self.message.debounce {
-            Some(key) => format!("again.{key}.{}|{}", self.step.number(), self.queue),
-            None => self.waiting_tag("eta"),
+            Some(key) => Kind::Again.waiting(key, self.step, &self.queue),
+            None => self.waiting_tag(Kind::Eta),
         }
     }
-}
-
-/// The tag of a debounced task that waits until its key is quiet.
-pub(crate) fn quiet_tag(key: &str, step: Step, queue: &str) -> String {
-    format!("quiet.{key}.{}|{queue}", step.number())
-}
-
-/// The beginning of the tags of all that a worker holds.
-pub(crate) fn tags_of(worker: impl fmt::Display) -> String {
-    format!("rs.{worker}.")
 }
 
 /// The tags that the workers of this process hold, to keep them alive.
@@ -121,11 +112,8 @@ impl HeldTags {
 
     /// Forgets all that a claim took, or the one message of this tag.
     pub(crate) fn forget_all(&self, worker: WorkerId, claim: &str) {
-        let is_of_claim = |tag: &str| {
-            tag.strip_prefix(claim).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
-        };
         if let Some(known) = self.lock().get_mut(&worker) {
-            known.held.retain(|tag| !is_of_claim(tag));
+            known.held.retain(|tag| tag != claim && !tag::is_of_claim(tag, claim));
         }
     }
 
@@ -155,7 +143,8 @@ impl HeldTags {
     /// after its answer was given up.
     pub(crate) fn is_held_here(&self, tag: &str) -> Option<bool> {
         let workers = self.lock();
-        let mut owners = workers.iter().filter(|(worker, _)| tag.starts_with(&tags_of(worker)));
+        let mut owners =
+            workers.iter().filter(|(worker, _)| tag.starts_with(&tag::of_worker(worker)));
         owners.next().map(|(_, tags)| tags.held.contains(tag))
     }
 

@@ -49,6 +49,7 @@ mod results;
 mod scripts;
 mod session;
 mod settle;
+mod tag;
 mod transport;
 mod triage;
 mod watch;

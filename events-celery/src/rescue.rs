@@ -13,12 +13,12 @@ use crate::broker::Inner;
 use crate::error::CeleryError;
 use crate::fleet::Started;
 use crate::keys::Step;
-use crate::lease::{Held, tags_of};
+use crate::lease::Held;
 use crate::liveness::{self, Seen};
 use crate::message::{Change, Message, uuid_of};
 use crate::restore::{self, Entry};
-use crate::scripts;
 use crate::settle::{self, End};
+use crate::{claim, scripts, tag};
 
 const ACTION: &str = "rescue messages";
 
@@ -95,11 +95,11 @@ async fn offer_again(
     now: Timestamp,
     rescued: &mut Vec<Rescued>,
 ) -> Result<(), CeleryError> {
-    let mut tags = tags_like(inner, &format!("{}*", tags_of(worker))).await?;
+    let mut tags = tags_like(inner, &format!("{}*", tag::of_worker(worker))).await?;
     let Ok(id) = worker.parse::<WorkerId>() else { return Ok(()) };
     // As they were claimed; and page by page from the last, for what comes to the front last is the
     // first again.
-    tags.sort_by_key(|tag| place(tag));
+    tags.sort_by_key(|tag| tag::place(tag));
     for tags in tags.chunks(100).rev() {
         let mut told = Vec::new();
         let mut ends = Vec::new();
@@ -114,13 +114,6 @@ async fn offer_again(
         rescued.extend(told.into_iter().zip(held).filter_map(|(task, held)| held.then_some(task)?));
     }
     Ok(())
-}
-
-/// The numbers at the end of a tag: of the claim, and of the message in it.
-fn place(tag: &str) -> (u64, u64) {
-    let mut numbers = tag.rsplit('.').map(|number| number.parse().unwrap_or(0));
-    let (message, claim) = (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0));
-    (claim, message)
 }
 
 /// Where a message goes whose worker is gone, and what is told of it.
@@ -177,9 +170,9 @@ fn end_of(
 }
 
 /// Gives back what a claim took, or the one message of this tag, as if it had not been claimed.
-pub(crate) async fn give_back(inner: &Inner, claim: &str) -> Result<(), CeleryError> {
-    let mut tags: Vec<_> = (1..=1000).map(|number| format!("{claim}.{number}")).collect();
-    tags.push(claim.to_owned());
+pub(crate) async fn give_back(inner: &Inner, tag: &str) -> Result<(), CeleryError> {
+    let mut tags: Vec<_> = (1..=claim::MOST).map(|number| tag::of_message(tag, number)).collect();
+    tags.push(tag.to_owned());
     let mut command = redis::cmd("ZMSCORE");
     command.arg(&inner.keys.unacked_index).arg(&tags);
     let scores: Vec<Option<f64>> = inner.link.command("give messages back", &command).await?;

@@ -15,12 +15,11 @@ use uuid::Uuid;
 use crate::broker::Inner;
 use crate::error::CeleryError;
 use crate::keys::{Binding, Step};
-use crate::lease::tags_of;
 use crate::liveness;
 use crate::message::Object;
 use crate::rescue::entries;
-use crate::scripts;
 use crate::settle::{self, End, Publication};
+use crate::{scripts, tag};
 
 const ACTION: &str = "restore lapsed messages";
 
@@ -158,7 +157,7 @@ async fn restore(inner: &Inner, before: Timestamp) -> Result<usize, CeleryError>
     let timeout = inner.options.visibility_timeout;
     let live: Vec<_> = live
         .iter()
-        .map(|seen| (tags_of(seen.row.worker), seen.row.heartbeat_at.before(timeout)))
+        .map(|seen| (tag::of_worker(seen.row.worker), seen.row.heartbeat_at.before(timeout)))
         .collect();
     let is_kept = |(tag, since): &(String, f64)| {
         let since = from_seconds(*since);

@@ -185,7 +185,7 @@ pub(crate) async fn of_set_aside(inner: &Inner, ends: &[(String, End)]) -> Resul
     let now = inner.events.now();
     let entry = |end: &End| {
         let (text, state) = match end {
-            End::Drop { text, why } => (&**text, State::Revoked(why)),
+            End::Drop { text, why } => (&**text, State::Revoked(why.word())),
             End::Bury(record) => (record.message(), State::Failure(record.error())),
             _ => return None,
         };

@@ -14,6 +14,7 @@ use crate::keys::{Keys, Step};
 use crate::lease::{CeleryReceipt, Held};
 use crate::link::Link;
 use crate::message::{Change, Object};
+use crate::tag::Kind;
 use crate::{fleet, results, scripts};
 
 const ACTION: &str = "settle messages";
@@ -27,7 +28,7 @@ pub(crate) enum End {
     /// The message is gone.
     Done,
     /// Likewise, though its task was not run.
-    Drop { text: String, why: &'static str },
+    Drop { text: String, why: Dropped },
     /// It goes to the front of this list.
     First { list: String, text: String },
     /// It goes to the back of this list.
@@ -36,6 +37,22 @@ pub(crate) enum End {
     Wait { tag: String, text: String, until: Timestamp },
     /// It is a dead letter.
     Bury(Box<DeadRecord>),
+}
+
+/// Why a task is not run any more, as Celery says it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Dropped {
+    Revoked,
+    Expired,
+}
+
+impl Dropped {
+    pub(crate) const fn word(self) -> &'static str {
+        match self {
+            Self::Revoked => "revoked",
+            Self::Expired => "expired",
+        }
+    }
 }
 
 impl End {
@@ -83,7 +100,7 @@ impl End {
             Next::Release { after } => {
                 let change = Change { eta: Some(now + *after), ..Change::default() };
                 let text = held.message.again(&held.text, &held.queue, change);
-                Self::Wait { tag: held.waiting_tag("eta"), text, until: now + *after }
+                Self::Wait { tag: held.waiting_tag(Kind::Eta), text, until: now + *after }
             }
             Next::Retry { after, error } => {
                 Self::retry(held, AttemptError::new(attempt, now, error), *after, now, inner)

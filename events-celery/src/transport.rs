@@ -11,11 +11,11 @@ use futures_util::FutureExt;
 
 use crate::error::CeleryError;
 use crate::keys::Keys;
-use crate::lease::quiet_tag;
 use crate::link::Link;
 use crate::message::{Outgoing, Refused, debounce_key, encode};
 use crate::options::CeleryOptions;
 use crate::settle::{Publication, end_and_publish};
+use crate::tag::Kind;
 
 /// So much is sent at once, in bytes: Redis is at work while the next is written.
 const BATCH_BYTES: usize = 128 * 1024;
@@ -153,7 +153,7 @@ fn debounced(task: &Task, message: &Outgoing) -> Option<Publication> {
     let debounced = task.debounce.as_ref()?;
     let key = debounce_key(&task.name, &debounced.key);
     Some(Publication::Debounced {
-        tag: quiet_tag(&key, message.step, &task.queue),
+        tag: Kind::Quiet.waiting(&key, message.step, &task.queue),
         text: message.text.clone(),
         due_at: task.due_at.as_micros(),
         not_after: debounced.not_after.as_micros(),

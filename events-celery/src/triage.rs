@@ -6,6 +6,7 @@ use events_core::subscriber::Subscriber;
 use events_core::{Registry, Timestamp};
 
 use crate::message::{Message, Unreadable};
+use crate::settle::Dropped;
 
 /// A message that nobody here may run is put back so often before it is a dead letter: with the pauses in
 /// between, for about an hour. Others may be busy, or not yet deployed.
@@ -27,7 +28,7 @@ pub(crate) enum Verdict {
     /// Nobody can run it.
     Bury { reason: String },
     /// Nobody is to run it any more.
-    Drop { why: &'static str },
+    Drop { why: Dropped },
 }
 
 /// What is known when a message is judged.
@@ -44,10 +45,10 @@ pub(crate) struct Court<'c> {
 impl Court<'_> {
     pub(crate) fn judge(&self, message: &Message) -> Verdict {
         if (self.is_revoked)(&message.id) {
-            return Verdict::Drop { why: "revoked" };
+            return Verdict::Drop { why: Dropped::Revoked };
         }
         if message.expires.is_some_and(|expires| expires <= self.now) {
-            return Verdict::Drop { why: "expired" };
+            return Verdict::Drop { why: Dropped::Expired };
         }
         let Some(subscriber) = self.registry.subscriber(&message.name) else {
             let reason =

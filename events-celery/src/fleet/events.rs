@@ -17,7 +17,8 @@ use crate::broker::Inner;
 use crate::keys::Keys;
 use crate::lease::Held;
 use crate::message::{Message, Object, json_text, shown};
-use crate::settle::End;
+use crate::settle::{Dropped, End};
+use crate::tag::Kind;
 
 /// Between two heartbeats; as Celery's.
 pub(super) const HEARTBEAT: Duration = Duration::from_secs(2);
@@ -144,12 +145,12 @@ fn quoted(text: &str) -> String {
 pub(super) fn of_set_aside(node: &Node, end: &End, now: Timestamp) -> Vec<Event> {
     let (text, fate) = match end {
         End::Drop { text, why } => {
-            let expired = *why == "expired";
+            let expired = *why == Dropped::Expired;
             let fields = json!({"terminated": false, "signum": null, "expired": expired});
             (&**text, Some(("task-revoked", fields)))
         }
         End::Bury(record) => (record.message(), Some(("task-failed", failure(record.error())))),
-        End::Wait { tag, text, .. } if tag.starts_with("eta.") => (&**text, None),
+        End::Wait { tag, text, .. } if Kind::of(tag) == Some(Kind::Eta) => (&**text, None),
         _ => return Vec::new(),
     };
     let Ok(message) = Message::read(text) else { return Vec::new() };

@@ -15,6 +15,7 @@ use crate::lease::Held;
 use crate::link::Source;
 use crate::message::{Message, iso_time, shown};
 use crate::rescue::entries;
+use crate::tag::Kind;
 
 /// More of what waits for its time is not told.
 const MOST_SCHEDULED: isize = 1000;
@@ -226,7 +227,7 @@ pub(super) async fn scheduled(inner: &Inner, node: &Node) -> Result<Value, Celer
     command.arg(&inner.keys.scheduled).arg(0).arg(MOST_SCHEDULED - 1).arg("WITHSCORES");
     let found: Vec<(String, f64)> = inner.link.command("tell what waits", &command).await?;
     // What is put back for others waits for no time of its own.
-    let found = found.into_iter().filter(|(tag, _)| !tag.starts_with("back."));
+    let found = found.into_iter().filter(|(tag, _)| Kind::of(tag) != Some(Kind::Back));
     let (tags, times): (Vec<String>, Vec<f64>) = found.unzip();
     let waiting = entries(inner, &tags).await?.into_iter().zip(times);
     let told = waiting.filter_map(|((_, entry), micros)| {

@@ -36,7 +36,7 @@ local function push(held, list, raw)
   return type(pushed) ~= 'table'
 end
 
--- A tag that waits ends in the step and the queue, of which the entry's end can be known.
+-- A tag that waits (tag.rs) ends in the step and the queue, of which the end of its entry can be known.
 local due = redis.call('ZRANGEBYSCORE', scheduled, '-inf', now, 'LIMIT', 0, math.max(limit, 100))
 local back = {}
 for _, held in ipairs(due) do

@@ -14,6 +14,7 @@
 --   'bury'  task entry microseconds other          it is a dead letter, of the other task if there is one
 local unacked, index, scheduled = KEYS[1], KEYS[2], KEYS[3]
 
+-- Tags that wait end in their step and queue: tag.rs.
 local function wait(tag, text, micros, seconds)
   local queue = string.match(tag, '%.%d+|(.*)$')
   -- Without the text the others are harmless; it without them would be forgotten.

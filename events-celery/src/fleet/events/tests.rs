@@ -53,7 +53,7 @@ fn a_task_that_is_received_is_told_as_python_shows_it() {
 #[test]
 fn revoked_and_expired_tasks_are_told_as_such() {
     let (_, text) = message();
-    for (why, expired) in [("revoked", false), ("expired", true)] {
+    for (why, expired) in [(Dropped::Revoked, false), (Dropped::Expired, true)] {
         let end = End::Drop { text: text.clone(), why };
         let events = of_set_aside(&node(), &end, NOON);
         let kinds: Vec<_> = events.iter().map(|event| &event["type"]).collect();
