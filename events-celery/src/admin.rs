@@ -13,7 +13,8 @@ use crate::error::CeleryError;
 use crate::keys::Step;
 use crate::liveness;
 use crate::message::Message;
-use crate::rescue::{entries, tags_like};
+use crate::score::from_micros;
+use crate::unacked::{entries, tags_like};
 use crate::{scripts, tag};
 
 impl Admin for CeleryBroker {
@@ -135,9 +136,7 @@ async fn dead_letters(
 /// Whether the dead letter of this key comes after the one in the list.
 fn comes_after(key: &str, died_at: f64, letter: Option<&DeadLetter>) -> bool {
     letter.is_none_or(|letter| {
-        #[expect(clippy::cast_possible_truncation, reason = "microseconds of this age are exact")]
-        let same_moment = died_at as i64 == letter.died_at.as_micros();
-        !same_moment || *key < *letter.id.to_string()
+        from_micros(died_at) != letter.died_at || *key < *letter.id.to_string()
     })
 }
 
@@ -263,10 +262,9 @@ async fn due_scheduled(
         return Ok(Vec::new());
     }
     let entries = entries(inner, &tags).await?;
-    let due = entries.into_iter().zip(found).filter_map(|((_, entry), (_, due_at))| {
-        #[expect(clippy::cast_possible_truncation, reason = "microseconds of this age are exact")]
-        let since = Timestamp::from_micros(due_at as i64);
-        Some((entry?.routing_key, since))
-    });
+    let due = entries
+        .into_iter()
+        .zip(found)
+        .filter_map(|((_, entry), (_, due_at))| Some((entry?.routing_key, from_micros(due_at))));
     Ok(due.collect())
 }

@@ -133,6 +133,31 @@ impl CeleryBroker {
         CelerySession::new(self.clone(), None)
     }
 
+    /// Resolves when somebody asks this program to end: `celery control shutdown`, or Flower.
+    ///
+    /// Only the program can end itself. So it waits for this beside its own signals, and stops its
+    /// workers as it does for those. A request that comes while nobody waits is logged and forgotten.
+    ///
+    /// ```no_run
+    /// # use events_core::Events;
+    /// # use events_celery::CeleryBroker;
+    /// # use events_runtime::Worker;
+    /// # async fn serve(events: &Events, broker: CeleryBroker) -> Result<(), events_core::BoxError> {
+    /// let worker = Worker::builder(events, broker.clone()).build()?;
+    /// worker
+    ///     .run_until(async {
+    ///         tokio::select! {
+    ///             _ = tokio::signal::ctrl_c() => {}
+    ///             () = broker.shutdown_requested() => {}
+    ///         }
+    ///     })
+    ///     .await?;
+    /// # Ok(()) }
+    /// ```
+    pub async fn shutdown_requested(&self) {
+        self.inner.fleet.shutdown_requested().await;
+    }
+
     /// Runs `operation` to its end even if the caller goes away, so that nothing is half done.
     pub(crate) async fn uninterrupted<T, F>(
         &self,

@@ -9,17 +9,16 @@ use events_core::{Queues, Task, Timestamp, WorkerId};
 
 use crate::broker::Inner;
 use crate::error::CeleryError;
+use crate::give_back::give_back;
 use crate::keys::Step;
-use crate::lease::{CeleryReceipt, Held};
+use crate::lease::{CeleryReceipt, Held, Started};
 use crate::message::{Change, Message, Object, Unreadable, count, header};
 use crate::panics::caught;
+use crate::score::{from_micros, seconds};
 use crate::settle::{self, End};
 use crate::tag::{self, Kind};
 use crate::triage::{Court, Verdict};
 use crate::{fleet, results, scripts};
-
-/// The most that one script hands out: what it gives to one command must fit into Lua's stack.
-pub(crate) const MOST: usize = 1000;
 
 /// So often a claim looks again because what it found was not to be run.
 const LOOKS: usize = 20;
@@ -87,14 +86,14 @@ pub(crate) async fn claim(
     queues: &Queues,
     limit: usize,
 ) -> Result<Delivery, CeleryError> {
-    give_back_doubtful(&inner, worker).await?;
+    give_back(&inner, worker).await?;
     let turn = inner.claims.load(Ordering::Relaxed);
     let lists = inner.lists(queues, turn);
     let claimed = Claimed { tasks: Vec::new(), next_due: None };
     let mut delivery = Delivery { inner: inner.clone(), worker, claimed, claims: Vec::new() };
     let Delivery { claimed, claims, .. } = &mut delivery;
     for look in 1.. {
-        let wanted = (limit - claimed.tasks.len()).min(MOST);
+        let wanted = (limit - claimed.tasks.len()).min(tag::MOST_IN_CLAIM);
         if wanted == 0 {
             break;
         }
@@ -176,10 +175,7 @@ async fn pop(
     let Some((next_due, moved, texts, counts, dead)) = answer else {
         return Err(CeleryError::NotRegistered);
     };
-    let next_due = next_due.parse::<f64>().ok().map(|micros| {
-        #[expect(clippy::cast_possible_truncation, reason = "microseconds of this age are exact")]
-        Timestamp::from_micros(micros as i64)
-    });
+    let next_due = next_due.parse().ok().map(from_micros);
     let Some(popped) = Popped::all(&claim, texts, &counts, &dead) else {
         inner.held.doubt(worker, claim);
         let answer = "something else than texts".to_owned();
@@ -187,12 +183,6 @@ async fn pop(
     };
     inner.held.add(worker, popped.iter().filter(|one| !one.is_dead).map(|one| &*one.tag));
     Ok(Answer { claim, next_due, moved, popped })
-}
-
-/// Scores of `unacked_index` are seconds.
-pub(crate) fn seconds(time: Timestamp) -> String {
-    let micros = time.as_micros().max(0);
-    format!("{}.{:06}", micros / 1_000_000, micros % 1_000_000)
 }
 
 /// Looks at what was taken: tasks that are to be run are leased, others go where they belong. How many
@@ -285,7 +275,7 @@ fn look(
             return Looked::End(tag, end);
         }
     };
-    let started = fleet::Started::default();
+    let started = Started::default();
     let held = Held { tag, queue: queue.to_owned(), step, text, message, started };
     match caught(|| decide(inner, &court, &held)) {
         Ok(Ok(task)) => {
@@ -398,17 +388,4 @@ fn tell_unreadable(name: &str, queue: &str, reason: &str) {
         reason,
         "a message that nobody can read is kept as a dead letter; look for who sent it"
     );
-}
-
-/// Gives back what claims took of which no answer came.
-pub(crate) async fn give_back_doubtful(inner: &Inner, worker: WorkerId) -> Result<(), CeleryError> {
-    let doubtful = inner.held.take_doubtful(worker);
-    for (at, one) in doubtful.iter().enumerate() {
-        if let Err(error) = crate::rescue::give_back(inner, one).await {
-            doubtful[at..].iter().for_each(|rest| inner.held.doubt(worker, rest.clone()));
-            return Err(error);
-        }
-        inner.held.forget_all(worker, one);
-    }
-    Ok(())
 }

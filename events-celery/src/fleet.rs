@@ -20,12 +20,12 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
 use events_core::broker::{Lease, Settlement};
-use events_core::{Events, Queues, Timestamp, WorkerId};
+use events_core::{Events, Queues, WorkerId};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::AbortHandle;
 use tokio::time::timeout;
 
-use crate::broker::{CeleryBroker, Inner};
+use crate::broker::Inner;
 use crate::lease::{CeleryReceipt, Held};
 use crate::link::Link;
 use crate::options::CeleryOptions;
@@ -122,6 +122,14 @@ impl Fleet {
     fn node(&self, worker: WorkerId) -> Option<Arc<Node>> {
         let nodes = self.nodes.read().unwrap_or_else(PoisonError::into_inner);
         nodes.iter().find(|node| node.worker == worker).cloned()
+    }
+
+    /// Resolves when somebody asks the program to end.
+    pub(crate) async fn shutdown_requested(&self) {
+        let mut requests = self.shutdown.subscribe();
+        if requests.wait_for(|requested| *requested).await.is_err() {
+            std::future::pending::<()>().await; // the sender lives as long as `self`
+        }
     }
 
     /// Whether somebody called the task back.
@@ -281,51 +289,6 @@ pub(crate) fn completed(inner: &Inner, worker: WorkerId, held: &Held) {
     let Some(node) = inner.fleet.node(worker) else { return };
     let next = events_core::lifecycle::Next::Complete;
     inner.fleet.tell(events::ended(&node, held, &next, inner.events.now()));
-}
-
-/// When a handler was called, if it was.
-#[derive(Debug, Default)]
-pub(crate) struct Started(std::sync::OnceLock<Timestamp>);
-
-impl Started {
-    fn set(&self, now: Timestamp) {
-        // A claim is run once.
-        self.0.set(now).ok();
-    }
-
-    fn get(&self) -> Option<Timestamp> {
-        self.0.get().copied()
-    }
-}
-
-impl CeleryBroker {
-    /// Resolves when somebody asks this program to end: `celery control shutdown`, or Flower.
-    ///
-    /// Only the program can end itself. So it waits for this beside its own signals, and stops its
-    /// workers as it does for those. A request that comes while nobody waits is logged and forgotten.
-    ///
-    /// ```no_run
-    /// # use events_core::Events;
-    /// # use events_celery::CeleryBroker;
-    /// # use events_runtime::Worker;
-    /// # async fn serve(events: &Events, broker: CeleryBroker) -> Result<(), events_core::BoxError> {
-    /// let worker = Worker::builder(events, broker.clone()).build()?;
-    /// worker
-    ///     .run_until(async {
-    ///         tokio::select! {
-    ///             _ = tokio::signal::ctrl_c() => {}
-    ///             () = broker.shutdown_requested() => {}
-    ///         }
-    ///     })
-    ///     .await?;
-    /// # Ok(()) }
-    /// ```
-    pub async fn shutdown_requested(&self) {
-        let mut requests = self.inner.fleet.shutdown.subscribe();
-        if requests.wait_for(|requested| *requested).await.is_err() {
-            std::future::pending::<()>().await; // the sender lives as long as `self`
-        }
-    }
 }
 
 #[cfg(test)]

@@ -2,13 +2,12 @@
 
 use std::collections::{HashMap, HashSet};
 use std::fmt;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use events_core::subscriber::Subscriber;
 use events_core::task::Name;
 use events_core::{EventId, Task, TaskId, Timestamp, WorkerId};
 
-use crate::fleet::Started;
 use crate::keys::Step;
 use crate::message::{Message, uuid_of};
 use crate::tag::{self, Kind};
@@ -78,6 +77,21 @@ impl Held {
             Some(key) => Kind::Again.waiting(key, self.step, &self.queue),
             None => self.waiting_tag(Kind::Eta),
         }
+    }
+}
+
+/// When a handler was called, if it was.
+#[derive(Debug, Default)]
+pub(crate) struct Started(OnceLock<Timestamp>);
+
+impl Started {
+    pub(crate) fn set(&self, now: Timestamp) {
+        // A claim is run once.
+        self.0.set(now).ok();
+    }
+
+    pub(crate) fn get(&self) -> Option<Timestamp> {
+        self.0.get().copied()
     }
 }
 

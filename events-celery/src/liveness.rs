@@ -10,9 +10,10 @@ use events_core::{Queues, Timestamp, WorkerId};
 use serde::{Deserialize, Serialize};
 
 use crate::broker::Inner;
-use crate::claim::seconds;
 use crate::error::CeleryError;
+use crate::give_back::give_back;
 use crate::keys::Binding;
+use crate::score::seconds;
 use crate::scripts;
 
 /// A worker's record.
@@ -110,7 +111,7 @@ type Answer = Option<(Vec<String>, HashMap<String, String>)>;
 pub(crate) async fn heartbeat(inner: &Inner, worker: WorkerId) -> Result<Heartbeat, CeleryError> {
     let now = inner.events.now();
     let Some(record) = record(inner, worker, None, now) else { return Ok(Heartbeat::Lost) };
-    if let Err(error) = crate::claim::give_back_doubtful(inner, worker).await {
+    if let Err(error) = give_back(inner, worker).await {
         // Who lives says so, whatever else fails.
         tracing::warn!(
             %worker,

@@ -1,24 +1,21 @@
 //! Takes messages from dead workers and offers them again.
 
-use std::collections::HashSet;
 use std::time::Duration;
 
 use events_core::broker::{AttemptError, Rescued};
 use events_core::lifecycle::rescue_delay;
 use events_core::sightings::WorkerRow;
 use events_core::{TaskId, Timestamp, WorkerId};
-use redis::Value;
 
 use crate::broker::Inner;
 use crate::error::CeleryError;
-use crate::fleet::Started;
 use crate::keys::Step;
-use crate::lease::Held;
+use crate::lease::{Held, Started};
 use crate::liveness::{self, Seen};
 use crate::message::{Change, Message, uuid_of};
-use crate::restore::{self, Entry};
 use crate::settle::{self, End};
-use crate::{claim, scripts, tag};
+use crate::unacked::{Entry, entries, tags_like};
+use crate::{restore, scripts, tag};
 
 const ACTION: &str = "rescue messages";
 
@@ -167,67 +164,4 @@ fn end_of(
         worker,
     };
     (end, Some(task))
-}
-
-/// Gives back what a claim took, or the one message of this tag, as if it had not been claimed.
-pub(crate) async fn give_back(inner: &Inner, tag: &str) -> Result<(), CeleryError> {
-    let mut tags: Vec<_> = (1..=claim::MOST).map(|number| tag::of_message(tag, number)).collect();
-    tags.push(tag.to_owned());
-    let mut command = redis::cmd("ZMSCORE");
-    command.arg(&inner.keys.unacked_index).arg(&tags);
-    let scores: Vec<Option<f64>> = inner.link.command("give messages back", &command).await?;
-    let tags = tags.into_iter().zip(scores).filter_map(|(tag, score)| score.map(|_| tag));
-    let tags: Vec<_> = tags.collect();
-    // Page by page from the last: what comes to the front last is the first again.
-    for tags in tags.chunks(100).rev() {
-        let mut ends = Vec::new();
-        for (tag, entry) in entries(inner, tags).await? {
-            let Some(entry) = entry else { continue };
-            let list = inner.keys.list(&entry.routing_key, entry.step());
-            ends.push((tag, End::First { list, text: entry.message }));
-        }
-        let ends: Vec<_> = ends.iter().map(|(tag, end)| (&**tag, end.clone())).collect();
-        settle::end(inner, &ends).await?;
-    }
-    Ok(())
-}
-
-/// The tags that match a pattern. It looks at all that are held by anybody, so it is for those that
-/// died.
-pub(crate) async fn tags_like(inner: &Inner, pattern: &str) -> Result<Vec<String>, CeleryError> {
-    let mut found = HashSet::new(); // a scan may give one twice
-    let mut cursor = "0".to_owned();
-    loop {
-        let mut command = redis::cmd("ZSCAN");
-        command.arg(&inner.keys.unacked_index).arg(&cursor);
-        command.arg("MATCH").arg(pattern).arg("COUNT").arg(1000);
-        let (next, pairs): (String, Vec<Value>) = inner.link.command(ACTION, &command).await?;
-        for tag in pairs.into_iter().step_by(2) {
-            found.insert(
-                redis::from_redis_value::<String>(tag)
-                    .map_err(|error| CeleryError::command(ACTION, error.into()))?,
-            );
-        }
-        if next == "0" {
-            let mut found: Vec<_> = found.into_iter().collect();
-            found.sort();
-            return Ok(found);
-        }
-        cursor = next;
-    }
-}
-
-/// What lies under these tags; nothing for what cannot be read, which is left alone.
-pub(crate) async fn entries(
-    inner: &Inner,
-    tags: &[String],
-) -> Result<Vec<(String, Option<Entry>)>, CeleryError> {
-    if tags.is_empty() {
-        return Ok(Vec::new());
-    }
-    let mut command = redis::cmd("HMGET");
-    command.arg(&inner.keys.unacked).arg(tags);
-    let found: Vec<Option<Vec<u8>>> = inner.link.command(ACTION, &command).await?;
-    let read = |entry: Option<Vec<u8>>| Entry::read(std::str::from_utf8(&entry?).ok()?);
-    Ok(tags.iter().cloned().zip(found.into_iter().map(read)).collect())
 }

@@ -9,16 +9,16 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use events_core::Timestamp;
-use serde_json::value::RawValue;
 use uuid::Uuid;
 
 use crate::broker::Inner;
 use crate::error::CeleryError;
-use crate::keys::{Binding, Step};
+use crate::keys::Binding;
 use crate::liveness;
 use crate::message::Object;
-use crate::rescue::entries;
+use crate::score::{from_seconds, seconds};
 use crate::settle::{self, End, Publication};
+use crate::unacked::{Entry, entries};
 use crate::{scripts, tag};
 
 const ACTION: &str = "restore lapsed messages";
@@ -63,53 +63,6 @@ impl Sweeps {
     /// A look has come to its end, and these are what it could not restore.
     fn found(&self, stuck: &HashSet<String>) {
         self.lock().told.retain(|tag| stuck.contains(tag));
-    }
-}
-
-/// What lies in `unacked`: a message, and where it came from.
-#[derive(Debug)]
-pub(crate) struct Entry {
-    pub(crate) message: String,
-    pub(crate) exchange: String,
-    pub(crate) routing_key: String,
-}
-
-impl Entry {
-    pub(crate) fn read(json: &str) -> Option<Self> {
-        let (message, exchange, routing_key): (&RawValue, Option<String>, String) =
-            serde_json::from_str(json).ok()?;
-        Some(Self {
-            message: message.get().to_owned(),
-            exchange: exchange.unwrap_or_default(),
-            routing_key,
-        })
-    }
-
-    /// That of the message's priority.
-    pub(crate) fn step(&self) -> Step {
-        let properties = Object::parse(&self.message).ok().and_then(|message| {
-            let properties = message.raw("properties")?.to_owned();
-            Some(Object::parse(&properties).ok()?.get::<i64>("priority"))
-        });
-        Step::of(properties.flatten().unwrap_or(0).clamp(0, 9))
-    }
-
-    /// The message with the two flags that kombu sets. Nothing if it is no object.
-    fn redelivered(&self) -> Option<String> {
-        let mut message = Object::parse(&self.message).ok()?;
-        let part = |object: &Object<'_>, name: &str| {
-            let json = object.raw(name).filter(|json| *json != "null").unwrap_or("{}");
-            Object::parse(json).ok().map(Object::into_owned)
-        };
-        let mut headers = part(&message, "headers")?;
-        headers.set("redelivered", "true");
-        let mut properties = part(&message, "properties")?;
-        let mut delivery = part(&properties, "delivery_info")?;
-        delivery.set("redelivered", "true");
-        properties.set("delivery_info", delivery.to_string());
-        message.set("headers", headers.to_string());
-        message.set("properties", properties.to_string());
-        Some(message.to_string())
     }
 }
 
@@ -169,7 +122,7 @@ async fn restore(inner: &Inner, before: Timestamp) -> Result<usize, CeleryError>
     let mut stuck = HashSet::new();
     loop {
         let mut command = redis::cmd("ZRANGEBYSCORE");
-        command.arg(&inner.keys.unacked_index).arg(0).arg(crate::claim::seconds(before));
+        command.arg(&inner.keys.unacked_index).arg(0).arg(seconds(before));
         command.arg("WITHSCORES").arg("LIMIT").arg(passed_over).arg(PAGE);
         let found: Vec<(String, f64)> = inner.link.command(ACTION, &command).await?;
         let page = found.len();
@@ -207,12 +160,6 @@ async fn restore(inner: &Inner, before: Timestamp) -> Result<usize, CeleryError>
             return Ok(restored);
         }
     }
-}
-
-/// The time of a score of `unacked_index`.
-fn from_seconds(seconds: f64) -> Timestamp {
-    #[expect(clippy::cast_possible_truncation, reason = "saturates, and a score is a time")]
-    Timestamp::from_micros((seconds * 1e6) as i64)
 }
 
 /// What becomes of something that lapsed.
@@ -265,7 +212,9 @@ async fn look(inner: &Inner, tag: &str, entry: Option<Entry>) -> Result<Lapsed, 
             false => Lapsed::Gone,
         });
     };
-    let Some(text) = entry.redelivered() else { return Ok(Lapsed::Stays(Stuck::NoMessage)) };
+    let Some(text) = redelivered(&entry.message) else {
+        return Ok(Lapsed::Stays(Stuck::NoMessage));
+    };
     let step = entry.step();
     let queues = queues(inner, &entry).await?;
     if queues.is_empty() {
@@ -274,6 +223,24 @@ async fn look(inner: &Inner, tag: &str, entry: Option<Entry>) -> Result<Lapsed, 
     }
     let lists = queues.iter().map(|queue| inner.keys.list(queue, step)).collect();
     Ok(Lapsed::Back { lists, text })
+}
+
+/// The message with the two flags that kombu sets. Nothing if it is no object.
+fn redelivered(message: &str) -> Option<String> {
+    let mut message = Object::parse(message).ok()?;
+    let part = |object: &Object<'_>, name: &str| {
+        let json = object.raw(name).filter(|json| *json != "null").unwrap_or("{}");
+        Object::parse(json).ok().map(Object::into_owned)
+    };
+    let mut headers = part(&message, "headers")?;
+    headers.set("redelivered", "true");
+    let mut properties = part(&message, "properties")?;
+    let mut delivery = part(&properties, "delivery_info")?;
+    delivery.set("redelivered", "true");
+    properties.set("delivery_info", delivery.to_string());
+    message.set("headers", headers.to_string());
+    message.set("properties", properties.to_string());
+    Some(message.to_string())
 }
 
 /// All to which the message was sent: as in kombu, those that are bound with its routing key. Those of a

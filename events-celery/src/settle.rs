@@ -7,13 +7,13 @@ use events_core::lifecycle::Next;
 use events_core::{EventId, Timestamp, WorkerId};
 
 use crate::broker::Inner;
-use crate::claim::seconds;
 use crate::dead::DeadRecord;
 use crate::error::CeleryError;
 use crate::keys::{Keys, Step};
 use crate::lease::{CeleryReceipt, Held};
 use crate::link::Link;
 use crate::message::{Change, Object};
+use crate::score::seconds;
 use crate::tag::Kind;
 use crate::{fleet, results, scripts};
 

@@ -58,6 +58,9 @@ pub(crate) fn of_worker(worker: impl fmt::Display) -> String {
     format!("{}.{worker}.", Kind::Held.word())
 }
 
+/// The most messages that one claim takes: what its script gives to one command must fit into Lua's stack.
+pub(crate) const MOST_IN_CLAIM: usize = 1000;
+
 /// How all begin that one claim took, before a dot. As long as no answer has come, nobody knows how many.
 pub(crate) fn of_claim(worker: impl fmt::Display, claim: u64) -> String {
     format!("{}{claim}", of_worker(worker))

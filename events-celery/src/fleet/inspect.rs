@@ -14,8 +14,9 @@ use crate::error::CeleryError;
 use crate::lease::Held;
 use crate::link::Source;
 use crate::message::{Message, iso_time, shown};
-use crate::rescue::entries;
+use crate::score::from_micros;
 use crate::tag::Kind;
+use crate::unacked::entries;
 
 /// More of what waits for its time is not told.
 const MOST_SCHEDULED: isize = 1000;
@@ -233,10 +234,8 @@ pub(super) async fn scheduled(inner: &Inner, node: &Node) -> Result<Value, Celer
     let told = waiting.filter_map(|((_, entry), micros)| {
         let entry = entry.filter(|entry| node.queues.contains(&entry.routing_key))?;
         let message = Message::read(&entry.message).ok()?;
-        #[expect(clippy::cast_possible_truncation, reason = "microseconds of this age are exact")]
-        let eta = Timestamp::from_micros(micros as i64);
         Some(json!({
-            "eta": iso_time(eta),
+            "eta": iso_time(from_micros(micros)),
             "priority": TIMER_PRIORITY,
             "request": request(node, &message, &entry.routing_key, None, false),
         }))

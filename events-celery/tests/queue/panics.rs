@@ -58,12 +58,15 @@ async fn message_at_which_a_look_panics_is_a_dead_letter_and_those_around_it_run
 #[tokio::test]
 async fn claim_that_panics_gives_back_what_it_took() {
     let fleet = Fleet::start().await;
-    let good = [1, 2].map(|number| fleet.order(number).to_string());
-    fleet.push(&[good[0].as_bytes(), b"not JSON", good[1].as_bytes()]).await;
+    let unknown = message("nobody.knows", "[[],{},{}]").to_string();
+    let (first, second) = (fleet.order(1).to_string(), fleet.order(2).to_string());
+    // It looks again for what it puts aside, and panics then.
+    fleet.push(&[unknown.as_bytes(), unknown.as_bytes(), first.as_bytes()]).await;
+    fleet.push(&[second.as_bytes(), b"not JSON"]).await;
     let guard = panic_at("a message that is not JSON was found");
-    fleet.claim(10).await.unwrap_err();
+    fleet.claim(3).await.unwrap_err();
     drop(guard);
-    assert_eq!(fleet.places().await, (0, 2, 2));
+    assert_eq!(fleet.places().await, (0, 4, 4));
     let leases = fleet.claim(10).await.unwrap();
     assert_eq!(numbers(&leases), [1, 2]);
     assert_eq!(fleet.dead_letters().await.len(), 1);
