@@ -13,7 +13,7 @@ use crate::settle::{self, End};
 use crate::{fleet, results};
 
 /// A unit of work on Redis, without a database behind it: its commit sends the tasks of the events that
-/// were published on it. Dropped or rolled back, it publishes nothing.
+/// were published on it. Dropped, it publishes nothing.
 ///
 /// A handler of a [`CeleryBroker`]'s worker may take `&mut CelerySession`: what it publishes is then sent
 /// in the same step in which its task completes, both or neither. What it does elsewhere is not part of
@@ -98,9 +98,6 @@ impl CelerySession {
             false => Err(BrokerError::new(ACTION, "its lease is gone")),
         }
     }
-
-    /// Discards the pending events. The same as dropping the session.
-    pub fn rollback(self) {}
 }
 
 fn log_unsent(Unsent { task, error, .. }: &Unsent) {
@@ -139,7 +136,6 @@ impl TaskTransaction for CelerySession {
     }
 
     async fn rollback_task(self) -> Result<(), BrokerError> {
-        self.rollback();
-        Ok(())
+        Ok(()) // dropped, it publishes nothing
     }
 }

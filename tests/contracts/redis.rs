@@ -29,7 +29,7 @@ impl Harness for Redis {
     }
 
     async fn rollback(&self, session: CelerySession) {
-        session.rollback();
+        drop(session);
     }
 }
 
