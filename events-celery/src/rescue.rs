@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use events_core::broker::{AttemptError, Rescued};
-use events_core::lifecycle::rescue_delay;
 use events_core::sightings::WorkerRow;
 use events_core::{TaskId, Timestamp, WorkerId};
 
@@ -137,11 +136,7 @@ fn end_of(
         started: Started::default(),
     };
     let attempt = held.message.attempt();
-    let settings = inner.events.settings();
-    let policy = inner.events.registry().subscriber(&held.message.name);
-    let backoff =
-        policy.map_or(settings.backoff(), |subscriber| subscriber.retry_policy(settings).backoff);
-    let delay = rescue_delay(attempt, &backoff, fastrand::f64());
+    let delay = inner.events.rescue_delay(&held.message.name, attempt, fastrand::f64());
     // It may have been claimed before its time, and not yet put aside.
     let until = (now + delay).max(held.message.eta.unwrap_or(now));
     let change = Change {

@@ -9,6 +9,7 @@ use crate::cadence::{Cadence, Schedule};
 use crate::clock::{Clock, SystemClock, Timestamp};
 use crate::dispatch::{FanOut, fan_out};
 use crate::extract::States;
+use crate::lifecycle::rescue_delay;
 use crate::reconciler::{ReconcileError, Reconciler, Report, Scope};
 use crate::registry::{Registry, RegistryError};
 use crate::session::PendingEvents;
@@ -137,6 +138,20 @@ impl Events {
             );
         }
         tasks
+    }
+
+    /// How long to wait before a task of this name is offered again whose worker died in attempt number
+    /// `attempt`: by the policy of its subscriber, or that of the settings if nobody here runs it.
+    ///
+    /// For brokers. `jitter` is in `0.0..=1.0`.
+    #[must_use]
+    pub fn rescue_delay(&self, task: &str, attempt: u32, jitter: f64) -> Duration {
+        let (registry, settings) = (self.0.registry, &self.0.settings);
+        let backoff = match registry.subscriber(task) {
+            Some(subscriber) => subscriber.retry_policy(settings).backoff,
+            None => settings.backoff(),
+        };
+        rescue_delay(attempt, &backoff, jitter)
     }
 
     /// When this reconciler runs by itself, by the settings and its attribute; `None` if it runs on

@@ -8,7 +8,6 @@ use events_core::broker::{
 use events_core::cadence::{ReconcilerRuns, ReconcilerState, RunResult, RunStart};
 use events_core::event::{TaskId, WorkerId};
 use events_core::health::Health;
-use events_core::lifecycle::rescue_delay;
 use events_core::{Events, Timestamp};
 
 use super::MemoryQueue;
@@ -125,13 +124,7 @@ impl Broker for MemoryQueue {
     }
 
     async fn rescue(&self, worker: WorkerId, lease: Duration) -> Result<Vec<Rescued>, BrokerError> {
-        let pause = |name: &str, attempt| {
-            let settings = self.events.settings();
-            let subscriber = self.events.registry().subscriber(name);
-            let backoff =
-                subscriber.map_or(settings.backoff(), |found| found.retry_policy(settings).backoff);
-            rescue_delay(attempt, &backoff, fastrand::f64())
-        };
+        let pause = |name: &str, attempt| self.events.rescue_delay(name, attempt, fastrand::f64());
         let rescued = self.store().rescue(worker, lease, pause, self.events.now());
         if !rescued.is_empty() {
             self.shared.arrived.notify_waiters();

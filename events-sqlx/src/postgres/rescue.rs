@@ -20,7 +20,7 @@ use super::own::Own;
 use super::queue::Inner;
 use super::row::{self, uuid};
 use crate::error::QueueError;
-use crate::jitter::delay;
+use crate::jitter::jitter;
 use events_core::sightings::WorkerRow;
 
 /// A worker that has beaten since it was looked at is not dead.
@@ -164,7 +164,7 @@ async fn offer_again(
 }
 
 fn due(inner: &Inner, task: &Rescued, now: Timestamp) -> Option<i64> {
-    let delay = delay(&inner.events, &task.name, task.attempt);
+    let delay = inner.events.rescue_delay(&task.name, task.attempt, jitter());
     (delay > Duration::ZERO).then(|| (now + delay).as_micros())
 }
 

@@ -13,7 +13,7 @@ use super::heartbeat;
 use super::queue::Inner;
 use super::row;
 use crate::error::QueueError;
-use crate::jitter::delay;
+use crate::jitter::jitter;
 use events_core::sightings::WorkerRow;
 
 /// Running tasks whose worker has no row: one that was taken for dead just now, or that went
@@ -123,7 +123,7 @@ async fn offer_again(
                 continue;
             }
         };
-        let delay = delay(&inner.events, &task.name, task.attempt);
+        let delay = inner.events.rescue_delay(&task.name, task.attempt, jitter());
         let due = (delay > Duration::ZERO).then(|| (now + delay).as_micros());
         let error = json!(AttemptError::rescued(task.attempt, now, task.worker)).to_string();
         given.push(json!([seq, fence, due, error]));
