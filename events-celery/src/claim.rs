@@ -17,7 +17,7 @@ use crate::panics::caught;
 use crate::score::{from_micros, seconds};
 use crate::settle::{self, End};
 use crate::tag::{self, Kind};
-use crate::triage::{Court, Verdict};
+use crate::triage::{Fate, Triage};
 use crate::{fleet, results, scripts};
 
 /// So often a claim looks again because what it found was not to be run.
@@ -247,11 +247,11 @@ fn look(
     step: Step,
     text: Vec<u8>,
 ) -> Looked {
-    let court = Court {
+    let triage = Triage {
         registry: inner.events.registry(),
         now,
         shared: inner.is_shared(queue),
-        unknown_pause: inner.events.settings().unknown_task_delay,
+        own_queue_pause: inner.events.settings().unknown_task_delay,
         is_revoked: &|id| inner.fleet.is_revoked(id),
     };
     let text = match String::from_utf8(text) {
@@ -270,14 +270,14 @@ fn look(
     let message = match Message::read(&text) {
         Ok(message) => message,
         Err(unreadable) => {
-            let end = caught(|| unread(&court, &tag, queue, step, &text, &unreadable));
+            let end = caught(|| unread(&triage, &tag, queue, step, &text, &unreadable));
             let end = end.unwrap_or_else(|reason| panicked(&text, reason));
             return Looked::End(tag, end);
         }
     };
     let started = Started::default();
     let held = Held { tag, queue: queue.to_owned(), step, text, message, started };
-    match caught(|| decide(inner, &court, &held)) {
+    match caught(|| decide(inner, &triage, &held)) {
         Ok(Ok(task)) => {
             let attempt = held.message.attempt();
             Looked::Lease(Lease { receipt: CeleryReceipt(Arc::new(held)), attempt, task })
@@ -291,24 +291,24 @@ fn look(
 }
 
 /// The task that is to be run, or where the message goes instead.
-fn decide(inner: &Inner, court: &Court<'_>, held: &Held) -> Result<Task, End> {
-    match court.judge(&held.message) {
-        Verdict::Run(subscriber) => held
-            .task(subscriber, court.now)
-            .map_err(|reason| set_aside(inner, court.now, held, Verdict::Bury { reason })),
-        other => Err(set_aside(inner, court.now, held, other)),
+fn decide(inner: &Inner, triage: &Triage<'_>, held: &Held) -> Result<Task, End> {
+    match triage.of(&held.message) {
+        Fate::Run(subscriber) => held
+            .task(subscriber, triage.now)
+            .map_err(|reason| set_aside(inner, triage.now, held, Fate::Bury { reason })),
+        other => Err(set_aside(inner, triage.now, held, other)),
     }
 }
 
 /// Where a message goes that is not to be run now.
-fn set_aside(inner: &Inner, now: Timestamp, held: &Held, verdict: Verdict) -> End {
+fn set_aside(inner: &Inner, now: Timestamp, held: &Held, fate: Fate) -> End {
     let (id, name, queue) = (&*held.message.id, &*held.message.name, &*held.queue);
-    match verdict {
-        Verdict::Run(_) => unreachable!("it is leased"),
-        Verdict::Wait(until) => {
+    match fate {
+        Fate::Run(_) => unreachable!("it is leased"),
+        Fate::Wait(until) => {
             End::Wait { tag: held.waiting_tag(Kind::Eta), text: held.text.clone(), until }
         }
-        Verdict::Drop { why } => {
+        Fate::Drop { why } => {
             tracing::info!(
                 celery_id = id,
                 task = name,
@@ -318,7 +318,7 @@ fn set_aside(inner: &Inner, now: Timestamp, held: &Held, verdict: Verdict) -> En
             );
             End::Drop { text: held.text.clone(), why }
         }
-        Verdict::Return { reason, pause } => {
+        Fate::Return { reason, pause } => {
             tracing::warn!(
                 celery_id = id,
                 task = name,
@@ -335,7 +335,7 @@ fn set_aside(inner: &Inner, now: Timestamp, held: &Held, verdict: Verdict) -> En
             let text = held.message.again(&held.text, queue, change);
             End::Wait { tag: held.waiting_tag(Kind::Back), text, until: now + pause }
         }
-        Verdict::Bury { reason } => {
+        Fate::Bury { reason } => {
             tracing::error!(
                 celery_id = id,
                 task = name,
@@ -350,7 +350,7 @@ fn set_aside(inner: &Inner, now: Timestamp, held: &Held, verdict: Verdict) -> En
 
 /// The same for a message that cannot be read.
 fn unread(
-    court: &Court<'_>,
+    triage: &Triage<'_>,
     tag: &str,
     queue: &str,
     step: Step,
@@ -365,18 +365,18 @@ fn unread(
         .into_owned();
     let returned = count(&headers, header::RETURNED);
     let name = headers.text("task").unwrap_or_default();
-    match court.judge_unreadable(unreadable, returned) {
-        Verdict::Return { reason, pause } => {
+    match triage.of_unreadable(unreadable, returned) {
+        Fate::Return { reason, pause } => {
             tracing::warn!(task = name, queue, ?pause, reason, "message put back for others");
             headers.set(header::RETURNED, (returned + 1).to_string());
             envelope.set("headers", headers.to_string());
             let tag = Kind::Back.waiting(tag, step, queue);
-            End::Wait { tag, text: envelope.to_string(), until: court.now + pause }
+            End::Wait { tag, text: envelope.to_string(), until: triage.now + pause }
         }
         _ => {
             let reason = &unreadable.reason;
             tell_unreadable(&name, queue, reason);
-            End::bury_unread(text, &headers, queue, step, court.now, reason)
+            End::bury_unread(text, &headers, queue, step, triage.now, reason)
         }
     }
 }

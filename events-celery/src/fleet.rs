@@ -30,7 +30,7 @@ use crate::lease::{CeleryReceipt, Held};
 use crate::link::Link;
 use crate::options::CeleryOptions;
 use crate::settle::End;
-use events::Sendable;
+use events::Announcement;
 use node::Node;
 use revoked::Revoked;
 
@@ -46,9 +46,9 @@ pub(crate) struct Fleet {
     /// Apart from that of the tasks.
     link: Arc<Link>,
     task_events: AtomicBool,
-    outbox: mpsc::Sender<Sendable>,
-    /// What the outbox leads to, until it is emptied by a task of its own.
-    unsent: Mutex<Option<mpsc::Receiver<Sendable>>>,
+    announcements: mpsc::Sender<Announcement>,
+    /// Where they come out, until a task of its own takes it to send them.
+    announced: Mutex<Option<mpsc::Receiver<Announcement>>>,
     /// Task events that were not told because Redis could not follow.
     dropped: AtomicU64,
     /// The workers of this process.
@@ -91,14 +91,14 @@ impl Clock {
 
 impl Fleet {
     pub(crate) fn new(options: &CeleryOptions, events: &Events) -> Self {
-        let (outbox, unsent) = mpsc::channel(events::MOST_UNSENT);
+        let (announcements, announced) = mpsc::channel(events::MOST_WAITING);
         Self {
             name: options.node_name_or_default(),
             clock: Clock::default(),
             link: Link::new(options.source.clone(), options.response_timeout),
             task_events: AtomicBool::new(options.task_events),
-            outbox,
-            unsent: Mutex::new(Some(unsent)),
+            announcements,
+            announced: Mutex::new(Some(announced)),
             dropped: AtomicU64::new(0),
             nodes: RwLock::default(),
             revoked: Revoked::default(),
@@ -139,7 +139,7 @@ impl Fleet {
 
     /// Tells of a task, if that is wanted and Redis can follow.
     fn tell(&self, event: events::Event) {
-        if self.outbox.try_send(Sendable::Task(event)).is_err() {
+        if self.announcements.try_send(Announcement::Task(event)).is_err() {
             self.dropped.fetch_add(1, Ordering::Relaxed);
         }
     }
@@ -168,17 +168,17 @@ pub(crate) async fn join(inner: &Arc<Inner>, worker: WorkerId, queues: &Queues) 
     };
     start(inner);
     let online = events::of_worker("worker-online", &node, inner.events.now());
-    timeout(FAREWELL, fleet.outbox.send(online)).await.ok();
+    timeout(FAREWELL, fleet.announcements.send(online)).await.ok();
 }
 
 /// Starts what runs beside the workers, with the first of them.
 fn start(inner: &Arc<Inner>) {
     let fleet = &inner.fleet;
-    let unsent = fleet.unsent.lock().unwrap_or_else(PoisonError::into_inner).take();
-    let Some(unsent) = unsent else { return };
+    let announced = fleet.announced.lock().unwrap_or_else(PoisonError::into_inner).take();
+    let Some(announced) = announced else { return };
     let weak = || Arc::downgrade(inner);
     let started = [
-        tokio::spawn(events::send(weak(), unsent)).abort_handle(),
+        tokio::spawn(events::send(weak(), announced)).abort_handle(),
         tokio::spawn(events::beat(weak())).abort_handle(),
         tokio::spawn(control::listen(weak())).abort_handle(),
     ];
@@ -197,8 +197,8 @@ pub(crate) async fn leave(inner: &Inner, worker: WorkerId) {
     let (sent, is_sent) = oneshot::channel();
     let tell = async {
         let offline = events::of_worker("worker-offline", &node, inner.events.now());
-        fleet.outbox.send(offline).await.ok();
-        fleet.outbox.send(Sendable::Mark(sent)).await.ok();
+        fleet.announcements.send(offline).await.ok();
+        fleet.announcements.send(Announcement::Mark(sent)).await.ok();
         // The process may end right after.
         is_sent.await.ok();
     };

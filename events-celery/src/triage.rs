@@ -12,13 +12,13 @@ use crate::settle::Dropped;
 /// between, for about an hour. Others may be busy, or not yet deployed.
 const MOST_RETURNS: u32 = 120;
 
-/// How long it is kept from being offered again, at first.
+/// How long it is kept from being offered again to others on a shared queue: at first, and at most.
 const FIRST_PAUSE: Duration = Duration::from_millis(500);
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 
 /// What becomes of a message.
 #[derive(Debug)]
-pub(crate) enum Verdict {
+pub(crate) enum Fate {
     /// It is to be run.
     Run(&'static Subscriber),
     /// Its time has not come.
@@ -31,59 +31,71 @@ pub(crate) enum Verdict {
     Drop { why: Dropped },
 }
 
-/// What is known when a message is judged.
-pub(crate) struct Court<'c> {
+/// What is known when it is decided.
+pub(crate) struct Triage<'t> {
     pub(crate) registry: &'static Registry,
     pub(crate) now: Timestamp,
     /// The queue is shared with workers in Python.
     pub(crate) shared: bool,
-    /// The pause for names that this program does not know.
-    pub(crate) unknown_pause: Duration,
-    pub(crate) is_revoked: &'c dyn Fn(&str) -> bool,
+    /// The pause for names that this program does not know, if the queue is not shared.
+    pub(crate) own_queue_pause: Duration,
+    pub(crate) is_revoked: &'t dyn Fn(&str) -> bool,
 }
 
-impl Court<'_> {
-    pub(crate) fn judge(&self, message: &Message) -> Verdict {
+impl Triage<'_> {
+    pub(crate) fn of(&self, message: &Message) -> Fate {
         if (self.is_revoked)(&message.id) {
-            return Verdict::Drop { why: Dropped::Revoked };
+            return Fate::Drop { why: Dropped::Revoked };
         }
         if message.expires.is_some_and(|expires| expires <= self.now) {
-            return Verdict::Drop { why: Dropped::Expired };
+            return Fate::Drop { why: Dropped::Expired };
         }
         let Some(subscriber) = self.registry.subscriber(&message.name) else {
             let reason =
                 format!("no subscriber of this program has the task's name `{}`", message.name);
-            return self.hand_back(message.returned, reason, self.unknown_pause);
+            let pause = match self.shared {
+                true => growing_pause(message.returned),
+                false => self.own_queue_pause,
+            };
+            return put_back(message.returned, reason, pause);
         };
         if message.workflow {
             let reason = "other tasks hang on it (link, chain, group or chord), which this worker does not start; have a worker in Python run it, or publish an event at its end instead";
-            return match self.shared {
-                true => self.hand_back(message.returned, reason.into(), FIRST_PAUSE),
-                false => Verdict::Bury { reason: reason.into() },
-            };
+            return self.leave_to_others(message.returned, reason.into());
         }
         match message.eta.filter(|eta| *eta > self.now) {
-            Some(eta) => Verdict::Wait(eta),
-            None => Verdict::Run(subscriber),
+            Some(eta) => Fate::Wait(eta),
+            None => Fate::Run(subscriber),
         }
     }
 
     /// The same for a message that cannot be read.
-    pub(crate) fn judge_unreadable(&self, unreadable: &Unreadable, returned: u32) -> Verdict {
-        match self.shared && unreadable.others_may {
-            true => self.hand_back(returned, unreadable.reason.clone(), FIRST_PAUSE),
-            false => Verdict::Bury { reason: unreadable.reason.clone() },
+    pub(crate) fn of_unreadable(&self, unreadable: &Unreadable, returned: u32) -> Fate {
+        let reason = unreadable.reason.clone();
+        match unreadable.others_may {
+            true => self.leave_to_others(returned, reason),
+            false => Fate::Bury { reason },
         }
     }
 
-    fn hand_back(&self, returned: u32, reason: String, longest_first: Duration) -> Verdict {
-        if returned >= MOST_RETURNS {
-            return Verdict::Bury {
-                reason: format!("{reason}; it was put back {returned} times and nobody ran it"),
-            };
+    /// Somebody else may be able to run it, if somebody else is there.
+    fn leave_to_others(&self, returned: u32, reason: String) -> Fate {
+        match self.shared {
+            true => put_back(returned, reason, growing_pause(returned)),
+            false => Fate::Bury { reason },
         }
-        let growing = FIRST_PAUSE.saturating_mul(1 << returned.min(10)).min(LONGEST_PAUSE);
-        let pause = if self.shared { growing } else { longest_first };
-        Verdict::Return { reason, pause }
     }
+}
+
+fn put_back(returned: u32, reason: String, pause: Duration) -> Fate {
+    if returned >= MOST_RETURNS {
+        return Fate::Bury {
+            reason: format!("{reason}; it was put back {returned} times and nobody ran it"),
+        };
+    }
+    Fate::Return { reason, pause }
+}
+
+fn growing_pause(returned: u32) -> Duration {
+    FIRST_PAUSE.saturating_mul(1 << returned.min(10)).min(LONGEST_PAUSE)
 }

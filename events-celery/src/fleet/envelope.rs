@@ -7,9 +7,9 @@ use uuid::Uuid;
 
 pub(super) type Fields = Map<String, Value>;
 
-/// What an envelope holds.
+/// What is in an envelope.
 #[derive(Debug, PartialEq)]
-pub(super) struct Letter {
+pub(super) struct Contents {
     pub(super) headers: Fields,
     pub(super) body: Value,
 }
@@ -36,7 +36,7 @@ pub(super) fn wrap(body: &Value, headers: &Value, exchange: &str, routing_key: &
 ///
 /// # Errors
 /// It is none, with the reason.
-pub(super) fn unwrap(text: &[u8]) -> Result<Letter, String> {
+pub(super) fn unwrap(text: &[u8]) -> Result<Contents, String> {
     let envelope: Value = serde_json::from_slice(text).map_err(|error| error.to_string())?;
     let body = envelope["body"].as_str().ok_or("it has no `body` that is a text")?;
     let bytes = match envelope["properties"]["body_encoding"].as_str() {
@@ -45,7 +45,7 @@ pub(super) fn unwrap(text: &[u8]) -> Result<Letter, String> {
     };
     let body = serde_json::from_slice(&bytes).map_err(|error| error.to_string())?;
     let headers = envelope["headers"].as_object().cloned().unwrap_or_default();
-    Ok(Letter { headers, body })
+    Ok(Contents { headers, body })
 }
 
 #[cfg(test)]
@@ -56,9 +56,9 @@ mod tests {
     fn what_was_wrapped_comes_out_again() {
         let body = json!({"rust@host": {"ok": "pong"}});
         let text = wrap(&body, &json!({"clock": 3}), "reply.celery.pidbox", "oid");
-        let letter = unwrap(text.as_bytes()).unwrap();
-        assert_eq!(letter.body, body);
-        assert_eq!(letter.headers["clock"], 3);
+        let contents = unwrap(text.as_bytes()).unwrap();
+        assert_eq!(contents.body, body);
+        assert_eq!(contents.headers["clock"], 3);
     }
 
     #[test]

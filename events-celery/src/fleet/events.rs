@@ -24,7 +24,7 @@ use crate::tag::Kind;
 pub(super) const HEARTBEAT: Duration = Duration::from_secs(2);
 
 /// What waits to be sent: beyond that, task events are dropped.
-pub(super) const MOST_UNSENT: usize = 8192;
+pub(super) const MOST_WAITING: usize = 8192;
 
 /// How long a task event waits for company.
 const LINGER: Duration = Duration::from_millis(50);
@@ -45,7 +45,7 @@ pub(super) type Event = Fields;
 
 /// What is on its way to Redis.
 #[derive(Debug)]
-pub(super) enum Sendable {
+pub(super) enum Announcement {
     Worker(Event),
     Task(Event),
     /// Answered when all that came before it was sent, or given up.
@@ -73,7 +73,7 @@ fn event(kind: &str, node: &Node, now: Timestamp, fields: Value) -> Event {
     event
 }
 
-pub(super) fn of_worker(kind: &str, node: &Node, now: Timestamp) -> Sendable {
+pub(super) fn of_worker(kind: &str, node: &Node, now: Timestamp) -> Announcement {
     let fields = json!({
         "freq": HEARTBEAT.as_secs_f64(),
         "active": node.active(),
@@ -83,7 +83,7 @@ pub(super) fn of_worker(kind: &str, node: &Node, now: Timestamp) -> Sendable {
         "sw_ver": system::VERSION,
         "sw_sys": system::system(),
     });
-    Sendable::Worker(event(kind, node, now, fields))
+    Announcement::Worker(event(kind, node, now, fields))
 }
 
 /// `text` is the message as it came.
@@ -169,20 +169,22 @@ pub(super) async fn beat(inner: Weak<Inner>) {
         let Some(inner) = inner.upgrade() else { return };
         for node in inner.fleet.nodes() {
             let alive = of_worker("worker-heartbeat", &node, inner.events.now());
-            timeout(HEARTBEAT, inner.fleet.outbox.send(alive)).await.ok();
+            timeout(HEARTBEAT, inner.fleet.announcements.send(alive)).await.ok();
         }
     }
 }
 
 /// Sends what is told, in its order.
-pub(super) async fn send(inner: Weak<Inner>, mut unsent: mpsc::Receiver<Sendable>) {
+pub(super) async fn send(inner: Weak<Inner>, mut announced: mpsc::Receiver<Announcement>) {
     let mut taken = Vec::new();
     let mut complaint = Complaint::default();
-    while unsent.recv_many(&mut taken, MOST_TAKEN).await > 0 {
+    while announced.recv_many(&mut taken, MOST_TAKEN).await > 0 {
         let deadline = Instant::now() + LINGER;
-        while taken.len() < MOST_TAKEN && taken.iter().all(|one| matches!(one, Sendable::Task(_))) {
+        while taken.len() < MOST_TAKEN
+            && taken.iter().all(|one| matches!(one, Announcement::Task(_)))
+        {
             let room = MOST_TAKEN - taken.len();
-            match timeout_at(deadline, unsent.recv_many(&mut taken, room)).await {
+            match timeout_at(deadline, announced.recv_many(&mut taken, room)).await {
                 Ok(received) if received > 0 => {}
                 _ => break,
             }
@@ -197,11 +199,11 @@ pub(super) async fn send(inner: Weak<Inner>, mut unsent: mpsc::Receiver<Sendable
             && let Err(error) = fleet.link.pipeline::<()>("tell of tasks", &pipeline).await
         {
             tracing::debug!(error = &error as &dyn std::error::Error, "events were not told");
-            let tasks = taken.iter().filter(|one| matches!(one, Sendable::Task(_))).count();
+            let tasks = taken.iter().filter(|one| matches!(one, Announcement::Task(_))).count();
             fleet.dropped.fetch_add(tasks as u64, Ordering::Relaxed);
         }
         for one in taken.drain(..) {
-            if let Sendable::Mark(sent) = one {
+            if let Announcement::Mark(sent) = one {
                 sent.send(()).ok();
             }
         }
@@ -229,7 +231,7 @@ impl Complaint {
 }
 
 /// The messages, each with its channel: one for each word of a worker, and one for many tasks of one.
-fn pack(taken: &[Sendable], clock: &Clock, keys: &Keys) -> Vec<(String, String)> {
+fn pack(taken: &[Announcement], clock: &Clock, keys: &Keys) -> Vec<(String, String)> {
     let mut messages = Vec::new();
     let mut tasks: Vec<Value> = Vec::new();
     let flush = |tasks: &mut Vec<Value>, messages: &mut Vec<_>| {
@@ -240,7 +242,7 @@ fn pack(taken: &[Sendable], clock: &Clock, keys: &Keys) -> Vec<(String, String)>
     };
     for one in taken {
         match one {
-            Sendable::Task(event) => {
+            Announcement::Task(event) => {
                 let hostname = |event: &Value| event["hostname"].clone();
                 let other = tasks.last().is_some_and(|last| hostname(last) != event["hostname"]);
                 if other || tasks.len() >= MOST_AT_ONCE {
@@ -248,12 +250,12 @@ fn pack(taken: &[Sendable], clock: &Clock, keys: &Keys) -> Vec<(String, String)>
                 }
                 tasks.push(numbered(event, clock));
             }
-            Sendable::Worker(event) => {
+            Announcement::Worker(event) => {
                 flush(&mut tasks, &mut messages);
                 let kind = event["type"].as_str().unwrap_or_default().replace('-', ".");
                 messages.push(message(&kind, &numbered(event, clock), keys));
             }
-            Sendable::Mark(_) => {}
+            Announcement::Mark(_) => {}
         }
     }
     flush(&mut tasks, &mut messages);

@@ -87,8 +87,8 @@ async fn hear(inner: &Inner, list: &str) -> Result<(), CeleryError> {
 }
 
 fn note(fleet: &Fleet, answer: &[u8]) {
-    let Ok(letter) = unwrap(answer) else { return };
-    for known in letter.body.as_object().into_iter().flat_map(|nodes| nodes.values()) {
+    let Ok(contents) = unwrap(answer) else { return };
+    for known in contents.body.as_object().into_iter().flat_map(|nodes| nodes.values()) {
         fleet.clock.adjust(known["clock"].as_u64().unwrap_or(0));
         merge(fleet, &known["revoked"]);
     }

@@ -155,6 +155,6 @@ fn add_consumer(node: &Node, queue: &Value) -> Value {
 fn beat(inner: &Inner, node: &Node) -> Value {
     let alive = events::of_worker("worker-heartbeat", node, inner.events.now());
     // If there is no room, monitors hear enough.
-    inner.fleet.outbox.try_send(alive).ok();
+    inner.fleet.announcements.try_send(alive).ok();
     Value::Null
 }

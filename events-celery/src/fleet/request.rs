@@ -35,8 +35,8 @@ impl Request {
     /// # Errors
     /// It is none, with the reason.
     pub(super) fn read(text: &[u8]) -> Result<Self, String> {
-        let letter = unwrap(text)?;
-        let body = &letter.body;
+        let contents = unwrap(text)?;
+        let body = &contents.body;
         let text = |value: &Value| value.as_str().map(str::to_owned);
         let method = text(&body["method"]).ok_or("it has no `method`")?;
         let arguments = match &body["arguments"] {
@@ -57,7 +57,7 @@ impl Request {
             to: Addressees::read(body),
             ticket: body["ticket"].clone(),
             reply_to: reply_to(),
-            clock: letter.headers.get("clock").and_then(Value::as_u64).unwrap_or(0),
+            clock: contents.headers.get("clock").and_then(Value::as_u64).unwrap_or(0),
         })
     }
 

@@ -16,7 +16,7 @@ use uuid::Uuid;
 
 use super::call::{Call, call};
 use super::envelope::Envelope;
-use super::object::{Name, Object};
+use super::object::{Object, Text};
 use super::tags::untag;
 use super::{header, python, time};
 use crate::panics::caught;
@@ -128,7 +128,7 @@ pub(super) fn guarded(
 pub(super) fn body(envelope: &Envelope<'_>) -> Result<String, Unreadable> {
     json_only(envelope.content_type.as_ref())?;
     utf_8_only(envelope.content_encoding.as_ref())?;
-    let Some(Name(body)) = &envelope.body else {
+    let Some(Text(body)) = &envelope.body else {
         return Err(Unreadable::malformed("it has no `body`"));
     };
     let body = unpack(body, &envelope.headers, &envelope.properties)?;
@@ -138,9 +138,9 @@ pub(super) fn body(envelope: &Envelope<'_>) -> Result<String, Unreadable> {
     }
 }
 
-fn utf_8_only(encoding: Option<&Name<'_>>) -> Result<(), Unreadable> {
+fn utf_8_only(encoding: Option<&Text<'_>>) -> Result<(), Unreadable> {
     match encoding {
-        Some(Name(name)) if !UTF_8.iter().any(|known| name.eq_ignore_ascii_case(known)) => {
+        Some(Text(name)) if !UTF_8.iter().any(|known| name.eq_ignore_ascii_case(known)) => {
             Err(Unreadable::foreign(format!(
                 "its content encoding is `{name}`, and only UTF-8 is read; send it with `serializer=\"json\"`"
             )))
@@ -152,8 +152,8 @@ fn utf_8_only(encoding: Option<&Name<'_>>) -> Result<(), Unreadable> {
 /// What kombu calls it, and what is a part of it; for "binary" it does not look.
 const UTF_8: &[&str] = &["", "utf-8", "utf8", "us-ascii", "ascii", "binary", "ascii-8bit"];
 
-fn json_only(content_type: Option<&Name<'_>>) -> Result<(), Unreadable> {
-    match content_type.map(|Name(name)| &**name) {
+fn json_only(content_type: Option<&Text<'_>>) -> Result<(), Unreadable> {
+    match content_type.map(|Text(name)| &**name) {
         Some("application/json") => Ok(()),
         Some(other) => Err(Unreadable::foreign(format!(
             "its content type is `{other}`, and only JSON is read; send it with `serializer=\"json\"`"

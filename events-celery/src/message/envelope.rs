@@ -5,29 +5,29 @@ use std::fmt;
 use serde::Deserialize;
 use serde::de::{Deserializer, Error, IgnoredAny, MapAccess, Visitor};
 
-use super::object::{MOST_FIELDS, Name, Object};
+use super::object::{MOST_FIELDS, Object, Text};
 
 /// The fields that are looked at, read in one go: most of the work of a claim is here.
 ///
 /// It takes nothing that [`Object`] would not take: what is read here can be written again.
 #[derive(Default)]
 pub(super) struct Envelope<'m> {
-    pub(super) body: Option<Name<'m>>,
-    pub(super) content_type: Option<Name<'m>>,
-    pub(super) content_encoding: Option<Name<'m>>,
+    pub(super) body: Option<Text<'m>>,
+    pub(super) content_type: Option<Text<'m>>,
+    pub(super) content_encoding: Option<Text<'m>>,
     pub(super) headers: Object<'m>,
     pub(super) properties: Object<'m>,
 }
 
 impl<'de: 'm, 'm> Deserialize<'de> for Envelope<'m> {
     fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-        from.deserialize_map(Fields)
+        from.deserialize_map(EnvelopeVisitor)
     }
 }
 
-struct Fields;
+struct EnvelopeVisitor;
 
-impl<'de> Visitor<'de> for Fields {
+impl<'de> Visitor<'de> for EnvelopeVisitor {
     type Value = Envelope<'de>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -38,7 +38,7 @@ impl<'de> Visitor<'de> for Fields {
         let mut envelope = Envelope::default();
         let mut fields = 0;
         // Of a name that is there twice, the last counts, as in Python.
-        while let Some(Name(name)) = map.next_key()? {
+        while let Some(Text(name)) = map.next_key()? {
             fields += 1;
             if fields > MOST_FIELDS {
                 return Err(A::Error::custom("too many fields"));

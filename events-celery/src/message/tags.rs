@@ -8,7 +8,7 @@ use serde_json::value::RawValue;
 use uuid::Uuid;
 
 use super::decode::Unreadable;
-use super::object::{Name, Object, json_text};
+use super::object::{Object, Text, json_text};
 
 /// Deeper than what is read as an event.
 const DEEPEST: usize = 128;
@@ -64,7 +64,7 @@ fn no_json(error: &serde_json::Error) -> Unreadable {
 }
 
 /// The JSON text that stands for a tagged value. A tag that nobody knows is an object like any other.
-fn tagged(fields: &[(Name<'_>, &RawValue)]) -> Option<String> {
+fn tagged(fields: &[(Text<'_>, &RawValue)]) -> Option<String> {
     let [one, other] = fields else { return None };
     let (kind, value) = match (&*one.0.0, &*other.0.0) {
         ("__type__", "__value__") => (one.1, other.1.get()),
@@ -85,12 +85,12 @@ fn tagged(fields: &[(Name<'_>, &RawValue)]) -> Option<String> {
 }
 
 /// The fields of an object, however many.
-struct Pairs<'m>(Vec<(Name<'m>, &'m RawValue)>);
+struct Pairs<'m>(Vec<(Text<'m>, &'m RawValue)>);
 
 impl<'de: 'm, 'm> Deserialize<'de> for Pairs<'m> {
     fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-        struct Fields;
-        impl<'de> Visitor<'de> for Fields {
+        struct PairsVisitor;
+        impl<'de> Visitor<'de> for PairsVisitor {
             type Value = Pairs<'de>;
 
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -105,6 +105,6 @@ impl<'de: 'm, 'm> Deserialize<'de> for Pairs<'m> {
                 Ok(Pairs(fields))
             }
         }
-        from.deserialize_map(Fields)
+        from.deserialize_map(PairsVisitor)
     }
 }

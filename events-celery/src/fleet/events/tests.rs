@@ -15,13 +15,13 @@ fn message() -> (Message, String) {
     (Message::read(text).unwrap(), text.to_owned())
 }
 
-fn bodies(taken: &[Sendable]) -> Vec<(String, Value)> {
+fn bodies(taken: &[Announcement]) -> Vec<(String, Value)> {
     let keys = Keys::new("acme:", 3);
     let packed = pack(taken, &Clock::default(), &keys);
     let unpacked = packed.into_iter().map(|(channel, text)| {
-        let letter = unwrap(text.as_bytes()).unwrap();
-        assert_eq!(letter.headers["hostname"], "rust@host");
-        (channel, letter.body)
+        let contents = unwrap(text.as_bytes()).unwrap();
+        assert_eq!(contents.headers["hostname"], "rust@host");
+        (channel, contents.body)
     });
     unpacked.collect()
 }
@@ -64,7 +64,7 @@ fn revoked_and_expired_tasks_are_told_as_such() {
 
 #[test]
 fn events_of_tasks_go_together_and_keep_their_order() {
-    let task = |number: usize| Sendable::Task(started(&node(), &number.to_string(), NOON));
+    let task = |number: usize| Announcement::Task(started(&node(), &number.to_string(), NOON));
     let mut taken: Vec<_> = (0..=MOST_AT_ONCE).map(task).collect();
     taken.push(of_worker("worker-offline", &node(), NOON));
     let sent = bodies(&taken);
