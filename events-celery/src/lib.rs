@@ -34,6 +34,7 @@ mod broker;
 mod claim;
 mod dead;
 mod error;
+mod examine;
 mod fleet;
 mod give_back;
 mod keys;
