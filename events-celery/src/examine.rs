@@ -6,11 +6,11 @@ use events_core::broker::Lease;
 use events_core::{Task, Timestamp};
 
 use crate::broker::Inner;
+use crate::end::End;
 use crate::keys::Step;
 use crate::lease::{CeleryReceipt, Held, Started};
 use crate::message::{Change, Message, Object, Unreadable, count, header};
 use crate::panics::caught;
-use crate::settle::End;
 use crate::tag::Kind;
 use crate::triage::{Fate, Triage};
 

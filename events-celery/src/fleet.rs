@@ -26,10 +26,10 @@ use tokio::task::AbortHandle;
 use tokio::time::timeout;
 
 use crate::broker::Inner;
+use crate::end::End;
 use crate::lease::{CeleryReceipt, Held};
 use crate::link::Link;
 use crate::options::CeleryOptions;
-use crate::settle::End;
 use events::Announcement;
 use node::Node;
 use revoked::Revoked;

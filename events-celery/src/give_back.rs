@@ -3,8 +3,9 @@
 use events_core::WorkerId;
 
 use crate::broker::Inner;
+use crate::end::End;
 use crate::error::CeleryError;
-use crate::settle::{self, End};
+use crate::settle;
 use crate::tag;
 use crate::unacked::entries;
 

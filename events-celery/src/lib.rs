@@ -33,6 +33,7 @@ mod admin;
 mod broker;
 mod claim;
 mod dead;
+mod end;
 mod error;
 mod examine;
 mod fleet;

@@ -7,12 +7,13 @@ use events_core::sightings::WorkerRow;
 use events_core::{TaskId, Timestamp, WorkerId};
 
 use crate::broker::Inner;
+use crate::end::End;
 use crate::error::CeleryError;
 use crate::keys::Step;
 use crate::lease::{Held, Started};
 use crate::liveness::{self, Seen};
 use crate::message::{Change, Message, uuid_of};
-use crate::settle::{self, End};
+use crate::settle;
 use crate::unacked::{Entry, entries, tags_like};
 use crate::{restore, scripts, tag};
 

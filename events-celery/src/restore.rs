@@ -12,12 +12,13 @@ use events_core::Timestamp;
 use uuid::Uuid;
 
 use crate::broker::Inner;
+use crate::end::End;
 use crate::error::CeleryError;
 use crate::keys::Binding;
 use crate::liveness;
 use crate::message::Object;
 use crate::score::{from_seconds, seconds};
-use crate::settle::{self, End, Publication};
+use crate::settle::{self, Publication};
 use crate::unacked::{Entry, entries};
 use crate::{scripts, tag};
 

@@ -15,13 +15,13 @@ use serde_json::{Value, json};
 use tokio::time::{Instant, timeout};
 
 use crate::broker::Inner;
+use crate::end::End;
 use crate::error::CeleryError;
 use crate::lease::{CeleryReceipt, Held};
 use crate::link::Link;
 use crate::message::{Message, Object, iso_time};
 use crate::options::CeleryOptions;
 use crate::scripts;
-use crate::settle::End;
 
 /// How long tasks wait for a Redis of its own that keeps results.
 const PATIENCE: Duration = Duration::from_secs(2);

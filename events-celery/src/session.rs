@@ -8,8 +8,9 @@ use events_core::transport::{Transport, Unsent};
 use events_core::{Task, WorkerId};
 
 use crate::broker::CeleryBroker;
+use crate::end::End;
 use crate::lease::CeleryReceipt;
-use crate::settle::{self, End};
+use crate::settle;
 use crate::{fleet, results};
 
 /// A unit of work on Redis, without a database behind it: its commit sends the tasks of the events that

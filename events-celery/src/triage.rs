@@ -5,8 +5,8 @@ use std::time::Duration;
 use events_core::subscriber::Subscriber;
 use events_core::{Registry, Timestamp};
 
+use crate::end::Dropped;
 use crate::message::{Message, Unreadable};
-use crate::settle::Dropped;
 
 /// A message that nobody here may run is put back so often before it is a dead letter: with the pauses in
 /// between, for about an hour. Others may be busy, or not yet deployed.

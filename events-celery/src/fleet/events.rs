@@ -14,10 +14,10 @@ use super::envelope::{Fields, wrap};
 use super::node::Node;
 use super::{Clock, system};
 use crate::broker::Inner;
+use crate::end::{Dropped, End};
 use crate::keys::Keys;
 use crate::lease::Held;
 use crate::message::{Message, Object, json_text, shown};
-use crate::settle::{Dropped, End};
 use crate::tag::Kind;
 
 /// Between two heartbeats; as Celery's.
