@@ -4,7 +4,7 @@ mod cron;
 
 use std::time::{Duration, Instant};
 
-use events_core::broker::Broker;
+use events_core::broker::{Broker, BrokerError};
 use events_core::cadence::{ReconcilerState, Schedule};
 use events_core::extract::States;
 use events_core::prelude::*;
@@ -39,7 +39,7 @@ async fn often(_scope: Scope, State(runs): State<Runs>) -> Result<Report, Failur
 async fn fails(_scope: Scope, State(runs): State<Runs>) -> Result<Report, Failure> {
     runs.push(Instant::now());
     if runs.all().len() == 1 {
-        Err(Failure::retry("the catalogue is away"))
+        Err(Failure::retry(BrokerError::new("read the catalogue", "it is away")))
     } else {
         Ok(Report::default())
     }
@@ -164,7 +164,8 @@ async fn failed_run_uses_up_its_interval_and_one_on_demand_recovers() {
     }
     assert_eq!(runs.all().len(), 1, "the second worker came within the minute");
     let state = state_of(&queue).await.unwrap();
-    assert_eq!(state.result.unwrap().error.as_deref(), Some("the catalogue is away"));
+    let error = state.result.unwrap().error.unwrap();
+    assert_eq!(error, "the queue could not read the catalogue: it is away", "causes are told too");
     let mut states = States::new();
     states.insert(runs.clone());
     events.reconcile("fails", Scope::All, &states).await.unwrap();

@@ -2,9 +2,9 @@
 //!
 //! No clock, no SQL, no randomness: brokers record what is decided here.
 
+use std::error::Error;
 use std::time::Duration;
 
-use crate::BoxError;
 use crate::event::DecodeError;
 use crate::subscriber::Failure;
 
@@ -117,9 +117,9 @@ pub fn after(outcome: &Outcome, attempt: u32, policy: &RetryPolicy, jitter: f64)
             Next::Release { after: (*after).max(SHORTEST_SNOOZE) }
         }
         Outcome::Failed(Failure::Discard(reason)) => {
-            Next::Bury { error: format!("discarded by the handler: {}", Chain(reason)) }
+            Next::Bury { error: format!("discarded by the handler: {}", Chain(&**reason)) }
         }
-        Outcome::Failed(Failure::Retry(error)) => retry(Chain(error).to_string()),
+        Outcome::Failed(Failure::Retry(error)) => retry(Chain(&**error).to_string()),
         Outcome::Panicked(message) => retry(format!("panicked: {message}")),
         Outcome::TimedOut(limit) => {
             retry(format!("timed out after {}", humantime::format_duration(*limit)))
@@ -168,8 +168,19 @@ pub fn rescue_delay(attempt: u32, backoff: &RetryBackoff, jitter: f64) -> Durati
     }
 }
 
-/// An error and its causes on one line.
-pub(crate) struct Chain<'e>(pub(crate) &'e BoxError);
+/// An error and its causes on one line, as histories of attempts and logs have it.
+///
+/// ```
+/// use events_core::lifecycle::Chain;
+///
+/// let error = events_core::BrokerError::new("take a heartbeat", "connection refused");
+/// assert_eq!(
+///     Chain(&error).to_string(),
+///     "the queue could not take a heartbeat: connection refused",
+/// );
+/// ```
+#[derive(Debug, Clone, Copy)]
+pub struct Chain<'e>(pub &'e (dyn Error + 'static));
 
 impl std::fmt::Display for Chain<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {

@@ -13,6 +13,7 @@ use events_core::cadence::{ReconcilerState, RunResult, RunStart};
 use events_core::context::Cancellation;
 use events_core::event::WorkerId;
 use events_core::extract::States;
+use events_core::lifecycle::Chain;
 use events_core::reconciler::{Reconciler, ReconcilerContext};
 use events_core::{Scope, Timestamp};
 use futures_util::FutureExt;
@@ -205,8 +206,8 @@ impl<B: Broker> Run<B> {
         match ended {
             Ok(Ok(Ok(report))) => RunResult::of(&report),
             Ok(Ok(Err(error))) => {
-                let cause = error.source().map(ToString::to_string);
-                RunResult::failed(cause.unwrap_or_else(|| error.to_string()))
+                let cause = error.source().unwrap_or(&error);
+                RunResult::failed(Chain(cause).to_string())
             }
             Ok(Err(_)) => {
                 tracing::error!(

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 
 use events_core::TaskId;
+use events_core::lifecycle::Chain;
 use events_core::outbox::{OutboxRow, OutboxSettlement};
 use events_core::transport::Unsent;
 
@@ -27,11 +28,11 @@ pub(crate) fn outcome(rows: &[(i64, Vec<TaskId>)], unsent: Vec<Unsent>) -> Outco
             match unsent.remove(task) {
                 None => outcome.sent += 1,
                 Some(Unsent { task, error, retryable: true }) => {
-                    outcome.waits.get_or_insert_with(|| reason(&*error));
+                    outcome.waits.get_or_insert_with(|| Chain(&*error).to_string());
                     rest.push(task);
                 }
                 Some(Unsent { task, error, .. }) => {
-                    outcome.settlement.refused.push((task, reason(&*error)));
+                    outcome.settlement.refused.push((task, Chain(&*error).to_string()));
                 }
             }
         }
@@ -42,12 +43,6 @@ pub(crate) fn outcome(rows: &[(i64, Vec<TaskId>)], unsent: Vec<Unsent>) -> Outco
         }
     }
     outcome
-}
-
-/// An error with its causes.
-fn reason(error: &dyn std::error::Error) -> String {
-    let causes = std::iter::successors(Some(error), |error| error.source());
-    causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
 }
 
 #[cfg(test)]
