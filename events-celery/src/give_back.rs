@@ -17,7 +17,9 @@ pub(crate) async fn give_back(inner: &Inner, worker: WorkerId) -> Result<(), Cel
     // From the last: what comes to the front last is the first again.
     while let Some(one) = doubtful.last() {
         if let Err(error) = give_back_all(inner, one).await {
-            doubtful.into_iter().for_each(|rest| inner.held.doubt(worker, rest));
+            for rest in doubtful {
+                inner.held.doubt(worker, rest);
+            }
             return Err(error);
         }
         inner.held.forget_all(worker, one);

@@ -92,7 +92,9 @@ pub(crate) fn encode(task: &Task, origin: &str, now: Timestamp) -> Result<Outgoi
 }
 
 fn push_all<const N: usize>(text: &mut String, parts: [&str; N]) {
-    parts.into_iter().for_each(|part| text.push_str(part));
+    for part in parts {
+        text.push_str(part);
+    }
 }
 
 const STRING: &str = "writing to a string cannot fail";
