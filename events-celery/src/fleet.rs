@@ -30,6 +30,7 @@ use crate::lease::{CeleryReceipt, Held};
 use crate::link::Link;
 use crate::options::CeleryOptions;
 use crate::settle::End;
+use crate::source::Source;
 use events::Sendable;
 use node::Node;
 use revoked::Revoked;
@@ -90,12 +91,12 @@ impl Clock {
 }
 
 impl Fleet {
-    pub(crate) fn new(options: &CeleryOptions, events: &Events) -> Self {
+    pub(crate) fn new(options: &CeleryOptions, source: &Source, events: &Events) -> Self {
         let (outbox, unsent) = mpsc::channel(events::MOST_UNSENT);
         Self {
             name: options.node_name_or_default(),
             clock: Clock::default(),
-            link: Link::new(options.source.clone(), options.response_timeout),
+            link: Link::new(source.clone(), options.response_timeout),
             task_events: AtomicBool::new(options.task_events),
             outbox,
             unsent: Mutex::new(Some(unsent)),

@@ -26,8 +26,7 @@ pub(crate) struct Outgoing {
 
 /// Why a task cannot be a message.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum Refused {
+pub(crate) enum Refused {
     /// It has no name.
     #[error("the task has no name")]
     NoName,
@@ -92,7 +91,9 @@ pub(crate) fn encode(task: &Task, origin: &str, now: Timestamp) -> Result<Outgoi
 }
 
 fn push_all<const N: usize>(text: &mut String, parts: [&str; N]) {
-    parts.into_iter().for_each(|part| text.push_str(part));
+    for part in parts {
+        text.push_str(part);
+    }
 }
 
 const STRING: &str = "writing to a string cannot fail";
