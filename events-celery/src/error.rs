@@ -8,11 +8,8 @@ use redis::RedisError;
 /// An error of this crate. The text says what to do, and [`source`](std::error::Error::source) what
 /// happened.
 ///
-/// | the error                       | what a program may do about it                       |
-/// |---------------------------------|------------------------------------------------------|
-/// | [`Url`](Self::Url), [`Certificate`](Self::Certificate) | nothing: its configuration is wrong |
-/// | [`Denied`](Self::Denied), [`TooOld`](Self::TooOld) | nothing: somebody must change Redis, or the URL |
-/// | [`is_unreachable`](Self::is_unreachable) | try again                                   |
+/// Where [`is_unreachable`](Self::is_unreachable) says so, another try may help. Everything else needs a
+/// person: the options, the URL, Redis or what its user may do must be changed.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum CeleryError {

@@ -8,6 +8,8 @@ mod tls;
 use std::fmt;
 use std::time::Duration;
 
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
 use redis::aio::{MultiplexedConnection, PubSub};
 use redis::{
     AsyncConnectionConfig, Client, ConnectionAddr, IntoConnectionInfo, RedisConnectionInfo,
@@ -48,7 +50,7 @@ pub(crate) struct Source {
 #[derive(Clone)]
 enum Clients {
     /// At one address.
-    One(Client),
+    One(Box<Client>),
     /// Where the sentinels say.
     #[cfg(feature = "sentinel")]
     OfMaster(sentinel::Master),
@@ -78,6 +80,11 @@ impl Source {
             Place::Host(host, port) => {
                 let client = one(tcp(host.clone(), *port, tls), login, access)?;
                 (format!("{host}:{port}"), client)
+            }
+            Place::Socket(_) if tls => {
+                return Err(unusable(
+                    "there is no TLS through a Unix socket; leave out `tls(true)`",
+                ));
             }
             Place::Socket(path) => {
                 let client = one(ConnectionAddr::Unix(path.clone()), login, access)?;
@@ -135,7 +142,7 @@ impl Source {
             tls::choose_cryptography();
         }
         match &self.clients {
-            Clients::One(client) => Ok(client.clone()),
+            Clients::One(client) => Ok(Client::clone(client)),
             #[cfg(feature = "sentinel")]
             Clients::OfMaster(master) => master.client().await,
         }
@@ -149,21 +156,26 @@ impl Source {
         let config = AsyncConnectionConfig::new()
             .set_connection_timeout(Some(CONNECT))
             .set_response_timeout(response);
-        self.in_time(async {
+        let connecting = async {
             let client = self.client().await?;
             client.get_multiplexed_async_connection_with_config(&config).await
-        })
-        .await
+        };
+        self.in_time(connecting.boxed()).await
     }
 
     /// A connection that listens to channels.
     pub(crate) async fn subscribe(&self) -> Result<PubSub, NoConnection> {
-        self.in_time(async { self.client().await?.get_async_pubsub().await }).await
+        let connecting = async { self.client().await?.get_async_pubsub().await };
+        self.in_time(connecting.boxed()).await
     }
 
+    /// Gives up a connection that is not made in time.
+    ///
+    /// It is boxed, because the driver's futures are so deep that those around them, down to the program's
+    /// `main`, would reach the compiler's recursion limit.
     async fn in_time<T>(
         &self,
-        connecting: impl Future<Output = Result<T, redis::RedisError>>,
+        connecting: BoxFuture<'_, Result<T, redis::RedisError>>,
     ) -> Result<T, NoConnection> {
         match timeout(CONNECT * 2, connecting).await {
             Ok(Ok(connection)) => Ok(connection),
@@ -192,9 +204,9 @@ fn one(
         && let Some(pem) = access.certificates.pem()?
     {
         let client = Client::build_with_tls(info, pem).map_err(CeleryError::certificate)?;
-        return Ok(Clients::One(client));
+        return Ok(Clients::One(Box::new(client)));
     }
     #[cfg(not(feature = "tls"))]
     let Access { .. } = access;
-    Client::open(info).map(Clients::One).map_err(unusable)
+    Client::open(info).map(|client| Clients::One(Box::new(client))).map_err(unusable)
 }

@@ -97,6 +97,14 @@ fn certificates_that_encrypt_nothing_are_refused() {
 }
 
 #[cfg(feature = "tls")]
+#[test]
+fn tls_through_a_unix_socket_is_refused() {
+    let options = CeleryOptions::new().tls(true);
+    let error = options.sources("unix:///run/redis.sock").expect_err("it cannot be").to_string();
+    assert!(error.contains("Unix socket"), "{error}");
+}
+
+#[cfg(feature = "tls")]
 fn encrypted() -> CeleryResults {
     CeleryResults::forever().at("rediss://host")
 }

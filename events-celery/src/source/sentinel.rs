@@ -38,7 +38,6 @@ impl Sentinels {
             "`sentinel://` needs the name by which the sentinels know the Redis; give it to `master_name`, as it is in Celery's `broker_transport_options`",
         )
     }
-
 }
 
 #[derive(Clone)]

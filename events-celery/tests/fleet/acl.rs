@@ -77,11 +77,7 @@ async fn is_citizen(place: &Place) -> bool {
 }
 
 /// Something, if it does all of it.
-async fn is_seen(
-    client: &mut Client,
-    requests: &mut Heard,
-    told: &mut Heard,
-) -> Option<()> {
+async fn is_seen(client: &mut Client, requests: &mut Heard, told: &mut Heard) -> Option<()> {
     // It asks the others, and takes what they answer.
     let hello = body(&within(requests.text()).await?);
     let to = client.replies(hello["reply_to"]["routing_key"].as_str().unwrap());

@@ -16,7 +16,6 @@
 #![allow(unreachable_pub, reason = "a test program exports nothing")]
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 #![allow(clippy::needless_pass_by_value, reason = "handlers take their event by value")]
-#![recursion_limit = "256"] // the futures of brokers in those of tests
 
 mod acl;
 mod away;

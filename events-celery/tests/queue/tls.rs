@@ -131,8 +131,8 @@ fn alone(test: &str, value: &str, variables: &[(&str, &str)]) {
     let mut program = Command::new(std::env::current_exe().unwrap());
     program.args(["--exact", &format!("tls::{test}"), "--nocapture"]).env("ALONE", value);
     let output = program.envs(variables.iter().copied()).output().unwrap();
-    let text = String::from_utf8_lossy(&output.stdout);
-    assert!(output.status.success() && text.contains("1 passed"), "{text}");
+    let told = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success() && told.contains("1 passed"), "{told}");
 }
 
 #[tokio::test]
