@@ -69,10 +69,3 @@ pub async fn postgres(events: &Events) -> (PostgresQueue, Database) {
     let queue = PostgresQueue::connect(&database.url(), events).await.unwrap();
     (queue, database)
 }
-
-/// Options of a fleet of its own on the Redis of this program.
-pub(crate) fn redis() -> events_celery::CeleryOptions {
-    let url = private_redis::Server::shared().url();
-    let prefix = format!("{}:", events_core::TaskId::generate());
-    events_celery::CeleryOptions::new(&url).expect("the URL can be read").key_prefix(prefix)
-}

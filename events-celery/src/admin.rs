@@ -98,7 +98,7 @@ async fn glance(inner: &Inner) -> Result<Glance, CeleryError> {
     }
     let found: Vec<u64> = inner.link.pipeline(ACTION, &pipeline).await?;
     let [due, scheduled, dead, unacked, ref lists @ ..] = found[..] else {
-        return Err(CeleryError::Answer { action: ACTION, answer: format!("{found:?}") });
+        return Err(CeleryError::answer(ACTION, format!("{found:?}")));
     };
     let held = unacked.saturating_sub(due + scheduled);
     Ok(Glance { due, scheduled, dead, listed: lists.iter().sum(), held })
@@ -175,7 +175,7 @@ async fn revive(inner: &Inner, task: TaskId, again: bool) -> Result<bool, Celery
                 std::str::from_utf8(&entry).ok().and_then(|text| DeadRecord::read(text).ok());
             let Some(record) = record else {
                 let answer = String::from_utf8_lossy(&entry).chars().take(200).collect();
-                return Err(CeleryError::Answer { action: ACTION, answer });
+                return Err(CeleryError::answer(ACTION, answer));
             };
             record.revived(inner)
         }

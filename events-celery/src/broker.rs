@@ -86,12 +86,24 @@ impl Clone for CeleryBroker {
 }
 
 impl CeleryBroker {
-    /// Connects to the fleet's Redis.
+    /// Connects to the fleet's Redis, with default [options](CeleryOptions). The URL is Celery's
+    /// `broker_url`.
     ///
     /// # Errors
-    /// Redis cannot be reached, refuses the user, or is too old; the text says what to do.
-    pub async fn connect(options: &CeleryOptions, events: &Events) -> Result<Self, CeleryError> {
-        let transport = CeleryTransport::connect(options, events).await?;
+    /// The URL cannot be used, or Redis cannot be reached, refuses the user, or is too old; the text
+    /// says what to do.
+    pub async fn connect(url: &str, events: &Events) -> Result<Self, CeleryError> {
+        CeleryOptions::new().connect(url, events).await
+    }
+
+    pub(crate) async fn open(
+        options: &CeleryOptions,
+        url: &str,
+        events: &Events,
+    ) -> Result<Self, CeleryError> {
+        let (source, results) = options.sources(url)?;
+        let transport = CeleryTransport::new(options, source.clone(), events);
+        transport.check_version().await?;
         if options.visibility_timeout < events.settings().lease {
             tracing::warn!(
                 visibility_timeout = ?options.visibility_timeout,
@@ -99,21 +111,20 @@ impl CeleryBroker {
                 "the visibility timeout is shorter than the lease: messages that workers hold lapse and run twice; raise visibility_timeout here and in broker_transport_options of the Python programs"
             );
         }
-        let link = transport.link().clone();
         let inner = Inner {
             events: events.clone(),
-            keys: options.keys(),
-            watch: Watch::new(link.source().clone()),
-            link,
+            keys: Keys::new(&options.prefix, source.database()),
+            watch: Watch::new(source.clone()),
+            link: transport.link().clone(),
             transport,
+            fleet: Fleet::new(options, &source, events),
+            results: Results::new(options, results),
             options: options.clone(),
             sightings: Sightings::default(),
             held: HeldTags::default(),
             sweeps: Sweeps::default(),
             records: Records::default(),
             next_seen: Mutex::default(),
-            fleet: Fleet::new(options, events),
-            results: Results::new(options),
             claims: AtomicU64::new(0),
         };
         Ok(Self { inner: Arc::new(inner), seen: AtomicU64::new(0) })

@@ -169,13 +169,13 @@ async fn pop(
         .await;
     let answer = answer.inspect_err(|_| inner.held.doubt(worker, claim.clone()))?;
     let Some((next_due, moved, texts, counts, dead)) = answer else {
-        return Err(CeleryError::NotRegistered);
+        return Err(CeleryError::not_registered());
     };
     let next_due = next_due.parse().ok().map(from_micros);
     let Some(popped) = Popped::all(&claim, texts, &counts, &dead) else {
         inner.held.doubt(worker, claim);
         let answer = "something else than texts".to_owned();
-        return Err(CeleryError::Answer { action: ACTION, answer });
+        return Err(CeleryError::answer(ACTION, answer));
     };
     inner.held.add(worker, popped.iter().filter(|one| !one.is_dead).map(|one| &*one.tag));
     Ok(Answer { claim, next_due, moved, popped })

@@ -2,73 +2,57 @@
 
 use std::time::Duration;
 
-use events_core::BrokerError;
+use events_core::{BoxError, BrokerError};
+use redis::RedisError;
 
-/// An error of this crate. The text says what to do.
+/// An error of this crate. The text says what to do, and [`source`](std::error::Error::source) what
+/// happened.
+///
+/// Where [`is_unreachable`](Self::is_unreachable) says so, another try may help. Everything else needs a
+/// person: the options, the URL, Redis or what its user may do must be changed.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum CeleryError {
-    /// A URL that cannot be read. It is not shown: it may hold a password.
-    #[error(
-        "the URL of Redis cannot be read; write it like `redis://host:6379/0`, `redis://user:password@host:6379/0`, or `rediss://…` for TLS (needs the feature `tls`)"
-    )]
+    /// A URL that cannot be used. It is not shown: it may hold a password.
+    #[error("the URL of {of} cannot be used: {remedy}")]
     Url {
-        /// What is wrong with it.
-        source: redis::RedisError,
+        /// Whose URL it is.
+        of: &'static str,
+        /// What is wrong with it, and what to do.
+        remedy: &'static str,
     },
-    /// A certificate that cannot be read, or a URL to which none belongs.
+    /// A certificate or key that cannot be used.
     #[error(
-        "the root certificate cannot be used; give it in PEM (`-----BEGIN CERTIFICATE-----`), and a URL that begins with `rediss://`"
+        "a certificate cannot be used; give certificates and keys in PEM, as their files have them (`-----BEGIN CERTIFICATE-----`)"
     )]
     Certificate {
         /// What is wrong with it.
-        source: redis::RedisError,
+        source: BoxError,
     },
-    /// Redis cannot be reached, or refuses the user.
+    /// Certificates were given, and nothing is to be encrypted with them.
+    #[error(
+        "certificates are given, but no URL asks for TLS; write `rediss://`, or call `tls(true)` where Celery has `broker_use_ssl`"
+    )]
+    NoTls,
+    /// There is no connection to Redis.
     #[error("Redis at {address} cannot be reached; {remedy}")]
-    Connect {
+    Unreachable {
         /// Where.
         address: String,
         /// What to do.
         remedy: &'static str,
         /// What happened.
-        source: redis::RedisError,
+        source: BoxError,
     },
-    /// No connection within the time given.
-    #[error(
-        "Redis at {address} does not answer within {waited:?}; does it run, and is the address right?"
-    )]
-    NoConnection {
+    /// Redis does not let the user in.
+    #[error("Redis at {address} does not let the user in; {remedy}")]
+    Denied {
         /// Where.
         address: String,
-        /// How long it was waited.
-        waited: Duration,
-    },
-    /// It was tried a moment ago, for somebody else.
-    #[error("Redis at {address} is away: {reason}")]
-    Away {
-        /// Where.
-        address: String,
-        /// What was found then.
-        reason: String,
-    },
-    /// Redis refused a command or the connection broke.
-    #[error("Redis could not {action}{remedy}")]
-    Command {
-        /// What it was asked for.
-        action: &'static str,
-        /// What to do; begins with a semicolon, or is empty.
+        /// What to do.
         remedy: &'static str,
         /// What it answered.
-        source: redis::RedisError,
-    },
-    /// Redis answered something else than was asked for.
-    #[error("Redis answered something unexpected when it was to {action}: {answer}")]
-    Answer {
-        /// What it was asked for.
-        action: &'static str,
-        /// What it answered, shortened.
-        answer: String,
+        source: BoxError,
     },
     /// A server that lacks commands.
     #[error("Redis {version} is too old; 6.2 or later is needed, as Celery 5.7 does")]
@@ -76,25 +60,126 @@ pub enum CeleryError {
         /// Its version.
         version: String,
     },
-    /// A worker that is not registered any more.
+    /// An operation that failed: Redis refused a command, or the connection broke over it.
+    #[error(transparent)]
+    Operation(OperationError),
+}
+
+/// Why an operation on Redis failed. The text says what to do.
+#[derive(Debug, thiserror::Error)]
+#[error(transparent)]
+pub struct OperationError(Failure);
+
+#[derive(Debug, thiserror::Error)]
+enum Failure {
+    /// The remedy begins with a semicolon, or is empty.
+    #[error("Redis could not {action}{remedy}")]
+    Command { action: &'static str, remedy: &'static str, source: RedisError },
+    /// The answer is shortened.
+    #[error("Redis answered something unexpected when it was to {action}: {answer}")]
+    Answer { action: &'static str, answer: String },
     #[error("the worker is not registered; others took it for dead")]
     NotRegistered,
 }
 
+/// Why there is no connection. All who waited for it are told.
+#[derive(Debug, Clone)]
+pub(crate) struct NoConnection {
+    address: String,
+    why: Why,
+}
+
+#[derive(Debug, Clone)]
+enum Why {
+    Failed(RedisError),
+    Silent(Duration),
+}
+
+#[derive(Debug, thiserror::Error)]
+#[error("no answer within {0:?}")]
+struct Silent(Duration);
+
+impl NoConnection {
+    pub(crate) fn failed(address: &str, error: RedisError) -> Self {
+        Self { address: address.to_owned(), why: Why::Failed(error) }
+    }
+
+    pub(crate) fn silent(address: &str, waited: Duration) -> Self {
+        Self { address: address.to_owned(), why: Why::Silent(waited) }
+    }
+}
+
+impl From<NoConnection> for CeleryError {
+    fn from(NoConnection { address, why }: NoConnection) -> Self {
+        match why {
+            Why::Failed(error) if is_denied(&error) => Self::Denied {
+                address,
+                remedy: "check the user and the password in its URL, and those of the sentinels if there are any",
+                source: error.into(),
+            },
+            Why::Failed(error) => {
+                Self::Unreachable { address, remedy: connect_remedy(&error), source: error.into() }
+            }
+            Why::Silent(waited) => Self::Unreachable {
+                address,
+                remedy: "does it run, and is the address right?",
+                source: Silent(waited).into(),
+            },
+        }
+    }
+}
+
 impl CeleryError {
-    pub(crate) fn command(action: &'static str, source: redis::RedisError) -> Self {
-        Self::Command { action, remedy: remedy(&source), source }
+    /// Whether Redis could not be reached, or the connection to it broke: another try may help, and
+    /// what was asked may have been done or not.
+    #[must_use]
+    pub fn is_unreachable(&self) -> bool {
+        match self {
+            Self::Unreachable { .. } => true,
+            _ => self.redis().is_some_and(|error| {
+                error.is_io_error() || error.is_timeout() || error.is_connection_dropped()
+            }),
+        }
+    }
+
+    #[cfg(any(feature = "tls", feature = "sentinel"))]
+    pub(crate) fn certificate(source: RedisError) -> Self {
+        Self::Certificate { source: source.into() }
+    }
+
+    pub(crate) fn command(action: &'static str, source: RedisError) -> Self {
+        Self::failure(Failure::Command { action, remedy: remedy(&source), source })
+    }
+
+    /// Redis answered something else than was asked for.
+    pub(crate) fn answer(action: &'static str, answer: String) -> Self {
+        Self::failure(Failure::Answer { action, answer })
+    }
+
+    pub(crate) fn not_registered() -> Self {
+        Self::failure(Failure::NotRegistered)
+    }
+
+    fn failure(failure: Failure) -> Self {
+        Self::Operation(OperationError(failure))
+    }
+
+    /// Why a command failed, if one did.
+    fn redis(&self) -> Option<&RedisError> {
+        match self {
+            Self::Operation(OperationError(Failure::Command { source, .. })) => Some(source),
+            _ => None,
+        }
+    }
+
+    /// What Redis calls the error that it answered a command with.
+    pub(crate) fn code(&self) -> Option<&str> {
+        self.redis().and_then(RedisError::code)
     }
 
     /// Whether Redis answered, and refused: the connection is good.
     pub(crate) fn is_answer(&self) -> bool {
-        match self {
-            Self::Command { source, .. } => {
-                source.code().is_some()
-                    && !matches!(source.code(), Some("READONLY" | "LOADING" | "MOVED"))
-            }
-            _ => false,
-        }
+        self.code().is_some_and(|code| !matches!(code, "READONLY" | "LOADING" | "MOVED"))
     }
 
     pub(crate) fn into_broker_error(self, action: &'static str) -> BrokerError {
@@ -103,7 +188,7 @@ impl CeleryError {
 }
 
 /// What Redis calls the error; of several commands that were sent at once, the first that has one.
-pub(crate) fn code(error: &redis::RedisError) -> Option<String> {
+pub(crate) fn code(error: &RedisError) -> Option<String> {
     let of_first = || {
         let errors = error.clone().into_server_errors()?;
         errors.first().map(|(_, error)| error.code().to_owned())
@@ -112,7 +197,7 @@ pub(crate) fn code(error: &redis::RedisError) -> Option<String> {
 }
 
 /// What to do about an answer of Redis'.
-fn remedy(error: &redis::RedisError) -> &'static str {
+fn remedy(error: &RedisError) -> &'static str {
     match code(error).as_deref() {
         Some("NOPERM") => {
             "; allow its user the keys and channels of the fleet and the commands named in the guide (ACL SETUSER)"
@@ -136,17 +221,22 @@ fn remedy(error: &redis::RedisError) -> &'static str {
     }
 }
 
+fn is_denied(error: &RedisError) -> bool {
+    matches!(error.code(), Some("WRONGPASS" | "NOAUTH" | "NOPERM"))
+        || error.kind() == redis::ErrorKind::AuthenticationFailed
+}
+
 /// What to do when no connection can be made.
-pub(crate) fn connect_remedy(error: &redis::RedisError) -> &'static str {
-    match error.code() {
-        Some("WRONGPASS" | "NOAUTH" | "NOPERM") => "check the user and the password in its URL",
-        _ if error.kind() == redis::ErrorKind::AuthenticationFailed => {
-            "check the user and the password in its URL"
-        }
-        // The certificate is not the only thing that an I/O error may be about, and has no kind of its own.
-        _ if error.to_string().contains("certificate") => {
-            "its certificate is not trusted: give that of its authority to `tls_root_certificate`, and the host's name as the certificate has it"
-        }
-        _ => "does it run, and are host, port and TLS right?",
+fn connect_remedy(error: &RedisError) -> &'static str {
+    // What is wrong with certificates has no kind of its own.
+    let text = error.to_string();
+    if text.contains("CertificateRequired") {
+        "it wants a certificate of its clients: give one to `tls_client_certificate`"
+    } else if text.contains("TLS parameters") {
+        "the certificate and the key given to `tls_client_certificate` do not belong together"
+    } else if text.contains("certificate") {
+        "its certificate is not trusted: give that of its authority to `tls_root_certificate`, and the host's name as the certificate has it"
+    } else {
+        "does it run, and are host, port and TLS right?"
     }
 }

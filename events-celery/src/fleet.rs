@@ -30,6 +30,7 @@ use crate::end::End;
 use crate::lease::{CeleryReceipt, Held};
 use crate::link::Link;
 use crate::options::CeleryOptions;
+use crate::source::Source;
 use events::Announcement;
 use node::Node;
 use revoked::Revoked;
@@ -90,12 +91,12 @@ impl Clock {
 }
 
 impl Fleet {
-    pub(crate) fn new(options: &CeleryOptions, events: &Events) -> Self {
+    pub(crate) fn new(options: &CeleryOptions, source: &Source, events: &Events) -> Self {
         let (announcements, announced) = mpsc::channel(events::MOST_WAITING);
         Self {
             name: options.node_name_or_default(),
             clock: Clock::default(),
-            link: Link::new(options.source.clone(), options.response_timeout),
+            link: Link::new(source.clone(), options.response_timeout),
             task_events: AtomicBool::new(options.task_events),
             announcements,
             announced: Mutex::new(Some(announced)),

@@ -2,20 +2,19 @@
 //!
 //! | to                                                  | use                                     |
 //! |-----------------------------------------------------|-----------------------------------------|
-//! | say where Redis is and what its fleet is set to     | [`CeleryOptions`]                       |
+//! | say what the fleet is set to, and open either       | [`CeleryOptions`]                       |
 //! | send tasks: through an outbox, or after the commit  | [`CeleryTransport`]                     |
 //! | run tasks that Python or Rust have sent             | [`CeleryBroker`], with a worker         |
 //! | publish without a database                          | [`CeleryBroker::begin`]                 |
 //!
 //! ```no_run
-//! use events_celery::{CeleryBroker, CeleryOptions};
+//! use events_celery::CeleryBroker;
 //! use events_core::prelude::*;
 //! use events_runtime::Worker;
 //!
 //! # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! let events = Events::builder().build()?;
-//! let options = CeleryOptions::new("redis://127.0.0.1:6379/0")?;
-//! let broker = CeleryBroker::connect(&options, &events).await?;
+//! let broker = CeleryBroker::connect("redis://127.0.0.1:6379/0", &events).await?;
 //! let worker = Worker::builder(&events, broker).build()?;
 //! worker.run_until(tokio::signal::ctrl_c()).await?;
 //! # Ok(()) }
@@ -27,8 +26,13 @@
 //! outbox.
 //!
 //! # Features
-//! `tls` for `rediss://` URLs, `sentinel` for Redis behind Sentinel. Neither by default.
+//! Neither by default:
+//! - `sentinel` for `sentinel://` URLs, a Redis behind Sentinel.
+//! - `tls` for `rediss://` URLs. Before the first such connection it installs ring as the
+//!   [process-wide provider of rustls' cryptography](https://docs.rs/rustls/latest/rustls/crypto/struct.CryptoProvider.html#using-the-per-process-default-cryptoprovider),
+//!   if the program has installed none. A program that wants another installs it before it connects.
 
+mod address;
 mod admin;
 mod broker;
 mod claim;
@@ -53,6 +57,7 @@ mod score;
 mod scripts;
 mod session;
 mod settle;
+mod source;
 mod tag;
 mod transport;
 mod triage;
@@ -60,9 +65,8 @@ mod unacked;
 mod watch;
 
 pub use broker::CeleryBroker;
-pub use error::CeleryError;
+pub use error::{CeleryError, OperationError};
 pub use lease::CeleryReceipt;
-pub use message::Refused;
-pub use options::CeleryOptions;
+pub use options::{CeleryOptions, CeleryResults};
 pub use session::CelerySession;
 pub use transport::CeleryTransport;

@@ -19,8 +19,7 @@ mod tests;
 
 pub(crate) use again::Change;
 pub(crate) use decode::{Message, Unreadable, count, uuid_of};
-pub use encode::Refused;
-pub(crate) use encode::{Outgoing, debounce_key, encode};
+pub(crate) use encode::{Outgoing, Refused, debounce_key, encode};
 pub(crate) use object::{Object, json_text};
 pub(crate) use python::shown;
 pub(crate) use time::format as iso_time;

@@ -22,6 +22,7 @@ use crate::link::Link;
 use crate::message::{Message, Object, iso_time};
 use crate::options::CeleryOptions;
 use crate::scripts;
+use crate::source::Source;
 
 /// How long tasks wait for a Redis of its own that keeps results.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -41,7 +42,8 @@ pub(crate) struct Results {
     /// Nothing if they lie beside the tasks.
     apart: Option<Arc<Link>>,
     prefix: String,
-    expire_seconds: u64,
+    /// Nothing if they stay for ever.
+    expire_seconds: Option<u64>,
     trouble: Mutex<Trouble>,
 }
 
@@ -63,13 +65,13 @@ enum State<'t> {
 }
 
 impl Results {
-    pub(crate) fn new(options: &CeleryOptions) -> Option<Self> {
+    /// `apart` is where they go if not beside the tasks.
+    pub(crate) fn new(options: &CeleryOptions, apart: Option<Source>) -> Option<Self> {
         let results = options.results.as_ref()?;
-        let apart = results.source.clone();
         Some(Self {
             apart: apart.map(|source| Link::new(source, options.response_timeout)),
             prefix: results.prefix.clone(),
-            expire_seconds: results.expire.as_secs(),
+            expire_seconds: results.expire_seconds,
             trouble: Mutex::default(),
         })
     }
@@ -223,14 +225,9 @@ async fn store(
     Ok(())
 }
 
-/// Whether the connection is at fault, and not what was asked.
+/// Whether there is nobody to answer: what was asked is not at fault.
 fn is_away(error: &CeleryError) -> bool {
-    match error {
-        CeleryError::Command { source, .. } => {
-            source.is_io_error() || source.is_timeout() || source.is_connection_dropped()
-        }
-        _ => true,
-    }
+    error.is_unreachable() || matches!(error, CeleryError::Denied { .. })
 }
 
 async fn write(
@@ -243,7 +240,7 @@ async fn write(
         for (key, _) in entries {
             command.arg(key);
         }
-        command.arg(results.expire_seconds);
+        command.arg(results.expire_seconds.unwrap_or(0));
         for (_, text) in entries {
             command.arg(text);
         }

@@ -15,6 +15,7 @@ use crate::link::Link;
 use crate::message::{Outgoing, Refused, debounce_key, encode};
 use crate::options::CeleryOptions;
 use crate::settle::{Publication, end_and_publish};
+use crate::source::Source;
 use crate::tag::Kind;
 
 /// So much is sent at once, in bytes: Redis is at work while the next is written.
@@ -29,9 +30,21 @@ const BATCH_BYTES: usize = 128 * 1024;
 /// Every message is checked before it is sent: one that is malformed takes the Python workers of its queue
 /// down, one after the other.
 ///
-/// Redis has no transaction with a database. Give it to a session's database to send what was
-/// committed: right after the commit, which may lose it in a crash, or through the outbox, which may send
-/// it twice.
+/// Redis has no transaction with a database. Pass it to
+/// [`Forwarding::after_commit`](events_core::Forwarding::after_commit), which sends right after the commit
+/// and may lose what a crash comes before, or to a relay that drains the outbox, which may send twice.
+///
+/// A task that cannot be a message, because its payload is not a JSON object, say, is never sent: the
+/// error says why, and it becomes a dead letter where the outbox has it.
+///
+/// ```no_run
+/// # use events_celery::CeleryTransport;
+/// # use events_core::Events;
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let events = Events::builder().build()?;
+/// let transport = CeleryTransport::connect_lazy("redis://127.0.0.1:6379/0", &events)?;
+/// # Ok(()) }
+/// ```
 #[derive(Clone)]
 pub struct CeleryTransport(Arc<Inner>);
 
@@ -51,26 +64,36 @@ impl fmt::Debug for CeleryTransport {
 }
 
 impl CeleryTransport {
-    /// Connects to the fleet's Redis.
+    /// Connects to the fleet's Redis, with default [options](CeleryOptions). The URL is Celery's
+    /// `broker_url`.
     ///
     /// # Errors
-    /// Redis cannot be reached, refuses the user, or is too old; the text says what to do.
-    pub async fn connect(options: &CeleryOptions, events: &Events) -> Result<Self, CeleryError> {
-        let transport = Self::connect_lazy(options, events);
-        check_version(&transport.0.link).await?;
-        Ok(transport)
+    /// The URL cannot be used, or Redis cannot be reached, refuses the user, or is too old; the text
+    /// says what to do.
+    pub async fn connect(url: &str, events: &Events) -> Result<Self, CeleryError> {
+        CeleryOptions::new().connect_transport(url, events).await
     }
 
-    /// Connects when the first task is sent: a program that publishes through an outbox need not wait for
-    /// Redis to start.
-    #[must_use]
-    pub fn connect_lazy(options: &CeleryOptions, events: &Events) -> Self {
+    /// Connects when the first task is sent, and does not look how old Redis is: a program that
+    /// publishes through an outbox need not wait for Redis to start.
+    ///
+    /// # Errors
+    /// The URL cannot be used; the text says what to do.
+    pub fn connect_lazy(url: &str, events: &Events) -> Result<Self, CeleryError> {
+        CeleryOptions::new().connect_transport_lazy(url, events)
+    }
+
+    pub(crate) fn new(options: &CeleryOptions, source: Source, events: &Events) -> Self {
         Self(Arc::new(Inner {
             events: events.clone(),
-            keys: options.keys(),
-            link: Link::new(options.source.clone(), options.response_timeout),
+            keys: Keys::new(&options.prefix, source.database()),
+            link: Link::new(source, options.response_timeout),
             origin: options.node_name_or_default(),
         }))
+    }
+
+    pub(crate) async fn check_version(&self) -> Result<(), CeleryError> {
+        check_version(&self.0.link).await
     }
 
     pub(crate) fn link(&self) -> &Arc<Link> {
@@ -94,7 +117,7 @@ impl CeleryTransport {
         tasks.iter().map(publication).collect()
     }
 
-    /// Sends one batch. What was not sent, and why nothing behind it needs to be tried.
+    /// Sends one batch.
     async fn push(&self, batch: Batch) -> Pushed {
         const ACTION: &str = "take messages";
         let (link, keys) = (&self.0.link, &self.0.keys);
@@ -116,7 +139,7 @@ impl CeleryTransport {
         };
         let answers: Vec<Result<i64, CeleryError>> = match answers {
             Ok(answers) => answers,
-            Err(error) => return Pushed { unsent: batch.all_unsent(&error), away: Some(error) },
+            Err(error) => return Pushed { unsent, away: Some((error, batch.into_tasks())) },
         };
         // One list that takes nothing must not have the others sent again.
         for (run, answer) in batch.runs.into_iter().zip(answers) {
@@ -189,18 +212,18 @@ impl Batch {
         }
     }
 
-    fn all_unsent(self, error: &CeleryError) -> Vec<Unsent> {
+    fn into_tasks(self) -> Vec<Task> {
         let tasks = self.runs.into_iter().flat_map(|run| run.tasks);
-        let tasks = tasks.chain(self.debounced.into_iter().map(|(_, task)| task));
-        TransportError::unavailable(tasks, error.to_string()).unsent
+        tasks.chain(self.debounced.into_iter().map(|(_, task)| task)).collect()
     }
 }
 
 /// What came of a batch.
 struct Pushed {
+    /// What Redis refused.
     unsent: Vec<Unsent>,
-    /// Why nothing behind it needs to be tried.
-    away: Option<CeleryError>,
+    /// Why none of these was sent, and nothing behind them needs to be tried.
+    away: Option<(CeleryError, Vec<Task>)>,
 }
 
 impl Transport for CeleryTransport {
@@ -212,12 +235,13 @@ impl Transport for CeleryTransport {
             // Redis is at work on the one before.
             let batch = self.batch(&mut tasks, &mut unsent);
             if let Some(before) = under_way.take() {
-                let Pushed { unsent: left, away } = before.await;
-                unsent.extend(left);
-                if let Some(error) = away {
+                let Pushed { unsent: refused, away } = before.await;
+                unsent.extend(refused);
+                if let Some((error, left)) = away {
                     // The order is kept: what follows waits for what could not be sent.
-                    unsent.extend(batch.into_iter().flat_map(|batch| batch.all_unsent(&error)));
-                    unsent.extend(TransportError::unavailable(tasks, error).unsent);
+                    let batch = batch.map(Batch::into_tasks).unwrap_or_default();
+                    let left = left.into_iter().chain(batch).chain(tasks);
+                    unsent.extend(TransportError::unavailable(left, error).unsent);
                     break;
                 }
             }
@@ -266,9 +290,7 @@ async fn check_version(link: &Link) -> Result<(), CeleryError> {
     let info: String = match link.command("tell its version", &command).await {
         Ok(info) => info,
         // A user who may not ask may still do all that is needed.
-        Err(CeleryError::Command { source, .. }) if source.code() == Some("NOPERM") => {
-            return Ok(());
-        }
+        Err(error) if error.code() == Some("NOPERM") => return Ok(()),
         Err(error) => return Err(error),
     };
     let version = info.lines().find_map(|line| line.strip_prefix("redis_version:")).map(str::trim);

@@ -15,8 +15,9 @@ use tokio::sync::watch;
 use tokio::task::AbortHandle;
 use tokio::time::{sleep, timeout};
 
+use crate::error::CeleryError;
 use crate::keys::{Keys, Step};
-use crate::link::Source;
+use crate::source::Source;
 
 /// How long Redis waits for a message before it answers that there is none: so is known that it is there.
 const BLOCK: Duration = Duration::from_secs(5);
@@ -160,7 +161,7 @@ impl Watcher {
                 Ok(connection) => self.watch(connection).await,
                 Err(error) => {
                     tracing::debug!(
-                        error = &error as &dyn std::error::Error,
+                        error = &CeleryError::from(error) as &dyn std::error::Error,
                         "no connection to watch for messages; workers poll meanwhile"
                     );
                     false

@@ -30,8 +30,12 @@ pub(super) mod counter {
 
     foreign_subscriber! { event = OrderPlaced, task = "shop.take_order", queue = "shop", freshness_only }
 
+    pub fn events() -> Events {
+        events_in(module_path!())
+    }
+
     pub async fn place_all(world: &World, numbers: std::ops::RangeInclusive<i64>, note: &str) {
-        let broker = world.broker(&events_in(module_path!())).await;
+        let broker = world.broker(&events()).await;
         let mut session = broker.begin();
         for number in numbers {
             place(&mut session, number, note);

@@ -3,7 +3,7 @@
 //! | module                 | promises                                                            |
 //! |------------------------|---------------------------------------------------------------------|
 //! | `alone`                | workers and publishers in Rust, killed, stalled, stopped            |
-//! | `restarts`             | Redis killed and started again                                      |
+//! | `restarts`             | Redis killed and started again, and what is told while it is away    |
 //! | `python::to_python`    | what Rust publishes and Python executes                             |
 //! | `python::from_python`  | what Python publishes and Rust executes                             |
 //! | `python::shared_queue` | what goes from one to the other and back                            |

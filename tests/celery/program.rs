@@ -164,13 +164,13 @@ impl Fleet {
         let settings =
             EventSettings { lease, default_queue: self.queue.clone(), ..EventSettings::default() };
         let events = Events::builder().settings(settings).build()?;
-        let mut options = CeleryOptions::new(&self.redis)?
+        let mut options = CeleryOptions::new()
             .key_prefix(&self.prefix)
             .visibility_timeout(Duration::from_millis(self.visibility));
         if self.shared {
             options = options.shared_queues([self.queue.clone()]);
         }
-        Ok(CeleryBroker::connect(&options, &events).await?)
+        Ok(options.connect(&self.redis, &events).await?)
     }
 }
 

@@ -1,4 +1,4 @@
-//! Redis is killed and started again while programs publish and work.
+//! Redis is killed and started again while programs publish and work, and what is told when it is away.
 //!
 //! Without Python: kombu takes a message off its list and writes down afterwards that it has it, and what
 //! is between the two when Redis dies is lost.
@@ -6,9 +6,15 @@
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
+use events_celery::CeleryTransport;
+use events_core::{Forwarding, Queues};
+use events_runtime::Relay;
+use events_sqlx::SqliteQueueOptions;
 use private_redis::{AppendOnlyFile, Server, Settings};
 
+use super::alone::counter;
 use super::world::{World, eventually, report};
+use crate::logs::Logs;
 
 /// How often Redis is killed.
 const KILLS: u32 = 4;
@@ -53,4 +59,26 @@ async fn every_acknowledged_task_is_executed_though_redis_is_killed_again_and_ag
 
 fn begun(world: &World) -> usize {
     world.executions().iter().filter(|execution| !execution.ended).count()
+}
+
+#[tokio::test]
+async fn relay_says_why_redis_is_away() {
+    let server = Server::start(Settings::default()).unwrap();
+    server.stop().unwrap();
+    let events = counter::events();
+    let folder = tempfile::tempdir().unwrap();
+    let queue = SqliteQueueOptions::new()
+        .forward(Forwarding::outbox(Queues::only(["shop"])))
+        .open(folder.path().join("test.db"), &events)
+        .await
+        .unwrap();
+    let mut session = queue.begin().await.unwrap();
+    counter::place(&mut session, 7, "");
+    session.commit().await.unwrap();
+    let transport = CeleryTransport::connect_lazy(&server.url(), &events).unwrap();
+    let (logs, _guard) = Logs::capture();
+    let told = eventually("told", async || logs.has("WARN", &["cannot be sent and wait"]));
+    Relay::new(queue, transport).run_until(told).await; // on this thread, whose logs are captured
+    let why = ["cannot be reached; does it run", "Connection refused"];
+    assert!(logs.has("WARN", &why), "{logs}");
 }

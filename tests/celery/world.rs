@@ -52,8 +52,7 @@ impl World {
     }
 
     pub fn options(&self) -> CeleryOptions {
-        let options = CeleryOptions::new(&self.url).expect("the URL can be read");
-        options.key_prefix(&self.prefix)
+        CeleryOptions::new().key_prefix(&self.prefix)
     }
 
     pub async fn broker(&self, events: &Events) -> CeleryBroker {
@@ -61,7 +60,7 @@ impl World {
     }
 
     pub async fn broker_with(&self, options: CeleryOptions, events: &Events) -> CeleryBroker {
-        CeleryBroker::connect(&options, events).await.expect("Redis is there")
+        options.connect(&self.url, events).await.expect("Redis is there")
     }
 
     /// Celery with the same prefix, that looks for lapsed messages every second if it can.

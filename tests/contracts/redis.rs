@@ -1,9 +1,10 @@
 //! Celery's queues on Redis keep the contract.
 
-use events_celery::{CeleryBroker, CelerySession};
-use events_core::Events;
+use events_celery::{CeleryBroker, CeleryOptions, CelerySession};
 use events_core::broker::BrokerError;
+use events_core::{Events, TaskId};
 use events_testing::contract::Harness;
+use private_redis::Server;
 
 pub(crate) struct Redis(CeleryBroker);
 
@@ -12,8 +13,10 @@ impl Harness for Redis {
     type Session = CelerySession;
 
     async fn start(events: Events) -> Self {
-        let options = crate::world::redis();
-        Self(CeleryBroker::connect(&options, &events).await.expect("Redis is there"))
+        let prefix = format!("{}:", TaskId::generate());
+        let options = CeleryOptions::new().key_prefix(prefix);
+        let url = Server::shared().url();
+        Self(options.connect(&url, &events).await.expect("Redis is there"))
     }
 
     fn broker(&self) -> &CeleryBroker {

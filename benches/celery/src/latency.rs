@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use events_celery::{CeleryBroker, CeleryOptions};
+use events_celery::CeleryBroker;
 use events_core::prelude::*;
 use events_core::transport::Transport as _;
 use events_core::{Events, Registry};
@@ -101,10 +101,10 @@ async fn bare(world: &World, gap: Duration, samples: usize) -> Result<Rounds, Fa
 async fn ours(world: &World, gap: Duration, samples: usize, apart: bool) -> Result<Rounds, Failed> {
     let registry = Registry::builder().subscriber::<answer>().build()?;
     let events = Events::builder().registry(registry).build()?;
-    let options = CeleryOptions::new(&world.server.database().url())?;
-    let broker = CeleryBroker::connect(&options, &events).await?;
+    let url = world.server.database().url();
+    let broker = CeleryBroker::connect(&url, &events).await?;
     let publisher = match apart {
-        true => CeleryBroker::connect(&options, &events).await?,
+        true => CeleryBroker::connect(&url, &events).await?,
         false => broker.clone(),
     };
     let (sender, started) = mpsc::unbounded_channel();

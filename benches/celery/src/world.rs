@@ -3,7 +3,7 @@
 use std::future::Future;
 
 use celery_fleet::{Fleet, Version};
-use events_celery::{CeleryBroker, CeleryOptions};
+use events_celery::CeleryBroker;
 use events_core::prelude::*;
 use events_core::{Clock as _, EventId, Events, Registry, SystemClock, Task, TaskId};
 use events_runtime::{Worker, WorkerBuilder};
@@ -85,7 +85,7 @@ pub(crate) fn events() -> Result<Events, Failed> {
 }
 
 pub(crate) async fn broker(url: &str, events: &Events) -> Result<CeleryBroker, Failed> {
-    Ok(CeleryBroker::connect(&CeleryOptions::new(url)?, events).await?)
+    Ok(CeleryBroker::connect(url, events).await?)
 }
 
 /// A connection of the bare client.

@@ -3,7 +3,6 @@
 use std::sync::atomic::Ordering;
 
 use events_core::Timestamp;
-use redis::ConnectionAddr;
 use serde_json::{Map, Value, json};
 
 use super::events::epoch_seconds;
@@ -12,7 +11,6 @@ use super::system;
 use crate::broker::Inner;
 use crate::error::CeleryError;
 use crate::lease::Held;
-use crate::link::Source;
 use crate::message::{Message, iso_time, shown};
 use crate::score::from_micros;
 use crate::tag::Kind;
@@ -49,15 +47,7 @@ pub(super) fn stats(inner: &Inner, node: &Node) -> Value {
 
 /// Where the broker is; not as whom, and not with which password.
 fn broker(inner: &Inner) -> Value {
-    let (hostname, port, tls) = match inner.link.source() {
-        Source::Direct { client } => match client.get_connection_info().addr() {
-            ConnectionAddr::Tcp(host, port) => (host.clone(), Some(*port), false),
-            ConnectionAddr::TcpTls { host, port, .. } => (host.clone(), Some(*port), true),
-            other => (other.to_string(), None, false),
-        },
-        #[cfg(feature = "sentinel")]
-        Source::Sentinel { of, .. } => (of.master.clone(), None, false),
-    };
+    let (hostname, port, tls) = inner.link.source().endpoint();
     json!({
         "transport": "redis",
         "hostname": hostname,
@@ -85,7 +75,7 @@ pub(super) fn configuration(inner: &Inner, node: &Node) -> Value {
         "accept_content": ["json"],
         "broker_transport_options": transport_options(inner),
         "enable_utc": true,
-        "result_expires": results.map(|results| results.expire.as_secs()),
+        "result_expires": results.and_then(|results| results.expire_seconds),
         "result_serializer": "json",
         "task_acks_late": true,
         "task_default_queue": settings.default_queue,

@@ -26,8 +26,7 @@ pub(crate) struct Outgoing {
 
 /// Why a task cannot be a message.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum Refused {
+pub(crate) enum Refused {
     /// It has no name.
     #[error("the task has no name")]
     NoName,

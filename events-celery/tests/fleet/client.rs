@@ -23,6 +23,8 @@ pub(crate) struct Client {
     server: redis::Client,
     pub(crate) redis: MultiplexedConnection,
     database: i64,
+    /// In front of every key and channel.
+    prefix: &'static str,
 }
 
 /// What is in an envelope.
@@ -50,16 +52,27 @@ pub(crate) fn envelope(body: &Value, headers: &Value) -> String {
 
 impl Client {
     pub(crate) async fn connect(url: &str) -> Self {
+        Self::behind("", url).await
+    }
+
+    /// In a fleet with this prefix.
+    pub(crate) async fn behind(prefix: &'static str, url: &str) -> Self {
         let server = redis::Client::open(url).unwrap();
         Self {
             redis: server.get_multiplexed_async_connection().await.unwrap(),
             database: server.get_connection_info().redis_settings().db(),
             server,
+            prefix,
         }
     }
 
     fn channel(&self, name: &str) -> String {
-        format!("/{}.{name}", self.database)
+        format!("{}/{}.{name}", self.prefix, self.database)
+    }
+
+    /// Where answers are looked for by whoever is bound with this key.
+    pub(crate) fn replies(&self, routing_key: &str) -> String {
+        format!("{}{routing_key}.{REPLIES}", self.prefix)
     }
 
     /// Until a worker of this process can be asked.
@@ -85,7 +98,8 @@ impl Client {
         let mut all = json!({"task": "jobs.run", "id": id, "root_id": id, "retries": 0});
         all.as_object_mut().unwrap().extend(headers.as_object().unwrap().clone());
         let message = envelope(&json!([[{"fails": fails}], {}, null]), &all);
-        let _: i64 = self.redis.lpush("jobs", message).await.unwrap();
+        let jobs = format!("{}jobs", self.prefix);
+        let _: i64 = self.redis.lpush(jobs, message).await.unwrap();
         id
     }
 
@@ -112,10 +126,29 @@ impl Client {
         destination: &Value,
         answers: usize,
     ) -> Map<String, Value> {
+        let me = self.request(method, arguments, destination).await;
+        let queue = self.replies(&me);
+        let mut found = Map::new();
+        while found.len() < answers {
+            let answer = self.take(&queue).await;
+            let text: Value = serde_json::from_slice(&answer).unwrap();
+            assert_eq!(text["headers"]["ticket"], "ticket");
+            assert!(text["headers"]["clock"].as_u64().unwrap() > 1000, "its clock was raised");
+            found.extend(body(&answer).as_object().unwrap().clone());
+        }
+        found
+    }
+
+    /// Asks, and tells with which key the answers come.
+    pub(crate) async fn request(
+        &mut self,
+        method: &str,
+        arguments: Value,
+        destination: &Value,
+    ) -> String {
         let me = Uuid::now_v7().to_string();
-        let queue = format!("{me}.{REPLIES}");
-        let member = format!("{me}\u{6}\u{16}\u{6}\u{16}{queue}");
-        let binding = format!("_kombu.binding.{REPLIES}");
+        let member = format!("{me}\u{6}\u{16}\u{6}\u{16}{me}.{REPLIES}");
+        let binding = format!("{}_kombu.binding.{REPLIES}", self.prefix);
         let _: i64 = self.redis.sadd(binding, member).await.unwrap();
         let request = json!({
             "method": method,
@@ -127,15 +160,7 @@ impl Client {
             "reply_to": {"exchange": REPLIES, "routing_key": me},
         });
         self.publish(&envelope(&request, &json!({"clock": 1000, "expires": 0}))).await;
-        let mut found = Map::new();
-        while found.len() < answers {
-            let answer = self.take(&queue).await;
-            let text: Value = serde_json::from_slice(&answer).unwrap();
-            assert_eq!(text["headers"]["ticket"], "ticket");
-            assert!(text["headers"]["clock"].as_u64().unwrap() > 1000, "its clock was raised");
-            found.extend(body(&answer).as_object().unwrap().clone());
-        }
-        found
+        me
     }
 
     /// The answer of the only worker.

@@ -4,13 +4,17 @@
 //! |-----------|------------------------------------------------------------------------------|
 //! | `told`    | workers tell that they live, and what becomes of their tasks                 |
 //! | `asked`   | they answer to remote control, and hear of revoked tasks                     |
+//! | `acl`     | what a user of Redis must be allowed for it                                  |
 //! | `results` | callers that wait for a result get one                                       |
 //! | `python`  | all of it in the eyes of real Celery: its tools, its workers and Flower      |
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 #![allow(clippy::needless_pass_by_value, reason = "handlers take their event by value")]
 
+mod acl;
 mod asked;
 mod client;
+#[path = "../queue/guide.rs"]
+mod guide;
 mod python;
 mod results;
 mod told;

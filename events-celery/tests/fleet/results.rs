@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use events_celery::CeleryResults;
 use private_redis::{Server, Settings};
 use redis::AsyncCommands;
 use serde_json::{Value, json};
@@ -12,7 +13,7 @@ const EXPIRE: Duration = Duration::from_mins(10);
 
 /// A world whose workers write results.
 async fn world() -> World {
-    World::new().await.with(|options| options.results(EXPIRE))
+    World::new().await.with(|options| options.results(CeleryResults::new(EXPIRE)))
 }
 
 fn key(id: &str) -> String {
@@ -102,8 +103,8 @@ async fn tasks_are_settled_though_the_results_of_another_redis_cannot_be_stored(
     let server = tokio::task::spawn_blocking(|| Server::start(Settings::default()).unwrap());
     let server = server.await.unwrap();
     let url = server.database().url();
-    let mut world =
-        World::new().await.with(|options| options.results_at(&url, "other:", EXPIRE).unwrap());
+    let elsewhere = CeleryResults::new(EXPIRE).at(&url).global_keyprefix("other:");
+    let mut world = World::new().await.with(|options| options.results(elsewhere));
     let running = world.work().await;
     world.gate.open(2);
     let id = world.client.send(false, json!({})).await;

@@ -75,7 +75,7 @@ impl World {
     /// On this Redis.
     pub(crate) async fn at(url: &str) -> Self {
         let settings = EventSettings { lease: Duration::from_secs(3), ..EventSettings::default() };
-        let options = CeleryOptions::new(url).unwrap().node_name("rust@host");
+        let options = CeleryOptions::new().node_name("rust@host");
         Self {
             url: url.to_owned(),
             events: Events::builder().settings(settings).build().unwrap(),
@@ -93,7 +93,7 @@ impl World {
 
     /// Starts a worker that runs one task and holds one more, and waits until it can be asked.
     pub(crate) async fn work(&mut self) -> Running {
-        let broker = CeleryBroker::connect(&self.options, &self.events).await.unwrap();
+        let broker = self.options.connect(&self.url, &self.events).await.unwrap();
         let running = self.work_on(broker);
         self.client.wait_for_listeners().await;
         running

@@ -1,91 +1,59 @@
 //! What a user of Redis must be allowed: so much, no more, and nothing is lost if it is less.
 //!
-//! The rules are those of the guide.
+//! What it is, the guide says; of the fleet and of results, the tests of those.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use events_celery::{CeleryBroker, CeleryOptions, CeleryTransport};
+use events_celery::CeleryOptions;
 use events_core::broker::{Admin, Broker};
-use events_core::cadence::ReconcilerRuns;
+use events_core::cadence::{ReconcilerRuns, RunResult, RunStart};
 use events_core::lifecycle::Next;
 use events_core::transport::Transport;
 use events_core::{BoxError, EventId, Queues, Task, TaskId, Timestamp, WorkerId};
 use events_testing::ManualClock;
 use private_redis::{Database, Server, Settings};
 
+use crate::guide;
 use crate::world::{Fleet, LONG_AGO, connection, events, shop};
 
-const PUBLISHER_KEYS: &str = "~acme:mail*";
-const PUBLISHER: &[&str] = &["lpush", "rpush"];
-/// Of those that publish debounced tasks.
-const DEBOUNCER_KEYS: &str = "~acme:unacked* ~acme:events:*";
-const DEBOUNCER: &[&str] = &["evalsha", "script|load", "hget", "hset", "hexists", "zadd"];
+/// The commands that make a publisher: one, and one more for debounced tasks.
+fn publisher() -> [Vec<&'static str>; 2] {
+    guide::commands("publisher").try_into().expect("the guide has two")
+}
 
-const WORKER_KEYS: &str = "~acme:mail* ~acme:unacked* ~acme:events:* ~acme:_kombu.binding*";
-const WORKER: &[&str] = &[
-    "del",
-    "multi",
-    "exec",
-    "evalsha",
-    "exists",
-    "get",
-    "hdel",
-    "hexists",
-    "hget",
-    "hgetall",
-    "hlen",
-    "hmget",
-    "hset",
-    "lindex",
-    "llen",
-    "lpush",
-    "lrange",
-    "ltrim",
-    "rpush",
-    "sadd",
-    "script|load",
-    "set",
-    "smembers",
-    "srem",
-    "zadd",
-    "zcard",
-    "zcount",
-    "zmscore",
-    "zrange",
-    "zrangebyscore",
-    "zrem",
-    "zrevrangebyscore",
-    "zscan",
-];
-/// Without these it works too: a version that is too old is not noticed, and workers poll.
-const BETTER: &[&str] = &["info", "blmove"];
-
-fn allowed(keys: &str, commands: &[&str]) -> String {
-    let commands: Vec<_> = commands.iter().map(|command| format!("+{command}")).collect();
-    format!("resetchannels {keys} -@all +select {}", commands.join(" "))
+/// The command that makes a worker. The others are for the fleet and for results.
+fn worker() -> Vec<&'static str> {
+    guide::commands("worker").swap_remove(0)
 }
 
 struct Place {
     server: Server,
     database: Database,
+    user: &'static str,
 }
 
 impl Place {
-    fn new(rules: &str) -> Self {
-        let server = Server::start(Settings::default().user("user", "secret", rules)).unwrap();
-        let database = server.database();
-        Self { server, database }
+    /// With the user that these commands of the guide make.
+    fn new(commands: &[&[&'static str]]) -> Self {
+        let server = Server::start(Settings::default()).unwrap();
+        for command in commands {
+            server.cli(command).unwrap();
+        }
+        Self { database: server.database(), server, user: commands[0][2] }
     }
 
-    fn change(&self, rules: &[&str]) {
-        self.server.cli(&[&["ACL", "SETUSER", "user"], rules].concat()).unwrap();
+    fn change(&self, rule: &str) {
+        self.server.cli(&["ACL", "SETUSER", self.user, rule]).unwrap();
     }
 
-    fn options(&self) -> CeleryOptions {
-        let url = self.database.url_as("user", "secret");
-        CeleryOptions::new(&url).unwrap().key_prefix("acme:")
+    fn url(&self) -> String {
+        self.database.url_as(self.user, "secret")
     }
+}
+
+fn options() -> CeleryOptions {
+    CeleryOptions::new().key_prefix("acme:")
 }
 
 fn task(priority: i16) -> Task {
@@ -106,7 +74,7 @@ fn task(priority: i16) -> Task {
 
 async fn publish(place: &Place, tasks: Vec<Task>) -> Result<(), BoxError> {
     let events = events(&ManualClock::new());
-    Ok(CeleryTransport::connect(&place.options(), &events).await?.send(tasks).await?)
+    Ok(options().connect_transport(&place.url(), &events).await?.send(tasks).await?)
 }
 
 fn debounced() -> Vec<Task> {
@@ -117,26 +85,32 @@ fn debounced() -> Vec<Task> {
 }
 
 #[tokio::test]
-async fn publisher_needs_no_more_than_to_push() {
-    let place = Place::new(&allowed(PUBLISHER_KEYS, PUBLISHER));
+async fn publisher_needs_what_the_guide_says() {
+    let [pushes, _] = publisher();
+    let place = Place::new(&[&pushes]);
     publish(&place, vec![task(0), task(9), task(-1)]).await.unwrap();
     publish(&place, debounced()).await.unwrap_err();
-    for command in PUBLISHER {
-        place.change(&[&format!("-{command}")]);
-        publish(&place, vec![task(0), task(-1)]).await.unwrap_err();
-        place.change(&[&format!("+{command}")]);
+    let mut needless = BTreeSet::new();
+    for command in guide::allowed(&pushes) {
+        place.change(&format!("-{command}"));
+        if publish(&place, vec![task(0), task(-1)]).await.is_ok() {
+            needless.insert(command);
+        }
+        place.change(&format!("+{command}"));
     }
+    assert_eq!(needless, BTreeSet::from(["info"]), "by which it notices a Redis that is too old");
 }
 
 #[tokio::test]
 async fn publisher_of_debounced_tasks_needs_what_the_guide_says() {
-    let place = Place::new(&allowed(DEBOUNCER_KEYS, DEBOUNCER));
+    let [pushes, debounces] = publisher();
+    let place = Place::new(&[&pushes, &debounces]);
     publish(&place, debounced()).await.unwrap();
-    for command in DEBOUNCER {
+    for command in guide::allowed(&debounces) {
         place.server.cli(&["SCRIPT", "FLUSH", "SYNC"]).unwrap();
-        place.change(&[&format!("-{command}")]);
+        place.change(&format!("-{command}"));
         publish(&place, debounced()).await.expect_err(command);
-        place.change(&[&format!("+{command}")]);
+        place.change(&format!("+{command}"));
     }
 }
 
@@ -148,7 +122,7 @@ fn ensure(condition: bool) -> Result<(), BoxError> {
 async fn live(place: &Place) -> Result<(), BoxError> {
     let clock = ManualClock::new();
     let lease = Duration::from_secs(15);
-    let broker = CeleryBroker::connect(&place.options(), &events(&clock)).await?;
+    let broker = options().connect(&place.url(), &events(&clock)).await?;
     let (worker, other) = (WorkerId::generate(), WorkerId::generate());
     let queues = Queues::all();
     broker.register(worker, &queues).await?;
@@ -204,30 +178,41 @@ async fn live(place: &Place) -> Result<(), BoxError> {
         rescued += broker.rescue(worker, lease).await?.len();
     }
     ensure(rescued == 5)?;
-    broker.reconcilers().await?;
+    reconcile(&broker, worker).await?;
     broker.deregister(worker).await?;
     Ok(())
 }
 
+/// A reconciler that is announced, runs and ends.
+async fn reconcile(runs: &impl ReconcilerRuns, started_by: WorkerId) -> Result<(), BoxError> {
+    let now = Timestamp::default();
+    runs.announce_reconciler("nightly", now).await?;
+    let start =
+        RunStart { name: "nightly", after: None, started_at: now, started_by, next_at: now };
+    ensure(runs.begin_run(&start).await?)?;
+    runs.end_run("nightly", now, now, &RunResult::default()).await?;
+    let known = runs.reconcilers().await?;
+    ensure(known.len() == 1 && known[0].result.is_some())
+}
+
 #[tokio::test]
 async fn worker_needs_what_the_guide_says() {
-    let place = Place::new(&allowed(WORKER_KEYS, WORKER));
+    let commands = worker();
+    let place = Place::new(&[&commands]);
     live(&place).await.unwrap();
     place.server.cli(&["FLUSHALL"]).unwrap();
     let mut needless = BTreeSet::new();
-    for command in WORKER {
+    for command in guide::allowed(&commands) {
         place.server.cli(&["SCRIPT", "FLUSH", "SYNC"]).unwrap();
-        place.change(&[&format!("-{command}")]);
+        place.change(&format!("-{command}"));
         if live(&place).await.is_ok() {
             needless.insert(command);
         }
-        place.change(&[&format!("+{command}")]);
+        place.change(&format!("+{command}"));
         place.server.cli(&["FLUSHALL"]).unwrap();
     }
-    assert_eq!(needless, BTreeSet::from([&"exists"]), "it is for more lists than can be watched");
-    let better: Vec<_> = BETTER.iter().map(|command| format!("+{command}")).collect();
-    place.change(&better.iter().map(String::as_str).collect::<Vec<_>>());
-    live(&place).await.unwrap();
+    // To notice a Redis that is too old, to wait instead of polling, to watch more lists than can be.
+    assert_eq!(needless, BTreeSet::from(["info", "blmove", "exists"]));
 }
 
 /// The numbers of all messages that there are, wherever.
@@ -247,17 +232,10 @@ async fn all(fleet: &Fleet) -> BTreeSet<u32> {
 
 #[tokio::test]
 async fn command_that_is_not_allowed_loses_no_message() {
-    for command in WORKER {
-        let place = Place::new("~* &* +@all");
-        let url = place.database.url_as("user", "secret");
-        let fleet = Fleet::with(&place.database, |options| {
-            let prefix = "acme:";
-            drop(options);
-            CeleryOptions::new(&url).unwrap().key_prefix(prefix)
-        })
-        .await;
-        let redis = connection(&place.database.url()).await;
-        let fleet = Fleet { redis, prefix: "acme:".to_owned(), ..fleet };
+    for command in guide::allowed(&worker()) {
+        let anything = ["ACL", "SETUSER", "worker", "on", ">secret", "~*", "&*", "+@all"];
+        let place = Place::new(&[&anything]);
+        let fleet = Fleet::as_user(&place.database, &place.url(), |options| options).await;
         for number in 0..10 {
             fleet.push(&[fleet.order(number).to_string().as_bytes()]).await;
         }
@@ -267,7 +245,7 @@ async fn command_that_is_not_allowed_loses_no_message() {
         let leases = fleet.claim(5).await.unwrap();
         fleet.clock.advance(Duration::from_secs(6));
         place.server.cli(&["SCRIPT", "FLUSH", "SYNC"]).unwrap();
-        place.change(&[&format!("-{command}")]);
+        place.change(&format!("-{command}"));
 
         let _ = fleet.claim(2).await;
         let _ = fleet.claim(2).await;
@@ -285,7 +263,7 @@ async fn command_that_is_not_allowed_loses_no_message() {
             let _ = fleet.broker.retry_dead_letter(letter.id).await;
         }
 
-        place.change(&[&format!("+{command}")]);
+        place.change(&format!("+{command}"));
         // What claims took that nobody looked at goes back when their worker ends.
         let (waits, held, _) = fleet.places().await;
         assert!(waits + held <= 25, "{command}: they multiply: {waits} + {held}");

@@ -10,19 +10,21 @@
 //! | `lost_answers` | what was taken and not heard of goes back                             |
 //! | `cancellation` | callers may go away at any point                                      |
 //! | `acl`          | what a user must be allowed, and that less loses nothing              |
+//! | `away`         | who cannot send is told why                                           |
 //! | `users`        | who is not let in is told                                             |
 //! | `tls`          | certificates                                                          |
 //! | `sentinel`     | masters that die                                                      |
 #![allow(unreachable_pub, reason = "a test program exports nothing")]
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 #![allow(clippy::needless_pass_by_value, reason = "handlers take their event by value")]
-#![recursion_limit = "256"] // the futures of brokers in those of tests
 
 mod acl;
+mod away;
 mod cancellation;
 mod debounced;
 mod faults;
 mod full;
+mod guide;
 #[path = "../../../tests/logs.rs"]
 mod logs;
 mod lost_answers;

@@ -1,13 +1,13 @@
 //! Redis behind Sentinel: what is published and consumed goes on when the master dies.
 
-use events_celery::{CeleryBroker, CeleryOptions};
+use events_celery::{CeleryBroker, CeleryError, CeleryOptions};
 use events_core::broker::{Broker, Settlement};
 use events_core::lifecycle::Next;
 use events_core::{Queues, WorkerId};
 use events_testing::ManualClock;
 use private_redis::Sentinel;
 
-use crate::world::{events, eventually, numbers, shop};
+use crate::world::{connection, events, eventually, numbers, shop};
 
 async fn publish(broker: &CeleryBroker, number: u32) -> bool {
     let mut session = broker.begin();
@@ -18,12 +18,9 @@ async fn publish(broker: &CeleryBroker, number: u32) -> bool {
 #[tokio::test]
 async fn publishing_and_consuming_go_on_after_the_master_died() {
     let sentinel = Sentinel::start(1).unwrap();
-    let urls: Vec<_> =
-        sentinel.addresses().into_iter().map(|address| format!("redis://{address}")).collect();
-    let urls = urls.iter().map(String::as_str);
-    let options =
-        CeleryOptions::sentinel(urls, Sentinel::MASTER_NAME, "redis://ignored/2").unwrap();
-    let broker = CeleryBroker::connect(&options, &events(&ManualClock::new())).await.unwrap();
+    let options = CeleryOptions::new().master_name(Sentinel::MASTER_NAME);
+    let events = events(&ManualClock::new());
+    let broker = options.connect(&sentinel.url(2), &events).await.unwrap();
     let worker = WorkerId::generate();
     broker.register(worker, &Queues::all()).await.unwrap();
     for number in 0..3 {
@@ -51,9 +48,28 @@ async fn publishing_and_consuming_go_on_after_the_master_died() {
 #[tokio::test]
 async fn master_that_the_sentinels_do_not_know_is_told() {
     let sentinel = Sentinel::start(1).unwrap();
-    let url = format!("redis://{}", sentinel.addresses()[0]);
-    let options = CeleryOptions::sentinel([&*url], "another", "redis://ignored/0").unwrap();
-    let error = CeleryBroker::connect(&options, &events(&ManualClock::new())).await.unwrap_err();
-    let error = error.to_string();
+    let options = CeleryOptions::new().master_name("another");
+    let events = events(&ManualClock::new());
+    let error = options.connect(&sentinel.url(0), &events).await.unwrap_err().to_string();
     assert!(error.contains("the sentinels' master `another`"), "{error}");
+}
+
+#[tokio::test]
+async fn password_of_the_url_is_that_of_the_redis_and_the_sentinels_have_one_of_their_own() {
+    let sentinel = Sentinel::start(1).unwrap();
+    sentinel.master().cli(&["CONFIG", "SET", "requirepass", "right"]).unwrap();
+    let address = sentinel.addresses().remove(0);
+    let mut asked = connection(&format!("redis://{address}")).await;
+    let mut command = redis::cmd("ACL");
+    command.arg("SETUSER").arg("default").arg("resetpass").arg(">asked");
+    command.exec_async(&mut asked).await.unwrap();
+    let events = events(&ManualClock::new());
+    let url = format!("sentinel://:right@{address}/0");
+    let options = CeleryOptions::new().master_name(Sentinel::MASTER_NAME);
+    options.clone().sentinel_password("asked").connect(&url, &events).await.unwrap();
+    for (password, url) in [("asked", format!("sentinel://:wrong@{address}/0")), ("wrong", url)] {
+        let error = options.clone().sentinel_password(password).connect(&url, &events).await;
+        let error = error.unwrap_err();
+        assert!(matches!(error, CeleryError::Denied { .. }), "{password}: {error:?}");
+    }
 }

@@ -1,31 +1,39 @@
 //! Connections with TLS, to a Redis whose certificate is of an authority of its own.
 
+use std::process::Command;
 use std::time::Duration;
 
-use events_celery::{CeleryBroker, CeleryError, CeleryOptions};
+use events_celery::{CeleryBroker, CeleryError, CeleryOptions, CeleryResults};
 use events_core::broker::Broker;
 use events_core::{Queues, WorkerId};
 use events_runtime::Worker;
 use events_testing::ManualClock;
 use private_redis::{Server, Settings};
 
-use crate::world::{Seen, events, numbers, shop};
+use crate::world::{Seen, causes, events, numbers, shop};
 
 fn server() -> Server {
     Server::start(Settings { tls: true, ..Settings::default() }).unwrap()
 }
 
-fn authority(server: &Server) -> Vec<u8> {
-    std::fs::read(server.certificate_authority().unwrap()).unwrap()
+/// A file beside the authority's certificate.
+fn file(server: &Server, name: &str) -> Vec<u8> {
+    std::fs::read(server.certificate_authority().unwrap().with_file_name(name)).unwrap()
+}
+
+/// That trust the authority of this server.
+fn options(server: &Server) -> CeleryOptions {
+    CeleryOptions::new().tls_root_certificate(file(server, "authority.crt"))
+}
+
+async fn connect(options: &CeleryOptions, url: &str) -> Result<CeleryBroker, CeleryError> {
+    options.connect(url, &events(&ManualClock::new())).await
 }
 
 #[tokio::test]
 async fn authority_of_ones_own_is_trusted_when_it_is_named() {
     let server = server();
-    let options = CeleryOptions::new(&server.url()).unwrap();
-    let options = options.tls_root_certificate(&authority(&server)).unwrap();
-    let events = events(&ManualClock::new());
-    let broker = CeleryBroker::connect(&options, &events).await.unwrap();
+    let broker = connect(&options(&server), &server.url()).await.unwrap();
     let worker = WorkerId::generate();
     broker.register(worker, &Queues::all()).await.unwrap();
     let mut session = broker.begin();
@@ -38,10 +46,8 @@ async fn authority_of_ones_own_is_trusted_when_it_is_named() {
 #[tokio::test]
 async fn idle_worker_hears_of_new_tasks_through_tls() {
     let server = server();
-    let options = CeleryOptions::new(&server.url()).unwrap();
-    let options = options.tls_root_certificate(&authority(&server)).unwrap();
     let events = events(&ManualClock::new());
-    let broker = CeleryBroker::connect(&options, &events).await.unwrap();
+    let broker = options(&server).connect(&server.url(), &events).await.unwrap();
     let (seen, (stop, stopped)) = (Seen::default(), tokio::sync::oneshot::channel::<()>());
     let worker = Worker::builder(&events, broker.clone()).state(seen.clone()).build().unwrap();
     let working = tokio::spawn(worker.run_until(stopped));
@@ -59,22 +65,101 @@ async fn idle_worker_hears_of_new_tasks_through_tls() {
 #[tokio::test]
 async fn authority_that_nobody_named_is_not_trusted_and_told() {
     let (server, other) = (server(), server());
-    let options = CeleryOptions::new(&server.url()).unwrap();
-    let events = events(&ManualClock::new());
-    for options in [options.clone(), options.tls_root_certificate(&authority(&other)).unwrap()] {
-        let error = CeleryBroker::connect(&options, &events).await.unwrap_err().to_string();
+    for options in [CeleryOptions::new(), options(&other)] {
+        let error = connect(&options, &server.url()).await.unwrap_err().to_string();
         assert!(error.contains("`tls_root_certificate`"), "{error}");
     }
 }
 
-#[test]
-fn what_is_no_certificate_is_refused() {
-    for (url, pem) in [
-        ("rediss://localhost", "nonsense"),
-        ("rediss://localhost", "-----BEGIN CERTIFICATE-----\n%\n-----END CERTIFICATE-----\n"),
-        ("redis://localhost", "nonsense"),
+#[tokio::test]
+async fn url_without_tls_is_spoken_to_with_it_if_the_options_say_so() {
+    let server = server();
+    let url = server.url().replace("rediss://", "redis://");
+    connect(&options(&server).tls(true), &url).await.unwrap();
+}
+
+#[tokio::test]
+async fn redis_that_wants_a_certificate_is_shown_one() {
+    let server = server();
+    server.cli(&["CONFIG", "SET", "tls-auth-clients", "yes"]).unwrap();
+    let options = options(&server);
+    let error = connect(&options, &server.url()).await.unwrap_err();
+    assert!(error.to_string().contains("`tls_client_certificate`"), "{}", causes(&error));
+    let (certificate, key) = (file(&server, "server.crt"), file(&server, "server.key"));
+    let of_another = file(&server, "authority.key");
+    let error = options.clone().tls_client_certificate(certificate.clone(), of_another);
+    let error = connect(&error, &server.url()).await.unwrap_err();
+    assert!(error.to_string().contains("do not belong together"), "{}", causes(&error));
+    let options = options.tls_client_certificate(certificate, key);
+    connect(&options, &server.url()).await.unwrap();
+}
+
+#[tokio::test]
+async fn certificates_hold_for_what_speaks_tls_and_nothing_else() {
+    let (encrypted, plain) = (server(), Server::start(Settings::default()).unwrap());
+    let results = |url| CeleryResults::new(Duration::from_mins(1)).at(url);
+    for (url, results) in [
+        (encrypted.url(), results(plain.url())),
+        (plain.url(), results(encrypted.url())),
+        (encrypted.url(), results(encrypted.url())),
     ] {
-        let error = CeleryOptions::new(url).unwrap().tls_root_certificate(pem.as_bytes());
-        assert!(matches!(error, Err(CeleryError::Certificate { .. })), "{url} {pem}");
+        // Whatever is said first.
+        let before = CeleryOptions::new().results(results.clone());
+        let before = before.tls_root_certificate(file(&encrypted, "authority.crt"));
+        for options in [before, options(&encrypted).results(results)] {
+            connect(&options, &url).await.unwrap();
+        }
     }
+}
+
+#[tokio::test]
+async fn what_is_no_certificate_is_refused() {
+    let broken = "-----BEGIN CERTIFICATE-----\n%\n-----END CERTIFICATE-----\n";
+    for pem in ["nonsense", broken] {
+        for options in [
+            CeleryOptions::new().tls_root_certificate(pem),
+            CeleryOptions::new().tls_client_certificate(pem, pem),
+        ] {
+            let error = connect(&options, "rediss://localhost").await;
+            assert!(matches!(error, Err(CeleryError::Certificate { .. })), "{pem}: {error:?}");
+        }
+    }
+}
+
+/// Runs a test of this program in a process of its own, in which the variable `ALONE` has this value.
+fn alone(test: &str, value: &str, variables: &[(&str, &str)]) {
+    let mut program = Command::new(std::env::current_exe().unwrap());
+    program.args(["--exact", &format!("tls::{test}"), "--nocapture"]).env("ALONE", value);
+    let output = program.envs(variables.iter().copied()).output().unwrap();
+    let told = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success() && told.contains("1 passed"), "{told}");
+}
+
+#[tokio::test]
+async fn authorities_that_the_machine_trusts_are_trusted() {
+    if let Ok(url) = std::env::var("ALONE") {
+        connect(&CeleryOptions::new(), &url).await.unwrap();
+        return;
+    }
+    let server = server();
+    let authority = server.certificate_authority().unwrap().to_str().unwrap();
+    let variables = [("SSL_CERT_FILE", authority)];
+    alone("authorities_that_the_machine_trusts_are_trusted", &server.url(), &variables);
+}
+
+#[tokio::test]
+async fn program_chooses_its_cryptography_as_long_as_nothing_speaks_tls() {
+    let chosen = || rustls::crypto::CryptoProvider::get_default().is_some();
+    if let Ok(url) = std::env::var("ALONE") {
+        let events = events(&ManualClock::new());
+        let _lazy = CeleryOptions::new().connect_transport_lazy("rediss://localhost", &events);
+        connect(&CeleryOptions::new(), &url).await.unwrap();
+        assert!(!chosen());
+        connect(&CeleryOptions::new().tls(true), &url).await.unwrap_err();
+        assert!(chosen());
+        return;
+    }
+    let server = Server::start(Settings::default()).unwrap();
+    let test = "program_chooses_its_cryptography_as_long_as_nothing_speaks_tls";
+    alone(test, &server.url(), &[]);
 }

@@ -2,7 +2,7 @@
 
 use std::error::Error as _;
 
-use events_celery::{CeleryBroker, CeleryOptions};
+use events_celery::CeleryBroker;
 use events_core::broker::Broker;
 use events_core::{Queues, WorkerId};
 use events_testing::ManualClock;
@@ -11,8 +11,7 @@ use private_redis::{Server, Settings};
 use crate::world::{causes, events, eventually, shop};
 
 async fn refused(url: &str) -> String {
-    let options = CeleryOptions::new(url).unwrap();
-    let error = CeleryBroker::connect(&options, &events(&ManualClock::new())).await.unwrap_err();
+    let error = CeleryBroker::connect(url, &events(&ManualClock::new())).await.unwrap_err();
     let text = error.to_string();
     assert!(!text.contains("secret"), "{text}");
     text
@@ -29,8 +28,7 @@ async fn wrong_user_or_password_is_told_without_showing_it() {
     }
     for credentials in ["worker:other@", "default:right@", ":right@"] {
         let url = format!("redis://{credentials}127.0.0.1:{port}/0");
-        let options = CeleryOptions::new(&url).unwrap();
-        CeleryBroker::connect(&options, &events(&ManualClock::new())).await.unwrap();
+        CeleryBroker::connect(&url, &events(&ManualClock::new())).await.unwrap();
     }
 }
 
@@ -46,8 +44,8 @@ async fn redis_that_is_not_there_is_told() {
 async fn user_who_lacks_a_key_is_told_what_to_allow() {
     let settings = Settings::default().user("worker", "secret", "~mine:* &* +@all");
     let server = Server::start(settings).unwrap();
-    let options = CeleryOptions::new(&server.database().url_as("worker", "secret")).unwrap();
-    let broker = CeleryBroker::connect(&options, &events(&ManualClock::new())).await.unwrap();
+    let url = server.database().url_as("worker", "secret");
+    let broker = CeleryBroker::connect(&url, &events(&ManualClock::new())).await.unwrap();
     let error = broker.register(WorkerId::generate(), &Queues::all()).await.unwrap_err();
     let error = error.source().unwrap().to_string();
     assert!(error.contains("ACL SETUSER"), "{error}");
@@ -62,8 +60,8 @@ async fn replica_is_told() {
         replica.cli(&["INFO", "replication"]).unwrap().contains("master_link_status:up")
     })
     .await;
-    let options = CeleryOptions::new(&replica.url()).unwrap();
-    let broker = CeleryBroker::connect(&options, &events(&ManualClock::new())).await.unwrap();
+    let events = events(&ManualClock::new());
+    let broker = CeleryBroker::connect(&replica.url(), &events).await.unwrap();
     let registered = broker.register(WorkerId::generate(), &Queues::all()).await.unwrap_err();
     let mut session = broker.begin();
     shop::order(&mut session, 1).unwrap();

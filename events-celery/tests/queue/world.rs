@@ -58,10 +58,6 @@ pub fn events(clock: &ManualClock) -> Events {
     Events::builder().registry(registry).clock(clock.clone()).build().expect("it can be built")
 }
 
-pub fn options(database: &Database) -> CeleryOptions {
-    CeleryOptions::new(&database.url()).unwrap()
-}
-
 impl Fleet {
     /// On the server of all tests.
     pub async fn start() -> Self {
@@ -73,10 +69,19 @@ impl Fleet {
         database: &Database,
         change: impl FnOnce(CeleryOptions) -> CeleryOptions,
     ) -> Self {
+        Self::as_user(database, &database.url(), change).await
+    }
+
+    /// Whose broker is at this URL.
+    pub async fn as_user(
+        database: &Database,
+        url: &str,
+        change: impl FnOnce(CeleryOptions) -> CeleryOptions,
+    ) -> Self {
         let (clock, prefix) = (ManualClock::new(), format!("{}:", TaskId::generate()));
         let events = events(&clock);
-        let options = change(options(database).key_prefix(&prefix));
-        let broker = CeleryBroker::connect(&options, &events).await.unwrap();
+        let options = change(CeleryOptions::new().key_prefix(&prefix));
+        let broker = options.connect(url, &events).await.unwrap();
         let worker = WorkerId::generate();
         broker.register(worker, &Queues::all()).await.unwrap();
         let redis = connection(&database.url()).await;
