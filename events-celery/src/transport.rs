@@ -121,12 +121,12 @@ impl CeleryTransport {
         // One list that takes nothing must not have the others sent again.
         for (run, answer) in batch.runs.into_iter().zip(answers) {
             if let Err(error) = answer {
-                unsent.extend(TransportError::unavailable(run.tasks, error).unsent);
+                unsent.extend(Unsent::all_later(run.tasks, error));
             }
         }
         let (publications, tasks): (Vec<_>, Vec<_>) = batch.debounced.into_iter().unzip();
         if let Err(error) = end_and_publish(link, keys, &[], &publications).await {
-            unsent.extend(TransportError::unavailable(tasks, error).unsent);
+            unsent.extend(Unsent::all_later(tasks, error));
         }
         Pushed { unsent, away: None }
     }
@@ -191,7 +191,7 @@ impl Batch {
     fn all_unsent(self, error: &CeleryError) -> Vec<Unsent> {
         let tasks = self.runs.into_iter().flat_map(|run| run.tasks);
         let tasks = tasks.chain(self.debounced.into_iter().map(|(_, task)| task));
-        TransportError::unavailable(tasks, error.to_string()).unsent
+        Unsent::all_later(tasks, error.to_string())
     }
 }
 
@@ -216,7 +216,7 @@ impl Transport for CeleryTransport {
                 if let Some(error) = away {
                     // The order is kept: what follows waits for what could not be sent.
                     unsent.extend(batch.into_iter().flat_map(|batch| batch.all_unsent(&error)));
-                    unsent.extend(TransportError::unavailable(tasks, error).unsent);
+                    unsent.extend(Unsent::all_later(tasks, error));
                     break;
                 }
             }
@@ -228,7 +228,7 @@ impl Transport for CeleryTransport {
                 Some(pushed) => Box::pin(ready(pushed)),
             });
         }
-        if unsent.is_empty() { Ok(()) } else { Err(TransportError { unsent }) }
+        TransportError::check(unsent)
     }
 }
 

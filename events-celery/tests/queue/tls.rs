@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use events_celery::{CeleryBroker, CeleryError, CeleryOptions};
-use events_core::broker::Broker;
+use events_core::broker::{Broker, WorkerInfo};
 use events_core::{Queues, WorkerId};
 use events_runtime::Worker;
 use events_testing::ManualClock;
@@ -27,7 +27,7 @@ async fn authority_of_ones_own_is_trusted_when_it_is_named() {
     let events = events(&ManualClock::new());
     let broker = CeleryBroker::connect(&options, &events).await.unwrap();
     let worker = WorkerId::generate();
-    broker.register(worker, &Queues::all()).await.unwrap();
+    broker.register(worker, &WorkerInfo::new(Queues::all(), 1)).await.unwrap();
     let mut session = broker.begin();
     shop::order(&mut session, 7).unwrap();
     session.commit().await.unwrap();

@@ -3,7 +3,7 @@
 use std::error::Error as _;
 
 use events_celery::{CeleryBroker, CeleryOptions};
-use events_core::broker::Broker;
+use events_core::broker::{Broker, WorkerInfo};
 use events_core::{Queues, WorkerId};
 use events_testing::ManualClock;
 use private_redis::{Server, Settings};
@@ -48,7 +48,10 @@ async fn user_who_lacks_a_key_is_told_what_to_allow() {
     let server = Server::start(settings).unwrap();
     let options = CeleryOptions::new(&server.database().url_as("worker", "secret")).unwrap();
     let broker = CeleryBroker::connect(&options, &events(&ManualClock::new())).await.unwrap();
-    let error = broker.register(WorkerId::generate(), &Queues::all()).await.unwrap_err();
+    let error = broker
+        .register(WorkerId::generate(), &WorkerInfo::new(Queues::all(), 1))
+        .await
+        .unwrap_err();
     let error = error.source().unwrap().to_string();
     assert!(error.contains("ACL SETUSER"), "{error}");
 }
@@ -64,7 +67,10 @@ async fn replica_is_told() {
     .await;
     let options = CeleryOptions::new(&replica.url()).unwrap();
     let broker = CeleryBroker::connect(&options, &events(&ManualClock::new())).await.unwrap();
-    let registered = broker.register(WorkerId::generate(), &Queues::all()).await.unwrap_err();
+    let registered = broker
+        .register(WorkerId::generate(), &WorkerInfo::new(Queues::all(), 1))
+        .await
+        .unwrap_err();
     let mut session = broker.begin();
     shop::order(&mut session, 1).unwrap();
     let published = session.commit().await.unwrap_err();
