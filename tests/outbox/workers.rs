@@ -154,7 +154,7 @@ impl Outbox for Emptied {
     }
 
     async fn wake_relay(&self) {
-        std::future::pending().await
+        std::future::pending::<()>().await;
     }
 }
 
