@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use events_core::Registry;
-use events_core::broker::{Admin, Broker};
+use events_core::broker::{Admin, Broker, WorkerInfo};
 use events_core::catalog::Catalog;
 use events_core::context::CancellationSource;
 use events_core::event::WorkerId;
@@ -144,7 +144,7 @@ async fn foreign_task_on_a_queue_of_this_program_is_put_back() {
     session.commit().await.unwrap();
     let executor = Executor::new(queue.clone(), States::new().into()).unwrap();
     let worker = WorkerId::generate();
-    queue.register(worker, &Queues::all()).await.unwrap();
+    queue.register(worker, &WorkerInfo::new(Queues::all(), 1)).await.unwrap();
     let lease = queue.claim(worker, &Queues::all(), 1).await.unwrap().tasks.pop().unwrap();
     let never = CancellationSource::new().token();
     let execution = executor.execute(worker, lease, &never).await;

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use events_core::broker::{Admin, Broker};
+use events_core::broker::{Admin, Broker, WorkerInfo};
 use events_core::event::EventId;
 use events_core::extract::States;
 use events_core::lifecycle::Next;
@@ -452,7 +452,7 @@ mod redelivery {
         let queue = FaultyBroker::new(MemoryQueue::new(&events));
         queue.faults().inject(Fault::FailClaim);
         let worker = events_core::WorkerId::generate();
-        queue.register(worker, &Queues::all()).await.unwrap();
+        queue.register(worker, &WorkerInfo::new(Queues::all(), 1)).await.unwrap();
         queue.claim(worker, &Queues::all(), 1).await.unwrap_err();
         queue.claim(worker, &Queues::all(), 1).await.unwrap();
     }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use events_core::Registry;
-use events_core::broker::{Admin, Broker, Heartbeat};
+use events_core::broker::{Admin, Broker, Heartbeat, WorkerInfo};
 use events_core::extract::States;
 use events_core::prelude::*;
 use events_core::unchecked;
@@ -221,7 +221,7 @@ async fn task_in_a_queue_its_subscriber_has_left_waits_for_a_worker_that_can_cal
     let mut task = {
         publish(&queue, 0..1).await;
         let worker = events_core::WorkerId::generate();
-        queue.register(worker, &Queues::all()).await.unwrap();
+        queue.register(worker, &WorkerInfo::new(Queues::all(), 1)).await.unwrap();
         let mut tasks = queue.claim(worker, &Queues::only(["new"]), 1).await.unwrap().tasks;
         tasks.remove(0).task
     };
@@ -298,7 +298,7 @@ async fn unknown_task_is_put_back_for_a_release_that_knows_it() {
     publish(&queue, 0..1).await;
     let task = {
         let worker = events_core::WorkerId::generate();
-        queue.register(worker, &Queues::all()).await.unwrap();
+        queue.register(worker, &WorkerInfo::new(Queues::all(), 1)).await.unwrap();
         queue.claim(worker, &Queues::all(), 1).await.unwrap().tasks.remove(0).task
     };
 
@@ -333,7 +333,7 @@ async fn renamed_subscriber_still_handles_tasks_under_its_alias() {
     let old_queue = MemoryQueue::new(&old);
     publish(&old_queue, 4..5).await;
     let worker = events_core::WorkerId::generate();
-    old_queue.register(worker, &Queues::all()).await.unwrap();
+    old_queue.register(worker, &WorkerInfo::new(Queues::all(), 1)).await.unwrap();
     let task = old_queue.claim(worker, &Queues::all(), 1).await.unwrap().tasks.remove(0).task;
     assert_eq!(task.name, "queued.old");
 
@@ -443,7 +443,7 @@ async fn worker_taken_for_dead_stops_its_handlers_and_starts_anew() {
     gate.await_starts(1).await;
     // As if another worker had rescued after a stall.
     let survivor = events_core::WorkerId::generate();
-    queue.register(survivor, &Queues::all()).await.unwrap();
+    queue.register(survivor, &WorkerInfo::new(Queues::all(), 1)).await.unwrap();
     let mut rescued = Vec::new();
     while rescued.is_empty() {
         rescued = queue.rescue(survivor, Duration::ZERO).await.unwrap();

@@ -97,10 +97,10 @@ async fn drain(
     let transport = Nowhere::default();
     let (stop, stopped) = oneshot::channel::<()>();
     let meter = Meter::start();
-    let relay = Relay::new(queue.clone(), transport.clone()).run_until(async {
+    let relay = Relay::new(queue.clone(), transport.clone());
+    let relay = tokio::spawn(relay.run_until(async {
         stopped.await.ok();
-    });
-    let relay = tokio::spawn(relay);
+    }));
     while transport.0.load(Ordering::SeqCst) < tasks as u64 {
         tokio::time::sleep(Duration::from_millis(1)).await;
     }
@@ -109,7 +109,7 @@ async fn drain(
     }
     let rate = meter.stop(tasks, cost);
     drop(stop);
-    relay.await?;
+    relay.await??;
     Ok(rate)
 }
 

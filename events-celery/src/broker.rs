@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use events_core::broker::{Claimed, Heartbeat, Rescued, Settlement};
+use events_core::broker::{Claimed, Heartbeat, Rescued, Settlement, WorkerInfo};
 use events_core::health::Health;
 use events_core::sightings::Sightings;
 use events_core::{Broker, BrokerError, Events, Queues, Timestamp, WorkerId};
@@ -236,21 +236,18 @@ impl Broker for CeleryBroker {
     }
 
     fn forwarded(&self) -> Queues {
-        Queues::only::<String>([])
+        Queues::none()
     }
 
-    async fn register(&self, worker: WorkerId, queues: &Queues) -> Result<(), BrokerError> {
-        let queues = queues.clone();
+    async fn register(&self, worker: WorkerId, info: &WorkerInfo) -> Result<(), BrokerError> {
+        let WorkerInfo { queues, concurrency, .. } = info.clone();
         self.uninterrupted("register a worker", move |inner| async move {
             liveness::register(&inner, worker, &queues).await?;
             fleet::join(&inner, worker, &queues).await;
+            fleet::introduce(&inner, worker, concurrency);
             Ok(())
         })
         .await
-    }
-
-    fn introduce(&self, worker: WorkerId, concurrency: usize) {
-        fleet::introduce(&self.inner, worker, concurrency);
     }
 
     async fn heartbeat(&self, worker: WorkerId) -> Result<Heartbeat, BrokerError> {

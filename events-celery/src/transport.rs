@@ -144,12 +144,12 @@ impl CeleryTransport {
         // One list that takes nothing must not have the others sent again.
         for (run, answer) in batch.runs.into_iter().zip(answers) {
             if let Err(error) = answer {
-                unsent.extend(TransportError::unavailable(run.tasks, error).unsent);
+                unsent.extend(Unsent::all_later(run.tasks, error));
             }
         }
         let (publications, tasks): (Vec<_>, Vec<_>) = batch.debounced.into_iter().unzip();
         if let Err(error) = end_and_publish(link, keys, &[], &publications).await {
-            unsent.extend(TransportError::unavailable(tasks, error).unsent);
+            unsent.extend(Unsent::all_later(tasks, error));
         }
         Pushed { unsent, away: None }
     }
@@ -241,7 +241,7 @@ impl Transport for CeleryTransport {
                     // The order is kept: what follows waits for what could not be sent.
                     let batch = batch.map(Batch::into_tasks).unwrap_or_default();
                     let left = left.into_iter().chain(batch).chain(tasks);
-                    unsent.extend(TransportError::unavailable(left, error).unsent);
+                    unsent.extend(Unsent::all_later(left, error));
                     break;
                 }
             }
@@ -256,7 +256,7 @@ impl Transport for CeleryTransport {
             // nobody else may take it: without this it would begin when all is written.
             tokio::task::yield_now().await;
         }
-        if unsent.is_empty() { Ok(()) } else { Err(TransportError { unsent }) }
+        TransportError::check(unsent)
     }
 }
 

@@ -40,22 +40,15 @@ pub trait Broker: ReconcilerRuns + Clone + Send + Sync + 'static {
     /// workers do not serve them.
     fn forwarded(&self) -> Queues;
 
-    /// Makes `worker` known, which serves `queues` and is alive now. Registering it again is a
-    /// heartbeat.
+    /// Makes `worker` known, which is alive now. Registering it again is a heartbeat.
     ///
     /// # Errors
     /// The broker could not be reached.
     fn register(
         &self,
         worker: WorkerId,
-        queues: &Queues,
+        info: &WorkerInfo,
     ) -> impl Future<Output = Result<(), BrokerError>> + Send;
-
-    /// Tells how many tasks `worker`, which was registered just now, runs at once. For those who watch a
-    /// fleet from outside; most brokers have no use for it.
-    fn introduce(&self, worker: WorkerId, concurrency: usize) {
-        let _ = (worker, concurrency);
-    }
 
     /// Writes that `worker` is alive now.
     ///
@@ -86,13 +79,11 @@ pub trait Broker: ReconcilerRuns + Clone + Send + Sync + 'static {
         limit: usize,
     ) -> impl Future<Output = Result<Claimed<Self::Receipt>, BrokerError>> + Send;
 
-    /// Tells that the handler of a leased task is called now. For those who watch a fleet from outside:
-    /// most brokers have no use for it.
+    /// Tells that the handler of a leased task is called now, for those who watch a fleet from outside.
+    /// A broker that nobody watches so has nothing to do.
     ///
     /// It stands between a task and its handler, so it must not block, and not do much.
-    fn started(&self, worker: WorkerId, receipt: &Self::Receipt, attempt: u32) {
-        let _ = (worker, receipt, attempt);
-    }
+    fn started(&self, worker: WorkerId, receipt: &Self::Receipt, attempt: u32);
 
     /// Records what became of leased tasks, all in one go. For each, whether it still held its
     /// lease; of those that did not, nothing is recorded.
@@ -133,7 +124,7 @@ pub trait Broker: ReconcilerRuns + Clone + Send + Sync + 'static {
     /// The broker could not be reached.
     fn prune(&self) -> impl Future<Output = Result<u64, BrokerError>> + Send;
 
-    /// How the queue is doing. Not for every second: it reads more than a claim does.
+    /// How the queue is doing. Do not call it every second: it reads more than a claim does.
     ///
     /// # Errors
     /// The broker could not be reached.
@@ -196,6 +187,24 @@ pub trait Admin: Send + Sync {
         &self,
         task: TaskId,
     ) -> impl Future<Output = Result<bool, BrokerError>> + Send;
+}
+
+/// What a worker tells of itself when it registers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct WorkerInfo {
+    /// The queues that it serves.
+    pub queues: Queues,
+    /// How many tasks it runs at once.
+    pub concurrency: usize,
+}
+
+impl WorkerInfo {
+    /// A worker that serves these queues, and runs so many tasks at once.
+    #[must_use]
+    pub fn new(queues: Queues, concurrency: usize) -> Self {
+        Self { queues, concurrency }
+    }
 }
 
 /// The answer to a heartbeat.

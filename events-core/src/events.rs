@@ -10,6 +10,7 @@ use crate::clock::{Clock, SystemClock, Timestamp};
 use crate::dispatch::{FanOut, fan_out};
 use crate::extract::States;
 use crate::lifecycle::rescue_delay;
+use crate::queues::Queues;
 use crate::reconciler::{ReconcileError, Reconciler, Report, Scope};
 use crate::registry::{Registry, RegistryError};
 use crate::session::PendingEvents;
@@ -98,6 +99,39 @@ impl Events {
     #[must_use]
     pub fn is_same(&self, other: &Self) -> bool {
         Arc::ptr_eq(&self.0, &other.0)
+    }
+
+    /// The queues whose handlers are in other programs, as
+    /// [`foreign_subscriber!`](crate::foreign_subscriber!) declares them: what to
+    /// [forward](crate::Forwarding).
+    ///
+    /// A queue is forwarded as a whole. So if a handler of this program shares one of these, its tasks
+    /// go with the others.
+    ///
+    /// ```
+    /// use events_core::Forwarding;
+    /// use events_core::prelude::*;
+    ///
+    /// #[derive(Event)]
+    /// struct OrderPlaced { order_id: u64 }
+    ///
+    /// foreign_subscriber! {
+    ///     event = OrderPlaced,
+    ///     task = "shop.tasks.send_confirmation",
+    ///     queue = "mail",
+    ///     freshness_only,
+    /// }
+    ///
+    /// # fn main() -> Result<(), events_core::StartError> {
+    /// let events = Events::builder().build()?;
+    /// let forwarding = Forwarding::outbox(events.foreign_queues());
+    /// assert_eq!(*forwarding.queues(), Queues::only(["mail"]));
+    /// # Ok(()) }
+    /// ```
+    #[must_use]
+    pub fn foreign_queues(&self) -> Queues {
+        let foreign = self.registry().foreign_subscribers();
+        Queues::only(foreign.map(|subscriber| subscriber.queue(self.settings())))
     }
 
     pub(crate) fn current_traceparent(&self) -> Option<String> {

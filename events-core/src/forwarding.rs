@@ -1,6 +1,5 @@
 //! Which tasks go elsewhere than to the database, and how.
 
-use std::fmt;
 use std::sync::Arc;
 
 use crate::broker::Queues;
@@ -10,6 +9,9 @@ use crate::task::{Name, Task};
 use crate::transport::{ErasedTransport, Transport};
 
 /// Sends the tasks of some queues elsewhere than to the database. Given when a queue is opened.
+///
+/// As a rule the queues are those whose handlers are in other programs,
+/// [`Events::foreign_queues`].
 ///
 /// ```
 /// # use events_core::{Forwarding, Queues};
@@ -38,6 +40,8 @@ impl Forwarding {
 
     /// Through an outbox of this name, where there are several: each has a relay of its own, so that
     /// a broker that is away does not hold up another's tasks.
+    ///
+    /// An outbox that is to be drained and not filled any more has no queues, [`Queues::none`].
     #[must_use]
     pub fn named_outbox(name: impl Into<String>, queues: Queues) -> Self {
         Self { queues, way: Way::Outbox(Name::Owned(name.into())) }
@@ -113,8 +117,7 @@ impl Forwardings {
     /// The queues whose tasks are forwarded, of all forwardings.
     #[must_use]
     pub fn queues(&self) -> Queues {
-        let none = Queues::only([""; 0]);
-        self.0.iter().fold(none, |all, forwarding| all.and(&forwarding.queues))
+        self.0.iter().fold(Queues::none(), |all, forwarding| all.union(&forwarding.queues))
     }
 
     /// The names of the outboxes, sorted, each once.
@@ -226,15 +229,6 @@ impl Split {
                     "event written to the outbox"
                 );
             }
-        }
-    }
-}
-
-impl fmt::Display for Forwarding {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.way {
-            Way::Outbox(name) => write!(f, "through the outbox `{name}`"),
-            Way::AfterCommit(_) => f.write_str("after the commit"),
         }
     }
 }

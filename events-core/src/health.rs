@@ -66,6 +66,7 @@ pub struct WorkerHealth {
 
 /// An outbox, and who drains it.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct OutboxHealth {
     /// Its name.
     pub outbox: String,
@@ -174,6 +175,12 @@ impl Health {
 }
 
 impl OutboxHealth {
+    /// An outbox, what waits in it, and whether a relay holds its lease.
+    #[must_use]
+    pub fn new(outbox: impl Into<String>, backlog: Backlog, relayed: bool) -> Self {
+        Self { outbox: outbox.into(), backlog, relayed }
+    }
+
     fn concern(&self) -> Option<Concern> {
         let long = self.backlog.tasks > 0 && self.backlog.oldest >= LONG_IN_OUTBOX;
         long.then(|| match self.relayed {
@@ -293,8 +300,7 @@ mod tests {
     }
 
     fn outbox(relayed: bool) -> OutboxHealth {
-        let backlog = Backlog { tasks: 12, oldest: HOUR };
-        OutboxHealth { outbox: "default".into(), backlog, relayed }
+        OutboxHealth::new("default", Backlog::new(12, HOUR), relayed)
     }
 
     #[test]
@@ -371,10 +377,7 @@ mod tests {
                 lease: second,
             }],
             held_by_transactions: 0,
-            outboxes: vec![OutboxHealth {
-                backlog: Backlog { tasks: 1, oldest: second },
-                ..outbox(false)
-            }],
+            outboxes: vec![OutboxHealth { backlog: Backlog::new(1, second), ..outbox(false) }],
             storage: Some(StorageHealth {
                 live_rows: 1_000_000,
                 dead_rows: 1_000_000,

@@ -4,19 +4,13 @@
 //! the rows in order, sends their tasks, and deletes what was sent. Of several relays one is active:
 //! it holds the outbox's lease, and whatever it writes is refused once another has taken that.
 
-use std::borrow::Cow;
 use std::future::Future;
 use std::time::Duration;
 
-use serde::ser::SerializeTuple;
-use serde::{Serialize, Serializer};
-
 use crate::BoxError;
 use crate::broker::BrokerError;
-use crate::clock::Timestamp;
 use crate::event::WorkerId;
-use crate::registry::Registry;
-use crate::task::{Debounced, Headers, Name, Task};
+use crate::task::{Name, Task};
 
 /// The name of the outbox of a program that has one.
 pub const DEFAULT_OUTBOX: &str = "default";
@@ -27,6 +21,10 @@ pub const DEFAULT_OUTBOX: &str = "default";
 /// A future that is dropped has either done all of its work or none of it, and the caller does not
 /// learn which.
 pub trait Outbox: Clone + Send + Sync + 'static {
+    /// The outboxes that tasks are [forwarded](crate::Forwarding) to, sorted. A relay is for one of
+    /// them.
+    fn outboxes(&self) -> Vec<Name>;
+
     /// Takes the lease of this outbox for `relay`, if nobody holds it or its holder has been silent
     /// for longer than it may.
     ///
@@ -82,11 +80,22 @@ pub trait Outbox: Clone + Send + Sync + 'static {
     fn settle_outbox(
         &self,
         held: &OutboxLease,
-        settlement: OutboxSettlement,
+        settlement: &OutboxSettlement,
         lease: Duration,
     ) -> impl Future<Output = Result<bool, BrokerError>> + Send;
 
-    /// What waits in this outbox. Not for every second: it reads all of an index.
+    /// What waits in this outbox. Do not call it every second: it reads all of an index.
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # use events_core::{BrokerError, Outbox};
+    /// # async fn example(queue: impl Outbox) -> Result<(), BrokerError> {
+    /// let backlog = queue.outbox_backlog("default").await?;
+    /// if backlog.oldest > Duration::from_secs(60) {
+    ///     println!("{} tasks wait, and somebody should look why", backlog.tasks);
+    /// }
+    /// # Ok(()) }
+    /// ```
     ///
     /// # Errors
     /// The database could not be reached.
@@ -154,6 +163,7 @@ pub struct OutboxSettlement {
 
 /// What waits in an outbox.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Backlog {
     /// How many tasks.
     pub tasks: u64,
@@ -161,195 +171,10 @@ pub struct Backlog {
     pub oldest: Duration,
 }
 
-/// The most tasks of one row, and about how many bytes: a relay reads and rewrites a row as a whole.
-const TASKS_OF_A_ROW: usize = 500;
-const BYTES_OF_A_ROW: usize = 1 << 20;
-
-/// A row before it is written.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct NewRow {
-    /// How many tasks it has.
-    pub tasks: usize,
-    /// When the first was published.
-    pub published_at: Timestamp,
-    /// The tasks, as [`read_tasks`] reads them.
-    pub body: String,
-}
-
-/// The rows of the tasks that a commit leaves for an outbox: one, or several if they are many.
-#[must_use]
-pub fn rows(tasks: &[Task]) -> Vec<NewRow> {
-    let mut rows = Vec::new();
-    let mut rest = tasks;
-    while !rest.is_empty() {
-        let mut bytes = 0;
-        let fits = rest.iter().take(TASKS_OF_A_ROW).take_while(|task| {
-            let fits = bytes < BYTES_OF_A_ROW;
-            bytes += task.payload.len();
-            fits
-        });
-        let (row, others) = rest.split_at(fits.count());
-        rows.push(NewRow {
-            tasks: row.len(),
-            published_at: row.iter().map(|task| task.published_at).min().unwrap_or_default(),
-            body: write_tasks(row),
-        });
-        rest = others;
-    }
-    rows
-}
-
-/// Tasks as one JSON text, an array of arrays.
-///
-/// # Panics
-/// Never: names, numbers and texts are JSON.
-#[must_use]
-pub fn write_tasks(tasks: &[Task]) -> String {
-    struct All<'t>(&'t [Task]);
-    impl Serialize for All<'_> {
-        fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-            serializer.collect_seq(self.0.iter().map(Packed))
-        }
-    }
-    serde_json::to_string(&All(tasks)).expect("names, numbers and texts are JSON")
-}
-
-struct Packed<'t>(&'t Task);
-
-/// Something that is written as it is shown.
-struct Shown<T>(T);
-
-impl<T: std::fmt::Display> Serialize for Shown<T> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(&self.0)
-    }
-}
-
-impl Serialize for Packed<'_> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let Self(task) = self;
-        let mut tuple = serializer.serialize_tuple(12)?;
-        tuple.serialize_element(&Shown(task.id))?;
-        tuple.serialize_element(&Shown(task.event_id))?;
-        tuple.serialize_element(&task.event)?;
-        tuple.serialize_element(&task.name)?;
-        tuple.serialize_element(&task.queue)?;
-        tuple.serialize_element(&task.priority)?;
-        tuple.serialize_element(&task.due_at.as_micros())?;
-        tuple.serialize_element(&task.published_at.as_micros())?;
-        tuple.serialize_element(&*task.payload)?;
-        let headers = (!task.headers.is_empty()).then(|| task.headers.to_json());
-        tuple.serialize_element(&headers)?;
-        tuple.serialize_element(&task.debounce.as_ref().map(|debounced| &debounced.key))?;
-        let not_after = task.debounce.as_ref().map(|debounced| debounced.not_after.as_micros());
-        tuple.serialize_element(&not_after)?;
-        tuple.end()
-    }
-}
-
-/// A text of a row: borrowed from it unless it has escapes.
-#[derive(serde::Deserialize)]
-struct Text<'r>(#[serde(borrow)] Cow<'r, str>);
-
-type Unpacked<'r> = (
-    &'r str,
-    &'r str,
-    Text<'r>,
-    Text<'r>,
-    Text<'r>,
-    i16,
-    i64,
-    i64,
-    Text<'r>,
-    Option<String>,
-    Option<String>,
-    Option<i64>,
-);
-
-/// Reads what [`write_tasks`] wrote. Names that `registry` knows are not copied.
-///
-/// # Errors
-/// The text is something else: it was changed by hand, or cut.
-pub fn read_tasks(body: &str, registry: &Registry) -> Result<Vec<Task>, BoxError> {
-    let unpacked: Vec<Unpacked<'_>> = serde_json::from_str(body)?;
-    unpacked.into_iter().map(|task| unpack(task, registry)).collect()
-}
-
-fn unpack(unpacked: Unpacked<'_>, registry: &Registry) -> Result<Task, BoxError> {
-    let (id, event_id, event, name, queue, priority, due_at, published_at, payload, ..) = unpacked;
-    let (.., headers, key, not_after) = unpacked;
-    let subscriber = registry.subscriber(&name.0);
-    let known = subscriber.filter(|found| found.task == name.0 && found.event.name == event.0);
-    let queue_known = known.and_then(|found| found.queue).filter(|known| *known == queue.0);
-    let (event, name) = match known {
-        Some(found) => (Name::Borrowed(found.event.name), Name::Borrowed(found.task)),
-        None => (Name::Owned(event.0.into_owned()), Name::Owned(name.0.into_owned())),
-    };
-    Ok(Task {
-        id: id.parse()?,
-        event_id: event_id.parse()?,
-        event,
-        name,
-        queue: queue_known.map_or_else(|| Name::Owned(queue.0.into_owned()), Name::Borrowed),
-        priority,
-        payload: payload.0.into(),
-        headers: headers.map_or_else(|| Ok(Headers::new()), |json| Headers::from_json(&json))?,
-        published_at: Timestamp::from_micros(published_at),
-        due_at: Timestamp::from_micros(due_at),
-        debounce: match (key, not_after) {
-            (Some(key), Some(not_after)) => {
-                Some(Debounced { key, not_after: Timestamp::from_micros(not_after) })
-            }
-            _ => None,
-        },
-    })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::event::{EventId, TaskId};
-
-    fn task(payload: &str) -> Task {
-        Task {
-            id: TaskId::generate(),
-            event_id: EventId::generate(),
-            event: "shop.Placed".into(),
-            name: "events.shop.\"quoted\"".into(),
-            queue: "fides".into(),
-            priority: -3,
-            payload: payload.into(),
-            headers: Headers::new(),
-            published_at: Timestamp::from_micros(7),
-            due_at: Timestamp::from_micros(8),
-            debounce: None,
-        }
-    }
-
-    #[test]
-    fn every_field_of_a_task_survives_the_row() {
-        let mut full = task("{\"text\":\"\\u0000 \\\\ größer 🦀\"}");
-        full.headers.insert("traceparent", "00-\"-01");
-        full.debounce =
-            Some(Debounced { key: "\"k\"".into(), not_after: Timestamp::from_micros(9) });
-        let tasks = [full, task("{}")];
-        let registry = Registry::builder().build().unwrap();
-        assert_eq!(read_tasks(&write_tasks(&tasks), &registry).unwrap(), tasks);
-        assert!(read_tasks("[[\"cut", &registry).is_err());
-    }
-
-    #[test]
-    fn a_large_commit_is_several_rows_in_order() {
-        let many: Vec<_> = (0..1_234).map(|_| task("{}")).collect();
-        let counts = |tasks: &[Task]| rows(tasks).iter().map(|row| row.tasks).collect::<Vec<_>>();
-        assert_eq!(counts(&many), [500, 500, 234]);
-        assert_eq!(counts(&many[..3]), [3]);
-        assert_eq!(counts(&[]), [0; 0]);
-        let large = "x".repeat(BYTES_OF_A_ROW);
-        assert_eq!(counts(&[task(&large), task(&large), task("{}")]), [1, 1, 1]);
-        let registry = Registry::builder().build().unwrap();
-        let rows = rows(&many);
-        let read = rows.iter().flat_map(|row| read_tasks(&row.body, &registry).unwrap());
-        assert!(read.eq(many));
+impl Backlog {
+    /// So many tasks, the oldest of which has waited for so long.
+    #[must_use]
+    pub fn new(tasks: u64, oldest: Duration) -> Self {
+        Self { tasks, oldest }
     }
 }

@@ -24,6 +24,12 @@ impl Queues {
         Self { named: BTreeSet::new(), inverted: true }
     }
 
+    /// No queue.
+    #[must_use]
+    pub fn none() -> Self {
+        Self { named: BTreeSet::new(), inverted: false }
+    }
+
     /// These queues.
     #[must_use]
     pub fn only<Q: Into<String>>(queues: impl IntoIterator<Item = Q>) -> Self {
@@ -50,8 +56,7 @@ impl Queues {
     }
 
     /// These and those.
-    #[must_use]
-    pub fn and(&self, others: &Self) -> Self {
+    pub(crate) fn union(&self, others: &Self) -> Self {
         let (a, b) = (&self.named, &others.named);
         match (self.inverted, others.inverted) {
             (false, false) => Self { named: a | b, inverted: false },
@@ -74,8 +79,7 @@ impl Queues {
     }
 
     /// A queue that is among these and those; a star if nearly every queue is.
-    #[must_use]
-    pub fn common(&self, others: &Self) -> Option<String> {
+    pub(crate) fn common(&self, others: &Self) -> Option<String> {
         let both = self.without(&Self { inverted: !others.inverted, ..others.clone() });
         match both.inverted {
             true => Some("*".into()),
@@ -108,13 +112,13 @@ mod tests {
             Queues::all().except(["a", "b"]),
             Queues::only(["a"]),
             Queues::only(["a", "b"]),
-            Queues::only([""; 0]),
+            Queues::none(),
         ];
         for (one, other) in sets.iter().flat_map(|one| sets.iter().map(move |other| (one, other))) {
             let mut overlap = false;
             for queue in ["a", "b", "c"] {
                 let (in_one, in_other) = (one.contains(queue), other.contains(queue));
-                assert_eq!(one.and(other).contains(queue), in_one || in_other);
+                assert_eq!(one.union(other).contains(queue), in_one || in_other);
                 assert_eq!(one.without(other).contains(queue), in_one && !in_other);
                 overlap |= in_one && in_other;
             }

@@ -12,7 +12,7 @@ use crate::task::Task;
 /// Accepts tasks. Implemented where the queue is not in the application's database; where it is,
 /// tasks are rows of the session's transaction and no transport is involved.
 ///
-/// Which tasks go through one, and when, says a [`Forwarding`](crate::Forwarding).
+/// A [`Forwarding`](crate::Forwarding) says which tasks go through one, and when.
 pub trait Transport: Send + Sync + 'static {
     /// Sends these tasks, in this order as far as the transport keeps any.
     ///
@@ -58,11 +58,45 @@ impl fmt::Debug for dyn ErasedTransport {
     }
 }
 
-/// Tasks that were not sent. The others of the call were.
+/// Tasks that were not sent, at least one. The others of the call were.
+///
+/// ```
+/// # use events_core::Task;
+/// # use events_core::transport::{Transport, TransportError, Unsent};
+/// /// A broker that is never there.
+/// struct Away;
+///
+/// impl Transport for Away {
+///     async fn send(&self, tasks: Vec<Task>) -> Result<(), TransportError> {
+///         TransportError::check(Unsent::all_later(tasks, "the broker is away"))
+///     }
+/// }
+/// ```
 #[derive(Debug)]
 pub struct TransportError {
-    /// Each with the reason.
-    pub unsent: Vec<Unsent>,
+    unsent: Vec<Unsent>,
+}
+
+impl TransportError {
+    /// What a transport answers that could not send these, each with the reason.
+    ///
+    /// # Errors
+    /// There are some.
+    pub fn check(unsent: Vec<Unsent>) -> Result<(), Self> {
+        if unsent.is_empty() { Ok(()) } else { Err(Self { unsent }) }
+    }
+
+    /// Those that were not sent, each with the reason.
+    #[must_use]
+    pub fn unsent(&self) -> &[Unsent] {
+        &self.unsent
+    }
+
+    /// The same, to keep them.
+    #[must_use]
+    pub fn into_unsent(self) -> Vec<Unsent> {
+        self.unsent
+    }
 }
 
 impl fmt::Display for TransportError {
@@ -80,6 +114,7 @@ impl Error for TransportError {
 
 /// A task that was not sent.
 #[derive(Debug)]
+#[non_exhaustive]
 pub struct Unsent {
     /// The task.
     pub task: Task,
@@ -100,14 +135,14 @@ impl Unsent {
     pub fn never(task: Task, error: impl Into<BoxError>) -> Self {
         Self { task, error: error.into(), retryable: false }
     }
-}
 
-impl TransportError {
-    /// None of these tasks was sent, for one reason that will pass: the broker is away.
-    pub fn unavailable(tasks: impl IntoIterator<Item = Task>, error: impl Into<BoxError>) -> Self {
+    /// Tasks that may all be sent later, for one reason: the broker is away.
+    pub fn all_later(
+        tasks: impl IntoIterator<Item = Task>,
+        error: impl Into<BoxError>,
+    ) -> Vec<Self> {
         let shared = Shared(Arc::from(error.into()));
-        let unsent = tasks.into_iter().map(|task| Unsent::later(task, shared.clone()));
-        Self { unsent: unsent.collect() }
+        tasks.into_iter().map(|task| Self::later(task, shared.clone())).collect()
     }
 }
 

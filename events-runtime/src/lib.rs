@@ -26,6 +26,6 @@ mod worker;
 
 pub use execute::{Execution, Executor, MissingNeeds, execute_task};
 pub use memory::{MemoryQueue, MemoryReceipt, MemorySavepoint, MemorySession};
-pub use relay::Relay;
+pub use relay::{Relay, RelayError};
 pub use statistics::Statistics;
 pub use worker::{Worker, WorkerBuilder, WorkerError};

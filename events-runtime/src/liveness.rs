@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use events_core::BoxError;
-use events_core::broker::{Broker, Heartbeat, Queues, Rescued};
+use events_core::broker::{Broker, Heartbeat, Rescued, WorkerInfo};
 use events_core::context::CancellationSource;
 use events_core::event::WorkerId;
 use tokio::sync::watch;
@@ -42,8 +42,7 @@ impl Standing {
 /// Keeps a worker alive in the eyes of others, until dropped.
 pub(crate) struct Liveness<B: Broker> {
     pub(crate) broker: B,
-    pub(crate) queues: Queues,
-    pub(crate) concurrency: usize,
+    pub(crate) info: WorkerInfo,
     pub(crate) standing: watch::Sender<Standing>,
     pub(crate) statistics: Arc<Statistics>,
 }
@@ -168,9 +167,8 @@ impl<B: Broker> Liveness<B> {
             standing.may_claim = false;
         });
         let fresh = Standing::new();
-        let register = self.broker.register(fresh.worker, &self.queues);
+        let register = self.broker.register(fresh.worker, &self.info);
         if let Ok(Ok(())) = timeout(self.lease(), register).await {
-            self.broker.introduce(fresh.worker, self.concurrency);
             *last_beat = Instant::now();
             self.standing.send_replace(fresh);
         }

@@ -5,8 +5,11 @@
 //! record nothing.
 
 mod active;
+mod error;
 mod holding;
 mod outcome;
+#[cfg(test)]
+mod tests;
 mod trouble;
 
 use std::fmt;
@@ -19,8 +22,11 @@ use events_core::broker::BrokerError;
 use events_core::context::{Cancellation, CancellationSource};
 use events_core::event::WorkerId;
 use events_core::outbox::{Acquired, Backlog, DEFAULT_OUTBOX, Outbox};
+use events_core::task::Name;
 use events_core::transport::Transport;
 use tokio::time::{Instant, sleep};
+
+pub use error::RelayError;
 
 use active::{Active, End};
 use holding::Holding;
@@ -29,9 +35,12 @@ use trouble::Trouble;
 /// The longest lease: as long as a broken relay may hold up all others.
 const LONGEST_LEASE: Duration = Duration::from_mins(10);
 
-/// Between two looks whether the lease is free, at least and at most.
-const LOOK_AT_LEAST: Duration = Duration::from_secs(1);
-const LOOK_AT_MOST: Duration = Duration::from_millis(50);
+/// The shortest: a renewal takes a moment.
+const SHORTEST_LEASE: Duration = Duration::from_millis(50);
+
+/// The pause between two looks whether the lease is free.
+const LONGEST_PAUSE: Duration = Duration::from_secs(1);
+const SHORTEST_PAUSE: Duration = Duration::from_millis(50);
 
 /// Sends what waits in an outbox through a transport.
 ///
@@ -43,11 +52,14 @@ const LOOK_AT_MOST: Duration = Duration::from_millis(50);
 /// # use events_core::prelude::*;
 /// # use events_core::{Outbox, Transport};
 /// # use events_runtime::Relay;
-/// # async fn example(queue: impl Outbox, transport: impl Transport) {
+/// # async fn example(queue: impl Outbox, transport: impl Transport) -> Result<(), events_core::BoxError> {
 /// let shutdown = async { /* wait for a signal */ };
-/// Relay::new(queue, transport).run_until(shutdown).await;
-/// # }
+/// Relay::new(queue, transport).batch(500).run_until(shutdown).await?;
+/// # Ok(()) }
 /// ```
+///
+/// Or in a worker: [`WorkerBuilder::relay`](crate::WorkerBuilder::relay).
+#[must_use = "a relay does nothing until it runs"]
 pub struct Relay<O, T> {
     outbox: O,
     transport: T,
@@ -67,7 +79,8 @@ impl<O, T> fmt::Debug for Relay<O, T> {
 }
 
 impl<O: Outbox, T: Transport> Relay<O, T> {
-    /// A relay from the outbox of `queue` to `transport`.
+    /// A relay from the outbox of `queue`, which is [forwarded](events_core::Forwarding) to, to
+    /// `transport`.
     pub fn new(queue: O, transport: T) -> Self {
         Self {
             outbox: queue,
@@ -79,25 +92,23 @@ impl<O: Outbox, T: Transport> Relay<O, T> {
     }
 
     /// Which outbox, where the queue has several.
-    #[must_use]
     pub fn named(mut self, outbox: impl Into<String>) -> Self {
         self.name = outbox.into();
         self
     }
 
-    /// About how many tasks are handed to the transport at once; 2,000 unless set. If the relay dies
-    /// in between, as many are sent twice.
-    #[must_use]
+    /// About how many tasks are handed to the transport at once; 2,000 unless set, and one at least. A
+    /// relay that dies in between may send up to this many twice.
     pub fn batch(mut self, tasks: usize) -> Self {
         self.batch = tasks.max(1);
         self
     }
 
-    /// How long the relay may be silent before another takes over; 15 seconds unless set, and ten
-    /// minutes at most. The clocks of the machines must agree much better than that.
-    #[must_use]
+    /// How long the relay may be silent before another takes over; 15 seconds unless set, 50
+    /// milliseconds at least and ten minutes at most. The clocks of the machines must agree much better
+    /// than that.
     pub fn lease(mut self, lease: Duration) -> Self {
-        self.lease = lease.clamp(Duration::from_millis(50), LONGEST_LEASE);
+        self.lease = lease.clamp(SHORTEST_LEASE, LONGEST_LEASE);
         self
     }
 
@@ -106,7 +117,11 @@ impl<O: Outbox, T: Transport> Relay<O, T> {
     ///
     /// A database or a broker that is away is waited for. Dropping this future stops it at once: what
     /// was sent and not yet recorded is sent again, after a lease.
-    pub async fn run_until<S: Future>(self, shutdown: S) {
+    ///
+    /// # Errors
+    /// Nothing is forwarded to an outbox of this name; it has sent nothing.
+    pub async fn run_until<S: Future>(self, shutdown: S) -> Result<(), RelayError> {
+        self.check()?;
         let stop = CancellationSource::new();
         let mut run = pin!(self.run(stop.token()));
         tokio::select! {
@@ -115,6 +130,19 @@ impl<O: Outbox, T: Transport> Relay<O, T> {
                 stop.cancel();
                 run.await;
             }
+        }
+        Ok(())
+    }
+
+    /// Whether its outbox is one of the queue's.
+    fn check(&self) -> Result<(), RelayError> {
+        let known = self.outbox.outboxes();
+        match known.iter().any(|known| *known == self.name) {
+            true => Ok(()),
+            false => Err(RelayError::UnknownOutbox {
+                outbox: self.name.clone(),
+                known: known.into_iter().map(Name::into_owned).collect(),
+            }),
         }
     }
 
@@ -153,13 +181,16 @@ impl<O: Outbox, T: Transport> Relay<O, T> {
     ) -> Option<Holding> {
         while !stop.is_cancelled() {
             let asked = Instant::now();
-            let pause = match self.outbox.acquire_outbox(&self.name, relay, self.lease).await {
+            let acquired = self.outbox.acquire_outbox(&self.name, relay, self.lease).await;
+            if acquired.is_ok() {
+                trouble.is_over();
+            }
+            let pause = match acquired {
                 Ok(Acquired::Held(lease)) => {
                     return Some(Holding::new(lease, self.lease, asked));
                 }
                 Ok(Acquired::ByAnother { remaining }) => {
-                    trouble.is_over();
-                    remaining.min(self.lease / 4).min(LOOK_AT_LEAST)
+                    remaining.min(self.lease / 4).min(LONGEST_PAUSE)
                 }
                 Err(error) => {
                     let pause = trouble.pause();
@@ -176,11 +207,11 @@ impl<O: Outbox, T: Transport> Relay<O, T> {
             let pause = pause.mul_f64(1.0 + 0.1 * fastrand::f64());
             // A lease that is given back wakes those who stand by, and so does every commit.
             let woken = async {
-                sleep(LOOK_AT_MOST).await;
+                sleep(SHORTEST_PAUSE).await;
                 self.outbox.wake_relay().await;
             };
             tokio::select! {
-                () = sleep(pause.max(LOOK_AT_MOST)) => {}
+                () = sleep(pause.max(SHORTEST_PAUSE)) => {}
                 () = woken, if !trouble.is_going_on() => {}
                 () = stop.cancelled() => {}
             }
@@ -189,8 +220,11 @@ impl<O: Outbox, T: Transport> Relay<O, T> {
     }
 }
 
-/// A relay that a worker runs, whatever its transport.
+/// A relay that a worker runs, whatever its outbox and its transport.
 pub(crate) trait AnyRelay: fmt::Debug + Send + Sync + 'static {
+    /// Whether its outbox is one of the queue's.
+    fn check(&self) -> Result<(), RelayError>;
+
     /// Sends until `stop` is requested.
     fn run(self: Arc<Self>, stop: Cancellation) -> Pin<Box<dyn Future<Output = ()> + Send>>;
 
@@ -199,6 +233,10 @@ pub(crate) trait AnyRelay: fmt::Debug + Send + Sync + 'static {
 }
 
 impl<O: Outbox, T: Transport> AnyRelay for Relay<O, T> {
+    fn check(&self) -> Result<(), RelayError> {
+        Self::check(self)
+    }
+
     fn run(self: Arc<Self>, stop: Cancellation) -> Pin<Box<dyn Future<Output = ()> + Send>> {
         Box::pin(async move { Self::run(&self, stop).await })
     }

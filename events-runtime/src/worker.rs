@@ -8,7 +8,7 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
-use events_core::broker::{Admin, Broker, BrokerError};
+use events_core::broker::{Admin, Broker, BrokerError, WorkerInfo};
 use events_core::context::CancellationSource;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
@@ -69,10 +69,11 @@ impl<B: Broker> Worker<B> {
     {
         self.reconcilers.clear();
         let (broker, relays) = (self.executor.broker().clone(), self.relays.clone());
+        let statistics = self.statistics.clone();
         let mut asked = Ok(());
         let drained = async {
             loop {
-                match is_drained(&broker, &relays).await {
+                match is_drained(&broker, &relays, &statistics).await {
                     Ok(true) => return,
                     Ok(_) => sleep(LOOK_WHETHER_DRAINED).await,
                     Err(error) => {
@@ -99,8 +100,8 @@ impl<B: Broker> Worker<B> {
     pub async fn run_until<S: Future>(self, shutdown: S) -> Result<(), WorkerError> {
         let broker = self.executor.broker().clone();
         let standing = Standing::new();
-        broker.register(standing.worker, &self.queues).await.map_err(WorkerError::Register)?;
-        broker.introduce(standing.worker, self.concurrency);
+        let info = WorkerInfo::new(self.queues.clone(), self.concurrency);
+        broker.register(standing.worker, &info).await.map_err(WorkerError::Register)?;
         tracing::info!(
             worker = %standing.worker,
             queues = ?self.queues,
@@ -114,8 +115,7 @@ impl<B: Broker> Worker<B> {
         background.spawn(settle::settle(broker.clone(), received, self.statistics.clone()));
         let liveness = Liveness {
             broker: broker.clone(),
-            queues: self.queues.clone(),
-            concurrency: self.concurrency,
+            info,
             standing: standing.clone(),
             statistics: self.statistics.clone(),
         };
@@ -169,13 +169,25 @@ impl<B: Broker> Worker<B> {
     }
 }
 
+/// Whether nothing waits and nothing runs.
+///
+/// The queue and the outboxes cannot be asked at one moment, and what a relay sends may come back to
+/// the queue, whose handlers may fill the outboxes. They were empty together if the queue was so before
+/// and afterwards, and nothing was claimed in between.
 async fn is_drained<B: Admin>(
     broker: &B,
     relays: &[Arc<dyn AnyRelay>],
+    statistics: &Statistics,
 ) -> Result<bool, BrokerError> {
-    let mut drained = broker.counts().await?.is_drained();
-    for relay in relays {
-        drained = drained && relay.backlog().await?.tasks == 0;
+    let claimed = statistics.claimed();
+    if !broker.counts().await?.is_drained() {
+        return Ok(false);
     }
-    Ok(drained)
+    for relay in relays {
+        if relay.backlog().await?.tasks > 0 {
+            return Ok(false);
+        }
+    }
+    let again = relays.is_empty() || broker.counts().await?.is_drained();
+    Ok(again && statistics.claimed() == claimed)
 }

@@ -75,11 +75,12 @@ async fn send_all(tasks: Vec<(Arc<dyn ErasedTransport>, Vec<Task>)>) {
         match sent.await {
             Ok(Ok(())) => log_dispatched(&tasks),
             Ok(Err(error)) => {
-                let unsent: HashSet<_> = error.unsent.iter().map(|unsent| unsent.task.id).collect();
+                let unsent: HashSet<_> =
+                    error.unsent().iter().map(|unsent| unsent.task.id).collect();
                 let sent: Vec<_> =
                     tasks.into_iter().filter(|task| !unsent.contains(&task.id)).collect();
                 log_dispatched(&sent);
-                for unsent in &error.unsent {
+                for unsent in error.unsent() {
                     log_lost(&unsent.task, &*unsent.error);
                 }
             }

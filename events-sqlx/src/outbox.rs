@@ -1,35 +1,73 @@
 //! What the outboxes of both databases have in common.
 
+mod row;
+
 use std::time::Duration;
 
 use events_core::broker::{AttemptError, DeadLetter};
+use events_core::forwarding::Forwardings;
 use events_core::health::OutboxHealth;
-use events_core::outbox::{Acquired, Backlog, OutboxBatch, OutboxRow, read_tasks};
-use events_core::{Events, Task, Timestamp};
+use events_core::outbox::{Acquired, Backlog, OutboxBatch, OutboxLease, OutboxRow};
+use events_core::task::Name;
+use events_core::{Events, Task, Timestamp, WorkerId};
+
+pub(crate) use row::{NewRow, rows};
 
 /// The rows that a relay looks at to find where its batch ends, at most.
-pub(crate) const ROWS_OF_A_BATCH: usize = 5000;
+const ROWS_OF_A_BATCH: usize = 5000;
 
 /// A lease that ends so much later than it can be long was written by a clock that has been set back
 /// since: it holds nobody off.
 const TOO_LONG: Duration = Duration::from_hours(1);
 
-/// When a lease that was written until `expires_at` does not hold any more, whatever it says: from
-/// this time on or before that one.
-pub(crate) fn lapsed(lease: Duration, now: Timestamp) -> (Timestamp, Timestamp) {
-    (now, now + lease + TOO_LONG)
+/// A relay that asks for the lease at one moment.
+pub(crate) struct Request {
+    relay: WorkerId,
+    pub(crate) now: Timestamp,
+    /// Until when the lease is then written to hold.
+    pub(crate) until: Timestamp,
+    /// A time that no lease reaches.
+    pub(crate) unreached: Timestamp,
 }
 
-/// The answer to a relay that finds the lease with another.
-pub(crate) fn by_another(expires_at: Timestamp, now: Timestamp) -> Acquired {
-    Acquired::ByAnother { remaining: expires_at.since(now) }
+impl Request {
+    pub(crate) fn new(relay: WorkerId, lease: Duration, now: Timestamp) -> Self {
+        Self { relay, now, until: now + lease, unreached: unreached(lease, now) }
+    }
+
+    /// The answer if the lease is with another relay, by what the database says of it.
+    pub(crate) fn held_by_another(&self, holder: &[u8], expires_at: i64) -> Option<Acquired> {
+        let expires_at = Timestamp::from_micros(expires_at);
+        let holds = expires_at > self.now && expires_at <= self.unreached;
+        (holds && holder != self.relay.to_bytes())
+            .then(|| Acquired::ByAnother { remaining: expires_at.since(self.now) })
+    }
+
+    /// The answer once it was asked for in writing: with the token, unless another was faster.
+    pub(crate) fn answer(&self, outbox: Name, token: Option<i64>) -> Acquired {
+        match token {
+            Some(token) => Acquired::Held(OutboxLease { outbox, relay: self.relay, token }),
+            None => Acquired::ByAnother { remaining: self.until.since(self.now) },
+        }
+    }
+}
+
+/// A time that no lease reaches which is about this long and was written by now.
+pub(crate) fn unreached(lease: Duration, now: Timestamp) -> Timestamp {
+    now + lease + TOO_LONG
+}
+
+/// Of how many rows the end of a batch is looked for, and how many tasks it is to have.
+pub(crate) fn limits(tasks: usize) -> (i64, i64) {
+    let number = |number| i64::try_from(number).unwrap_or(i64::MAX);
+    (number(tasks.min(ROWS_OF_A_BATCH)), number(tasks))
 }
 
 /// Rows as they were read, with their tasks.
 pub(crate) fn batch(rows: Vec<(i64, String)>, events: &Events) -> OutboxBatch {
     let mut batch = OutboxBatch::default();
     for (id, body) in rows {
-        match read_tasks(&body, events.registry()) {
+        match row::read_tasks(&body, events.registry()) {
             Ok(tasks) => batch.rows.push(OutboxRow { id, tasks }),
             Err(error) => batch.unreadable.push((id, error)),
         }
@@ -59,30 +97,31 @@ pub(crate) fn revived(letter: DeadLetter, now: Timestamp) -> Task {
     }
 }
 
+/// How many tasks wait in an outbox, and when the oldest was published, as the databases count.
+pub(crate) type Waiting = (i64, Option<i64>);
+
+pub(crate) fn backlog((tasks, oldest): Waiting, now: Timestamp) -> Backlog {
+    let oldest = oldest.map(|oldest| now.since(Timestamp::from_micros(oldest)));
+    Backlog::new(tasks.try_into().unwrap_or(0), oldest.unwrap_or_default())
+}
+
 /// How the outboxes are doing: those that the program writes to, and those in which something
-/// waits. Given for each how many tasks, and when the oldest was published; and which are relayed.
+/// waits. Given the latter by name, and the names of those that are relayed.
 pub(crate) fn health(
-    known: impl IntoIterator<Item = String>,
-    waiting: &[(String, u64, Timestamp)],
+    forwardings: &Forwardings,
+    waiting: &[(String, i64, Option<i64>)],
     relayed: &[String],
     now: Timestamp,
 ) -> Vec<OutboxHealth> {
-    let mut names: Vec<_> = known.into_iter().collect();
+    let mut names: Vec<_> = forwardings.outboxes().into_iter().map(Name::into_owned).collect();
     names.extend(waiting.iter().map(|(outbox, ..)| outbox.clone()));
     names.sort_unstable();
     names.dedup();
     let of = |outbox: String| {
         let found = waiting.iter().find(|(name, ..)| *name == outbox);
-        let backlog = found.map(|(_, tasks, oldest)| backlog(*tasks, Some(*oldest), now));
-        OutboxHealth {
-            backlog: backlog.unwrap_or_default(),
-            relayed: relayed.contains(&outbox),
-            outbox,
-        }
+        let backlog = found.map(|(_, tasks, oldest)| backlog((*tasks, *oldest), now));
+        let relayed = relayed.contains(&outbox);
+        OutboxHealth::new(outbox, backlog.unwrap_or_default(), relayed)
     };
     names.into_iter().map(of).collect()
-}
-
-pub(crate) fn backlog(tasks: u64, oldest: Option<Timestamp>, now: Timestamp) -> Backlog {
-    Backlog { tasks, oldest: oldest.map(|oldest| now.since(oldest)).unwrap_or_default() }
 }

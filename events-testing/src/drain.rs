@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use events_core::broker::{Broker, BrokerError, Lease, Queues, Settlement};
+use events_core::broker::{Broker, BrokerError, Lease, Queues, Settlement, WorkerInfo};
 use events_core::context::CancellationSource;
 use events_core::event::{EventId, TaskId, WorkerId};
 use events_core::extract::States;
@@ -90,7 +90,7 @@ pub async fn drain<B: Broker>(broker: &B, states: &States) -> Result<Drained, Br
     let executor = Executor::new(broker.clone(), Arc::new(states.clone()))
         .unwrap_or_else(|missing| panic!("{missing}"));
     let worker = WorkerId::generate();
-    broker.register(worker, &Queues::all()).await?;
+    broker.register(worker, &WorkerInfo::new(Queues::all(), 1)).await?;
     let never = CancellationSource::new().token();
     let mut drained = Drained::default();
     let mut runs_of: HashMap<TaskId, usize> = HashMap::new();

@@ -16,14 +16,15 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use events_core::broker::{
-    Admin, Broker, BrokerError, Claimed, Counts, DeadLetter, Heartbeat, Queues, Rescued, Settlement,
+    Admin, Broker, BrokerError, Claimed, Counts, DeadLetter, Heartbeat, Queues, Rescued,
+    Settlement, WorkerInfo,
 };
 use events_core::cadence::{ReconcilerRuns, ReconcilerState, RunResult, RunStart};
 use events_core::event::{TaskId, WorkerId};
 use events_core::health::Health;
 use events_core::lifecycle::Next;
 use events_core::task::Task;
-use events_core::transport::{Transport, TransportError};
+use events_core::transport::{Transport, TransportError, Unsent};
 use events_core::{Events, Timestamp};
 
 /// One thing that goes wrong, once.
@@ -165,13 +166,9 @@ impl<B: Broker> Broker for FaultyBroker<B> {
         self.inner.forwarded()
     }
 
-    async fn register(&self, worker: WorkerId, queues: &Queues) -> Result<(), BrokerError> {
+    async fn register(&self, worker: WorkerId, info: &WorkerInfo) -> Result<(), BrokerError> {
         self.faults.fail(Fault::FailHeartbeat, "register the worker")?;
-        self.inner.register(worker, queues).await
-    }
-
-    fn introduce(&self, worker: WorkerId, concurrency: usize) {
-        self.inner.introduce(worker, concurrency);
+        self.inner.register(worker, info).await
     }
 
     async fn heartbeat(&self, worker: WorkerId) -> Result<Heartbeat, BrokerError> {
@@ -297,7 +294,7 @@ impl<T: Transport> FaultyTransport<T> {
 impl<T: Transport> Transport for FaultyTransport<T> {
     async fn send(&self, tasks: Vec<Task>) -> Result<(), TransportError> {
         if self.faults.strikes(Fault::FailSend) {
-            return Err(TransportError::unavailable(tasks, "a fault was injected"));
+            return TransportError::check(Unsent::all_later(tasks, "a fault was injected"));
         }
         self.inner.send(tasks).await
     }

@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use events_core::broker::{Broker, BrokerError, Claimed, Heartbeat, Queues, Rescued, Settlement};
+use events_core::broker::{
+    Broker, BrokerError, Claimed, Heartbeat, Queues, Rescued, Settlement, WorkerInfo,
+};
 use events_core::cadence::{ReconcilerRuns, ReconcilerState, RunResult, RunStart};
 use events_core::health::Health;
 use events_core::{Events, Timestamp, WorkerId};
@@ -52,12 +54,8 @@ impl<B: Broker> Broker for Mortal<B> {
         self.0.forwarded()
     }
 
-    async fn register(&self, worker: WorkerId, queues: &Queues) -> Result<(), BrokerError> {
-        self.0.register(worker, queues).await
-    }
-
-    fn introduce(&self, worker: WorkerId, concurrency: usize) {
-        self.0.introduce(worker, concurrency);
+    async fn register(&self, worker: WorkerId, info: &WorkerInfo) -> Result<(), BrokerError> {
+        self.0.register(worker, info).await
     }
 
     async fn heartbeat(&self, worker: WorkerId) -> Result<Heartbeat, BrokerError> {

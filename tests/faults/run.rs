@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use events_core::broker::{Admin, Broker};
+use events_core::broker::{Admin, Broker, WorkerInfo};
 use events_core::prelude::*;
 use events_core::{Registry, WorkerId};
 use events_sqlx::PostgresQueue;
@@ -205,7 +205,7 @@ impl Course {
     /// did. Forgetting the dead is promised of the living, so one more lives for so long.
     async fn let_a_survivor_look(&self) -> Result<(), Error> {
         let (queue, survivor) = (self.queue().await?, WorkerId::generate());
-        queue.register(survivor, &Queues::all()).await?;
+        queue.register(survivor, &WorkerInfo::new(Queues::all(), 1)).await?;
         let since = Instant::now();
         while since.elapsed() < LEASE * 2 && workers(&self.pool).await? > 1 {
             queue.heartbeat(survivor).await?;

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use events_core::Timestamp;
 use events_core::broker::{
-    Admin, Broker, DeadLetter, Heartbeat, Queues, Settlement, TaskTransaction,
+    Admin, Broker, DeadLetter, Heartbeat, Queues, Settlement, TaskTransaction, WorkerInfo,
 };
 use events_core::clock::Clock;
 use events_core::event::{EventId, WorkerId};
@@ -130,7 +130,10 @@ impl<H: Harness> Run<H> {
     }
 
     async fn register(&mut self, worker: WorkerId) {
-        self.broker().register(worker, &Queues::all()).await.expect("registers");
+        self.broker()
+            .register(worker, &WorkerInfo::new(Queues::all(), 1))
+            .await
+            .expect("registers");
         self.model.liveness.register(worker, self.clock.now());
     }
 

@@ -1,7 +1,7 @@
 //! Tasks that are sent once the commit has succeeded.
 
 use events_core::Forwarding;
-use events_core::broker::Broker;
+use events_core::broker::{Broker, WorkerInfo};
 use events_core::prelude::*;
 use events_core::{Admin, WorkerId};
 use events_runtime::{MemoryQueue, Worker, WorkerError};
@@ -100,7 +100,7 @@ async fn a_transactional_handler_sends_after_its_commit_and_not_without<D: Datab
     let transport = Recorder::new();
     let queue = open(&database, &transport).await;
     let worker = WorkerId::generate();
-    queue.register(worker, &Queues::all()).await.unwrap();
+    queue.register(worker, &WorkerInfo::new(Queues::all(), 1)).await.unwrap();
     let mut session = D::begin(&queue).await;
     publish(&mut session, 1, 1);
     session.commit().await.unwrap();

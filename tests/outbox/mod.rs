@@ -8,6 +8,7 @@ mod processes;
 mod relays;
 mod sending;
 mod transport;
+mod workers;
 
 use std::time::Duration;
 
@@ -63,9 +64,10 @@ impl Running {
 
     pub fn of<Q: events_core::Outbox>(relay: Relay<Q, Recorder>) -> Self {
         let (stop, stopped) = oneshot::channel::<()>();
-        let run = tokio::spawn(relay.run_until(async {
-            stopped.await.ok();
-        }));
+        let run = tokio::spawn(async {
+            let stopped = async { stopped.await.ok() };
+            relay.run_until(stopped).await.unwrap();
+        });
         Self { stop: Some(stop), run }
     }
 

@@ -31,7 +31,7 @@ async fn health_tells_what_waits_and_whether_anybody_sends_it<D: Database>(datab
     let clock = ManualClock::new();
     let events = events(&clock);
     let queue = database.open(&events, vec![Forwarding::outbox(elsewhere())]).await;
-    let health = |backlog, relayed| OutboxHealth { outbox: "default".into(), backlog, relayed };
+    let health = |backlog, relayed| OutboxHealth::new("default", backlog, relayed);
     let idle = queue.health().await.unwrap();
     assert_eq!(idle.outboxes, [health(Backlog::default(), false)]);
     publish_two::<D>(&queue).await;
@@ -43,7 +43,7 @@ async fn health_tells_what_waits_and_whether_anybody_sends_it<D: Database>(datab
     };
     assert_eq!(concerns().await.count(), 0, "a relay may be on its way");
     clock.advance(Duration::from_secs(90));
-    let backlog = Backlog { tasks: 2, oldest: Duration::from_secs(90) };
+    let backlog = Backlog::new(2, Duration::from_secs(90));
     assert_eq!(queue.outbox_backlog("default").await.unwrap(), backlog);
     let without: Vec<_> = concerns().await.collect();
     assert_eq!(without, [Concern::OutboxWithoutRelay(health(backlog, false))]);
@@ -68,7 +68,7 @@ async fn trouble_of_the_broker_is_told_with_what_waits_and_when_it_is_over<D: Da
         transport.set_away(false);
         until("it is told", async || logs.has("INFO", &["are sent again"])).await;
     };
-    relay.run_until(recovered).await; // on this thread, whose logs are captured
+    relay.run_until(recovered).await.unwrap(); // on this thread, whose logs are captured
     let told = logs.to_string();
     let warnings = told.lines().filter(|line| line.contains("cannot be sent and wait"));
     let warnings: Vec<_> = warnings.collect();

@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use events_core::prelude::*;
-use events_core::transport::{Transport, TransportError};
+use events_core::transport::{Transport, TransportError, Unsent};
 use events_core::{Forwarding, Outbox, Task};
 use events_runtime::Relay;
 use events_sqlx::{PostgresQueueOptions, SqliteQueueOptions};
@@ -46,7 +46,7 @@ impl Transport for Lines {
                 .expect("writing to a string cannot fail");
         }
         if let Err(error) = (&self.file).write_all(lines.as_bytes()) {
-            return Err(TransportError::unavailable(tasks, error));
+            return TransportError::check(Unsent::all_later(tasks, error));
         }
         let sends = self.sends.fetch_add(1, Ordering::SeqCst) + 1;
         if self.dies_after == Some(sends) {
@@ -67,8 +67,7 @@ async fn relay(queue: impl Outbox, file: &str) -> Result<(), Error> {
         tokio::io::stdin().read_to_end(&mut Vec::new()).await.ok();
     };
     let relay = Relay::new(queue, lines).batch(20).lease(Duration::from_millis(600));
-    relay.run_until(closed).await;
-    Ok(())
+    Ok(relay.run_until(closed).await?)
 }
 
 const TABLE: &str =

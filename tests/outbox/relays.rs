@@ -6,12 +6,12 @@ use events_core::Forwarding;
 use events_core::WorkerId;
 use events_core::outbox::{Acquired, Outbox, OutboxLease, OutboxSettlement};
 use events_core::prelude::*;
-use events_runtime::{Relay, Worker};
+use events_runtime::Relay;
 use events_testing::ManualClock;
 
 use super::database::{Database, on_each_database};
 use super::transport::Recorder;
-use super::{Running, elsewhere, events, publish, soon, until};
+use super::{Running, elsewhere, events, publish, until};
 
 const LEASE: Duration = Duration::from_secs(15);
 
@@ -22,7 +22,6 @@ on_each_database! {
     a_relay_that_stalls_in_the_middle_of_a_send_deletes_nothing,
     a_relay_that_dies_in_the_middle_of_a_send_sends_again_with_the_same_ids,
     a_lease_from_a_clock_that_was_set_back_holds_nobody_off,
-    any_worker_can_relay,
     a_batch_ends_at_its_number_of_tasks,
 }
 
@@ -111,14 +110,14 @@ async fn a_relay_that_lost_its_lease_records_nothing<D: Database>(database: D) {
         done: read.rows.iter().map(|row| row.id).collect(),
         ..OutboxSettlement::default()
     };
-    let settle = async |lease| world.queue.settle_outbox(lease, done.clone(), LEASE).await.unwrap();
+    let settle = async |lease| world.queue.settle_outbox(lease, &done, LEASE).await.unwrap();
     assert!(!settle(&stale).await);
     let refused = OutboxSettlement {
         rest: read.rows.clone(),
         refused: vec![(read.rows[0].tasks[0].clone(), "never".into())],
         ..OutboxSettlement::default()
     };
-    assert!(!world.queue.settle_outbox(&stale, refused, LEASE).await.unwrap());
+    assert!(!world.queue.settle_outbox(&stale, &refused, LEASE).await.unwrap());
     assert!(!world.queue.renew_outbox(&stale, LEASE).await.unwrap());
     world.queue.release_outbox(&stale).await.unwrap();
     assert!(world.acquire().await.is_none(), "it is not the stale one's to give back");
@@ -175,19 +174,6 @@ async fn a_lease_from_a_clock_that_was_set_back_holds_nobody_off<D: Database>(da
     let now = world.events.now();
     world.clock.set(now.before(Duration::from_hours(24)));
     assert!(world.acquire().await.is_some());
-}
-
-async fn any_worker_can_relay<D: Database>(database: D) {
-    let world = World::of(database).await;
-    let transport = Recorder::new();
-    for number in 0..5 {
-        world.publish(number).await;
-    }
-    let worker = Worker::builder(&world.events, world.queue.clone()).relay(transport.clone());
-    soon(worker.build().unwrap().run_until_drained()).await.unwrap();
-    assert_eq!(transport.sent().len(), 5);
-    assert_eq!((world.rows().await, D::count(&world.queue, D::TASKS).await), (0, 0));
-    assert!(world.acquire().await.is_some(), "the lease was given back");
 }
 
 async fn a_batch_ends_at_its_number_of_tasks<D: Database>(database: D) {

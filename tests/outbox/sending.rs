@@ -1,5 +1,6 @@
 //! What is sent, how often, and in what order.
 
+use events_core::broker::WorkerInfo;
 use events_core::outbox::{Acquired, Outbox};
 use events_core::prelude::*;
 use events_core::{Admin, Broker, Forwarding, Registry, WorkerId};
@@ -66,7 +67,7 @@ async fn tasks_of_a_forwarded_queue_reach_the_transport_and_those_of_others_the_
     until("the row is deleted", async || D::count(&queue, D::OUTBOX).await == 0).await;
     relay.stop().await;
     let worker = WorkerId::generate();
-    queue.register(worker, &Queues::all()).await.unwrap();
+    queue.register(worker, &WorkerInfo::new(Queues::all(), 1)).await.unwrap();
     let claimed = queue.claim(worker, &Queues::all(), 10).await.unwrap().tasks;
     assert_eq!(claimed.len(), 1);
     assert_eq!(&*claimed[0].task.queue, "here");

@@ -111,7 +111,7 @@ impl Transport for Recorder {
     async fn send(&self, tasks: Vec<Task>) -> Result<(), TransportError> {
         self.0.calls.fetch_add(1, Ordering::SeqCst);
         if self.0.away.load(Ordering::SeqCst) {
-            return Err(TransportError::unavailable(tasks, "the broker is away"));
+            return TransportError::check(Unsent::all_later(tasks, "the broker is away"));
         }
         let mut unsent = Vec::new();
         for task in tasks {
@@ -127,9 +127,6 @@ impl Transport for Recorder {
             }
         }
         drop(self.0.gate.acquire().await.unwrap());
-        match unsent.is_empty() {
-            true => Ok(()),
-            false => Err(TransportError { unsent }),
-        }
+        TransportError::check(unsent)
     }
 }

@@ -201,7 +201,9 @@ async fn relay(
     tokio::pin!(arrived);
     let rate = tokio::select! {
         rate = &mut arrived => rate?,
-        () = relay.run_until(std::future::pending::<()>()) => return Err("the relay ended".into()),
+        ended = relay.run_until(std::future::pending::<()>()) => {
+            return Err(ended.map_or_else(Failed::from, |()| "the relay ended".into()));
+        }
     };
     measured.sent.push(rate);
     crate::consume::note_redis(world, redis, count, &measured.costs[1]);

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use events_core::broker::Settlement;
+use events_core::broker::{Settlement, WorkerInfo};
 use events_core::lifecycle::Next;
 use events_core::{Broker, Clock, Events, Queues, SystemClock, Timestamp, WorkerId};
 use events_sqlx::SqliteQueue;
@@ -86,7 +86,7 @@ impl Backlog {
         let path = directory.join(format!("{what}.db"));
         let queue = super::open(&path, events).await?;
         let worker = WorkerId::generate();
-        queue.register(worker, &Queues::all()).await?;
+        queue.register(worker, &WorkerInfo::new(Queues::all(), 1)).await?;
         Ok(Self { what, queue, worker, claims: Rounds::default() })
     }
 

@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use events_celery::CeleryOptions;
-use events_core::broker::{Admin, Broker};
+use events_core::broker::{Admin, Broker, WorkerInfo};
 use events_core::cadence::{ReconcilerRuns, RunResult, RunStart};
 use events_core::lifecycle::Next;
 use events_core::transport::Transport;
@@ -125,8 +125,8 @@ async fn live(place: &Place) -> Result<(), BoxError> {
     let broker = options().connect(&place.url(), &events(&clock)).await?;
     let (worker, other) = (WorkerId::generate(), WorkerId::generate());
     let queues = Queues::all();
-    broker.register(worker, &queues).await?;
-    broker.register(other, &queues).await?;
+    broker.register(worker, &WorkerInfo::new(queues.clone(), 1)).await?;
+    broker.register(other, &WorkerInfo::new(queues.clone(), 1)).await?;
     for number in 0..6 {
         let mut session = broker.begin();
         shop::order(&mut session, number)?;
@@ -268,7 +268,7 @@ async fn command_that_is_not_allowed_loses_no_message() {
         let (waits, held, _) = fleet.places().await;
         assert!(waits + held <= 25, "{command}: they multiply: {waits} + {held}");
         fleet.broker.deregister(fleet.worker).await.unwrap();
-        fleet.broker.register(fleet.worker, &Queues::all()).await.unwrap();
+        fleet.broker.register(fleet.worker, &WorkerInfo::new(Queues::all(), 1)).await.unwrap();
         fleet.broker.rescue(fleet.worker, Duration::from_secs(15)).await.unwrap();
         assert_eq!(all(&fleet).await, (0..10).collect(), "{command}");
     }

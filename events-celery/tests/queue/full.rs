@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use events_celery::CeleryBroker;
-use events_core::broker::{Admin, Broker, Heartbeat};
+use events_core::broker::{Admin, Broker, Heartbeat, WorkerInfo};
 use events_core::lifecycle::Next;
 use events_core::{Queues, WorkerId};
 use private_redis::{Server, Settings};
@@ -29,7 +29,7 @@ async fn full_redis_takes_nothing_new_and_is_worked_off() {
     // Nobody must be taken for dead for it, and who starts anew may help.
     assert_eq!(fleet.broker.heartbeat(fleet.worker).await.unwrap(), Heartbeat::Alive);
     let other = WorkerId::generate();
-    fleet.broker.register(other, &Queues::all()).await.unwrap();
+    fleet.broker.register(other, &WorkerInfo::new(Queues::all(), 1)).await.unwrap();
     fleet.broker.deregister(other).await.unwrap();
 
     let mut leases = fleet.claim(4).await.unwrap();
@@ -61,7 +61,7 @@ async fn worker_that_died_is_rescued_though_redis_is_full() {
     assert_eq!(fleet.claim(1).await.unwrap().len(), 1);
     let other: CeleryBroker = fleet.broker.clone();
     let (witness, lease) = (WorkerId::generate(), Duration::from_secs(15));
-    other.register(witness, &Queues::all()).await.unwrap();
+    other.register(witness, &WorkerInfo::new(Queues::all(), 1)).await.unwrap();
     fleet.tell(&["CONFIG", "SET", "maxmemory", "1mb"]).await;
     let mut rescued = Vec::new();
     for _ in 0..20 {

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use events_celery::CeleryOptions;
-use events_core::broker::Broker;
+use events_core::broker::{Broker, WorkerInfo};
 use events_core::lifecycle::Next;
 use events_core::{Queues, WorkerId};
 use private_redis::{Server, Settings};
@@ -63,7 +63,7 @@ async fn claim_that_redis_did_after_all_lapses_though_its_worker_lives() {
     // What another worker that lives holds is its own business, whatever a clock says.
     let other = WorkerId::generate();
     let elsewhere = Fleet::start().await;
-    elsewhere.broker.register(other, &Queues::all()).await.unwrap();
+    elsewhere.broker.register(other, &WorkerInfo::new(Queues::all(), 1)).await.unwrap();
     fleet.sweep().await;
     assert_eq!(fleet.places().await, (1, 0, 0));
     assert_eq!(fleet.take().await, [1]);

@@ -1,7 +1,7 @@
 //! Redis behind Sentinel: what is published and consumed goes on when the master dies.
 
 use events_celery::{CeleryBroker, CeleryError, CeleryOptions};
-use events_core::broker::{Broker, Settlement};
+use events_core::broker::{Broker, Settlement, WorkerInfo};
 use events_core::lifecycle::Next;
 use events_core::{Queues, WorkerId};
 use events_testing::ManualClock;
@@ -22,7 +22,7 @@ async fn publishing_and_consuming_go_on_after_the_master_died() {
     let events = events(&ManualClock::new());
     let broker = options.connect(&sentinel.url(2), &events).await.unwrap();
     let worker = WorkerId::generate();
-    broker.register(worker, &Queues::all()).await.unwrap();
+    broker.register(worker, &WorkerInfo::new(Queues::all(), 1)).await.unwrap();
     for number in 0..3 {
         assert!(publish(&broker, number).await);
     }

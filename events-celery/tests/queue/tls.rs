@@ -4,7 +4,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use events_celery::{CeleryBroker, CeleryError, CeleryOptions, CeleryResults};
-use events_core::broker::Broker;
+use events_core::broker::{Broker, WorkerInfo};
 use events_core::{Queues, WorkerId};
 use events_runtime::Worker;
 use events_testing::ManualClock;
@@ -35,7 +35,7 @@ async fn authority_of_ones_own_is_trusted_when_it_is_named() {
     let server = server();
     let broker = connect(&options(&server), &server.url()).await.unwrap();
     let worker = WorkerId::generate();
-    broker.register(worker, &Queues::all()).await.unwrap();
+    broker.register(worker, &WorkerInfo::new(Queues::all(), 1)).await.unwrap();
     let mut session = broker.begin();
     shop::order(&mut session, 7).unwrap();
     session.commit().await.unwrap();

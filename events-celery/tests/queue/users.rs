@@ -3,7 +3,7 @@
 use std::error::Error as _;
 
 use events_celery::CeleryBroker;
-use events_core::broker::Broker;
+use events_core::broker::{Broker, WorkerInfo};
 use events_core::{Queues, WorkerId};
 use events_testing::ManualClock;
 use private_redis::{Server, Settings};
@@ -46,7 +46,7 @@ async fn user_who_lacks_a_key_is_told_what_to_allow() {
     let server = Server::start(settings).unwrap();
     let url = server.database().url_as("worker", "secret");
     let broker = CeleryBroker::connect(&url, &events(&ManualClock::new())).await.unwrap();
-    let error = broker.register(WorkerId::generate(), &Queues::all()).await.unwrap_err();
+    let error = broker.register(WorkerId::generate(), &WorkerInfo::new(Queues::all(), 1)).await.unwrap_err();
     let error = error.source().unwrap().to_string();
     assert!(error.contains("ACL SETUSER"), "{error}");
 }
@@ -62,7 +62,7 @@ async fn replica_is_told() {
     .await;
     let events = events(&ManualClock::new());
     let broker = CeleryBroker::connect(&replica.url(), &events).await.unwrap();
-    let registered = broker.register(WorkerId::generate(), &Queues::all()).await.unwrap_err();
+    let registered = broker.register(WorkerId::generate(), &WorkerInfo::new(Queues::all(), 1)).await.unwrap_err();
     let mut session = broker.begin();
     shop::order(&mut session, 1).unwrap();
     let published = session.commit().await.unwrap_err();

@@ -5,7 +5,7 @@ use std::time::Duration;
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use events_celery::{CeleryBroker, CeleryOptions, CeleryReceipt};
-use events_core::broker::{Admin, Broker, BrokerError, DeadLetter, Lease, Settlement};
+use events_core::broker::{Admin, Broker, BrokerError, DeadLetter, Lease, Settlement, WorkerInfo};
 use events_core::lifecycle::Next;
 use events_core::prelude::*;
 use events_core::{EventId, Queues, Registry, TaskId, WorkerId};
@@ -83,7 +83,7 @@ impl Fleet {
         let options = change(CeleryOptions::new().key_prefix(&prefix));
         let broker = options.connect(url, &events).await.unwrap();
         let worker = WorkerId::generate();
-        broker.register(worker, &Queues::all()).await.unwrap();
+        broker.register(worker, &WorkerInfo::new(Queues::all(), 1)).await.unwrap();
         let redis = connection(&database.url()).await;
         Self { events, clock, broker, worker, redis, prefix }
     }

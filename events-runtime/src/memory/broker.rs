@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use events_core::broker::{
-    Admin, Broker, BrokerError, Claimed, Counts, DeadLetter, Heartbeat, Queues, Rescued, Settlement,
+    Admin, Broker, BrokerError, Claimed, Counts, DeadLetter, Heartbeat, Queues, Rescued,
+    Settlement, WorkerInfo,
 };
 use events_core::cadence::{ReconcilerRuns, ReconcilerState, RunResult, RunStart};
 use events_core::event::{TaskId, WorkerId};
@@ -54,12 +55,12 @@ impl Broker for MemoryQueue {
     }
 
     fn forwarded(&self) -> Queues {
-        Queues::only([""; 0])
+        Queues::none()
     }
 
-    async fn register(&self, worker: WorkerId, queues: &Queues) -> Result<(), BrokerError> {
+    async fn register(&self, worker: WorkerId, info: &WorkerInfo) -> Result<(), BrokerError> {
         let lease = self.events.settings().lease;
-        self.store().register(worker, queues, lease, self.events.now());
+        self.store().register(worker, &info.queues, lease, self.events.now());
         Ok(())
     }
 
@@ -95,6 +96,8 @@ impl Broker for MemoryQueue {
         let next_due = if tasks.len() < limit { store.next_due(queues) } else { None };
         Ok(Claimed { tasks, next_due })
     }
+
+    fn started(&self, _worker: WorkerId, _receipt: &MemoryReceipt, _attempt: u32) {}
 
     async fn settle(
         &self,

@@ -138,7 +138,7 @@ impl<'r, O: Outbox, T: Transport> Active<'r, O, T> {
         }
         if !self.holding.is_certain() {
             // It stood still, or could not renew the lease: whose it is, the database says.
-            if !self.holding.renew(&self.relay.outbox).await {
+            if !self.holding.renew(&self.relay.outbox).await? {
                 return Ok(Next::End(End::Lost));
             }
             return Ok(if self.holding.is_certain() { Next::Go } else { Next::Wait(POLL) });
@@ -207,7 +207,7 @@ impl<'r, O: Outbox, T: Transport> Active<'r, O, T> {
                 sent: rows.iter().map(|(_, tasks)| tasks.len()).sum(),
                 waits: None,
             },
-            Err(error) => outcome(rows, error.unsent),
+            Err(error) => outcome(rows, error.into_unsent()),
         };
         if !self.settle(&settlement, stop).await? {
             return Ok(Next::End(End::Lost));
@@ -244,7 +244,7 @@ impl<'r, O: Outbox, T: Transport> Active<'r, O, T> {
         let Relay { outbox, .. } = self.relay;
         loop {
             let (lease, term, asked) = (self.holding.lease(), self.holding.term(), Instant::now());
-            match outbox.settle_outbox(lease, settlement.clone(), term).await {
+            match outbox.settle_outbox(lease, settlement, term).await {
                 Ok(held) => {
                     if held {
                         self.holding.renewed(asked);

@@ -3,6 +3,7 @@
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
+use events_core::broker::BrokerError;
 use events_core::outbox::{Outbox, OutboxLease};
 use tokio::time::{Instant, sleep, sleep_until};
 
@@ -51,31 +52,28 @@ impl Holding {
     pub(crate) async fn keep<O: Outbox>(&self, outbox: &O) {
         loop {
             sleep_until(self.until() - self.term * 2 / 3).await;
-            if !self.renew(outbox).await {
-                return;
+            match self.renew(outbox).await {
+                Ok(true) => {}
+                Ok(false) => return,
+                Err(error) => {
+                    tracing::debug!(
+                        error = &error as &dyn std::error::Error,
+                        outbox = &*self.lease.outbox,
+                        "the lease of an outbox could not be renewed; trying again"
+                    );
+                    sleep(self.term / RENEW_AGAIN).await;
+                }
             }
         }
     }
 
-    /// Renews the lease once it may be done. Whether it is held; in doubt it is.
-    pub(crate) async fn renew<O: Outbox>(&self, outbox: &O) -> bool {
+    /// Renews the lease. Whether it is still held.
+    pub(crate) async fn renew<O: Outbox>(&self, outbox: &O) -> Result<bool, BrokerError> {
         let asked = Instant::now();
-        match outbox.renew_outbox(&self.lease, self.term).await {
-            Ok(held) => {
-                if held {
-                    self.renewed(asked);
-                }
-                held
-            }
-            Err(error) => {
-                tracing::debug!(
-                    error = &error as &dyn std::error::Error,
-                    outbox = &*self.lease.outbox,
-                    "the lease of an outbox could not be renewed; trying again"
-                );
-                sleep(self.term / RENEW_AGAIN).await;
-                true
-            }
+        let held = outbox.renew_outbox(&self.lease, self.term).await?;
+        if held {
+            self.renewed(asked);
         }
+        Ok(held)
     }
 }

@@ -27,7 +27,7 @@ pub(crate) fn outcome(rows: &[(i64, Vec<TaskId>)], unsent: Vec<Unsent>) -> Outco
         for task in tasks {
             match unsent.remove(task) {
                 None => outcome.sent += 1,
-                Some(Unsent { task, error, retryable: true }) => {
+                Some(Unsent { task, error, retryable: true, .. }) => {
                     outcome.waits.get_or_insert_with(|| Chain(&*error).to_string());
                     rest.push(task);
                 }

@@ -13,7 +13,7 @@ use events_core::{Events, Outbox, Queues};
 use super::Worker;
 use crate::execute::{Executor, MissingNeeds};
 use crate::plan::{self, Scheduled};
-use crate::relay::{AnyRelay, Relay};
+use crate::relay::{AnyRelay, Relay, RelayError};
 use crate::statistics::Statistics;
 
 impl<B: Broker> Worker<B> {
@@ -63,26 +63,6 @@ pub struct WorkerBuilder<B: Broker> {
     relays: Vec<Arc<dyn AnyRelay>>,
 }
 
-impl<B: Broker + Outbox> WorkerBuilder<B> {
-    /// Sends what waits in the queue's outbox through this transport, beside the tasks. However many
-    /// workers do, one does it at a time.
-    pub fn relay(self, transport: impl Transport) -> Self {
-        let relay = Relay::new(self.broker.clone(), transport);
-        self.run_relay(relay)
-    }
-
-    /// The same for the outbox of this name, where the queue has several.
-    pub fn relay_named(self, outbox: impl Into<String>, transport: impl Transport) -> Self {
-        let relay = Relay::new(self.broker.clone(), transport).named(outbox);
-        self.run_relay(relay)
-    }
-
-    fn run_relay(mut self, relay: Relay<B, impl Transport>) -> Self {
-        self.relays.push(Arc::new(relay));
-        self
-    }
-}
-
 impl<B: Broker> WorkerBuilder<B> {
     /// State for handlers that take `State<T>`. A second one of the same type replaces the first.
     pub fn state<T: StateValue>(mut self, state: T) -> Self {
@@ -125,12 +105,31 @@ impl<B: Broker> WorkerBuilder<B> {
         self
     }
 
+    /// Runs this relay beside the tasks: it sends what waits in an outbox. However many workers do, one
+    /// drains it at a time.
+    ///
+    /// May be called again, for other outboxes. They need not be those of the worker's queue.
+    ///
+    /// ```
+    /// # use events_core::prelude::*;
+    /// # use events_core::{Broker, Outbox, Transport};
+    /// # use events_runtime::{Relay, Worker, WorkerError};
+    /// # async fn example<Q: Broker + Outbox>(events: Events, queue: Q, transport: impl Transport) -> Result<(), WorkerError> {
+    /// let relay = Relay::new(queue.clone(), transport);
+    /// let worker = Worker::builder(&events, queue).relay(relay).build()?;
+    /// # Ok(()) }
+    /// ```
+    pub fn relay<O: Outbox, T: Transport>(mut self, relay: Relay<O, T>) -> Self {
+        self.relays.push(Arc::new(relay));
+        self
+    }
+
     /// Checks that every handler of these queues can be called, and every reconciler that it runs.
     ///
     /// # Errors
     /// A handler or reconciler takes something that nobody provided, a reconciler's cron expression or
     /// time zone cannot be used, a queue of the list belongs to no subscriber, only to foreign ones, or
-    /// is forwarded, or the concurrency is zero.
+    /// is forwarded, a relay is for an outbox that nothing is forwarded to, or the concurrency is zero.
     pub fn build(self) -> Result<Worker<B>, WorkerError> {
         if self.concurrency == 0 {
             return Err(WorkerError::NoConcurrency);
@@ -138,6 +137,7 @@ impl<B: Broker> WorkerBuilder<B> {
         if !self.events.is_same(self.broker.events()) {
             return Err(WorkerError::OtherEvents);
         }
+        self.relays.iter().try_for_each(|relay| relay.check())?;
         let settings = self.events.settings();
         let registry = self.events.registry();
         let forwarded = self.broker.forwarded();
@@ -241,6 +241,9 @@ pub enum WorkerError {
         /// Its name.
         queue: String,
     },
+    /// A relay of the worker cannot start.
+    #[error(transparent)]
+    Relay(#[from] RelayError),
     /// The part that writes heartbeats or the one that records outcomes panicked.
     #[error(
         "a part of the worker panicked, which the log tells; its tasks are taken over after a lease: run the worker again"

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use events_core::broker::{Claimed, Heartbeat, Rescued, Settlement};
+use events_core::broker::{Claimed, Heartbeat, Rescued, Settlement, WorkerInfo};
 use events_core::health::Health;
 use events_core::{Broker, BrokerError, Events, Queues, WorkerId};
 use sqlx::Postgres;
@@ -26,8 +26,8 @@ impl Broker for PostgresQueue {
         self.inner.forwardings.queues()
     }
 
-    async fn register(&self, worker: WorkerId, queues: &Queues) -> Result<(), BrokerError> {
-        let queues = queues.clone();
+    async fn register(&self, worker: WorkerId, info: &WorkerInfo) -> Result<(), BrokerError> {
+        let queues = info.queues.clone();
         self.uninterrupted("register a worker", |inner| heartbeat::register(inner, worker, queues))
             .await
     }
@@ -54,6 +54,8 @@ impl Broker for PostgresQueue {
             .await
             .map(claim::Delivery::take)
     }
+
+    fn started(&self, _worker: WorkerId, _receipt: &PostgresReceipt, _attempt: u32) {}
 
     async fn settle(
         &self,

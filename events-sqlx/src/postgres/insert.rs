@@ -11,7 +11,6 @@ use std::fmt::Write;
 
 use events_core::Task;
 use events_core::forwarding::Split;
-use events_core::outbox::rows;
 use sqlx::pool::PoolConnection;
 use sqlx::{AssertSqlSafe, Database, Executor, PgConnection, Postgres};
 use sqlx_core::transaction::TransactionManager;
@@ -21,6 +20,7 @@ use super::literal::{SEPARATOR, push_array, push_split, push_text};
 use super::tables::Tables;
 use crate::database::{EventDatabase, check_depth, roll_back_and_return};
 use crate::error::QueueError;
+use crate::outbox::rows;
 use crate::standby::Place;
 
 macro_rules! insert {

@@ -12,9 +12,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use events_core::health::OutboxHealth;
-use events_core::outbox::{
-    Acquired, Backlog, Outbox, OutboxBatch, OutboxLease, OutboxSettlement, rows, write_tasks,
-};
+use events_core::outbox::{Acquired, Backlog, Outbox, OutboxBatch, OutboxLease, OutboxSettlement};
 use events_core::task::Name;
 use events_core::{BrokerError, Task, Timestamp, WorkerId};
 use sqlx::postgres::PgArguments;
@@ -26,7 +24,7 @@ use super::own::Own;
 use super::queue::{Inner, PostgresQueue};
 use super::row::{self, uuid};
 use crate::error::QueueError;
-use crate::outbox::{self, ROWS_OF_A_BATCH};
+use crate::outbox::{self, NewRow, Request};
 
 pub(super) const HOLDER: &str = "SELECT relay, expires_at FROM {schema}.relays WHERE outbox = $1";
 
@@ -112,7 +110,7 @@ pub(super) const BACKLOG: &str = "
 SELECT coalesce(sum(tasks), 0), min(published_at) FROM {schema}.outbox WHERE outbox = $1";
 
 pub(super) const BACKLOGS: &str = "
-SELECT outbox, sum(tasks) AS tasks, min(published_at) AS oldest FROM {schema}.outbox GROUP BY outbox";
+SELECT outbox, sum(tasks), min(published_at) FROM {schema}.outbox GROUP BY outbox";
 
 pub(super) const RELAYED: &str = "
 SELECT outbox FROM {schema}.relays WHERE relay IS NOT NULL AND expires_at > $1 AND expires_at <= $2";
@@ -122,6 +120,10 @@ pub(super) const INSERT: &str =
     "INSERT INTO {schema}.outbox (outbox, tasks, published_at, body) VALUES ";
 
 impl Outbox for PostgresQueue {
+    fn outboxes(&self) -> Vec<Name> {
+        self.inner.forwardings.outboxes()
+    }
+
     async fn acquire_outbox(
         &self,
         outbox: &str,
@@ -181,10 +183,10 @@ impl Outbox for PostgresQueue {
     async fn settle_outbox(
         &self,
         held: &OutboxLease,
-        settlement: OutboxSettlement,
+        settlement: &OutboxSettlement,
         lease: Duration,
     ) -> Result<bool, BrokerError> {
-        let held = held.clone();
+        let (held, settlement) = (held.clone(), settlement.clone());
         self.uninterrupted("record what was sent", move |inner| {
             settle(inner, held, settlement, lease)
         })
@@ -197,15 +199,13 @@ impl Outbox for PostgresQueue {
         self.uninterrupted(STEP, move |inner| async move {
             let mut connection = Own::acquire(&inner.own, STEP).await?;
             let now = inner.events.now();
-            let (tasks, oldest): (i64, Option<i64>) =
-                sqlx::query_as(inner.sql().outbox_backlog.clone())
-                    .bind(outbox)
-                    .fetch_one(&mut *connection)
-                    .await
-                    .map_err(failed(STEP))?;
+            let waiting = sqlx::query_as(inner.sql().outbox_backlog.clone())
+                .bind(outbox)
+                .fetch_one(&mut *connection)
+                .await
+                .map_err(failed(STEP))?;
             connection.finish();
-            let oldest = oldest.map(Timestamp::from_micros);
-            Ok(outbox::backlog(tasks.try_into().unwrap_or(0), oldest, now))
+            Ok(outbox::backlog(waiting, now))
         })
         .await
     }
@@ -241,28 +241,24 @@ async fn acquire(
         .fetch_optional(&mut *connection)
         .await
         .map_err(failed("read the lease of an outbox"))?;
-    let (past, future) = outbox::lapsed(lease, inner.events.now());
-    if let Some((Some(holder), expires_at)) = held {
-        let expires_at = Timestamp::from_micros(expires_at);
-        if holder != uuid(relay) && expires_at > past && expires_at <= future {
-            connection.finish();
-            return Ok(outbox::by_another(expires_at, past));
-        }
+    let request = Request::new(relay, lease, inner.events.now());
+    if let Some((Some(holder), expires_at)) = held
+        && let Some(answer) = request.held_by_another(holder.as_bytes(), expires_at)
+    {
+        connection.finish();
+        return Ok(answer);
     }
     let token: Option<i64> = sqlx::query_scalar(inner.sql().acquire_outbox.clone())
         .bind(outbox.to_string())
         .bind(uuid(relay))
-        .bind((past + lease).as_micros())
-        .bind(past.as_micros())
-        .bind(future.as_micros())
+        .bind(request.until.as_micros())
+        .bind(request.now.as_micros())
+        .bind(request.unreached.as_micros())
         .fetch_optional(&mut *connection)
         .await
         .map_err(failed(LEASE))?;
     connection.finish();
-    Ok(match token {
-        Some(token) => Acquired::Held(OutboxLease { outbox, relay, token }),
-        None => outbox::by_another(past + lease, past), // it was faster
-    })
+    Ok(request.answer(outbox, token))
 }
 
 async fn read(
@@ -272,12 +268,13 @@ async fn read(
     tasks: usize,
 ) -> Result<OutboxBatch, QueueError> {
     const STEP: &str = "read the outbox";
+    let (rows, tasks) = outbox::limits(tasks);
     let mut connection = Own::acquire(&inner.own, STEP).await?;
     let rows: Vec<(i64, String)> = sqlx::query_as(inner.sql().read_outbox.clone())
         .bind(outbox.to_string())
         .bind(except)
-        .bind(i64::try_from(tasks.min(ROWS_OF_A_BATCH)).unwrap_or(i64::MAX))
-        .bind(i64::try_from(tasks).unwrap_or(i64::MAX))
+        .bind(rows)
+        .bind(tasks)
         .fetch_all(&mut *connection)
         .await
         .map_err(failed(STEP))?;
@@ -293,6 +290,8 @@ async fn settle(
 ) -> Result<bool, QueueError> {
     const STEP: &str = "record what was sent from the outbox";
     let OutboxSettlement { done, rest, refused } = settlement;
+    let (rest, rows): (Vec<_>, Vec<_>) =
+        rest.iter().map(|row| (row.id, NewRow::of(&row.tasks))).unzip();
     let mut connection = Own::acquire(&inner.own, STEP).await?;
     let now = inner.events.now();
     let simple = rest.is_empty() && refused.is_empty();
@@ -303,9 +302,9 @@ async fn settle(
         true => query,
         false => bind_refused(
             query
-                .bind(rest.iter().map(|row| row.id).collect::<Vec<_>>())
-                .bind(rest.iter().map(|row| count(row.tasks.len())).collect::<Vec<_>>())
-                .bind(rest.iter().map(|row| write_tasks(&row.tasks)).collect::<Vec<_>>()),
+                .bind(rest)
+                .bind(rows.iter().map(|row| row.tasks).collect::<Vec<_>>())
+                .bind(rows.into_iter().map(|row| row.body).collect::<Vec<_>>()),
             &refused,
             now,
         ),
@@ -313,10 +312,6 @@ async fn settle(
     let settled = query.fetch_one(&mut *connection).await.map_err(failed(STEP))?;
     connection.finish();
     row::number::<u64>(&settled, "count").map(|held| held == 1)
-}
-
-fn count(tasks: usize) -> i32 {
-    i32::try_from(tasks).unwrap_or(i32::MAX)
 }
 
 fn bind_refused<'q>(
@@ -349,16 +344,9 @@ pub(super) async fn insert(
     outbox: &str,
     task: Task,
 ) -> Result<(), sqlx::Error> {
-    for row in rows(&[task]) {
-        sqlx::query(inner.sql().insert_forwarded.clone())
-            .bind(outbox)
-            .bind(count(row.tasks))
-            .bind(row.published_at.as_micros())
-            .bind(row.body)
-            .execute(&mut *connection)
-            .await?;
-    }
-    Ok(())
+    let row = NewRow::of(&[task]);
+    let insert = sqlx::query(inner.sql().insert_forwarded.clone()).bind(outbox).bind(row.tasks);
+    insert.bind(row.published_at.as_micros()).bind(row.body).execute(connection).await.map(drop)
 }
 
 pub(super) const INSERT_ONE: &str =
@@ -371,22 +359,15 @@ pub(super) async fn health(
     now: Timestamp,
 ) -> Result<Vec<OutboxHealth>, QueueError> {
     const STEP: &str = "look at the outboxes";
-    let waiting = sqlx::query(inner.sql().outbox_backlogs.clone())
+    let waiting: Vec<_> = sqlx::query_as(inner.sql().outbox_backlogs.clone())
         .fetch_all(&mut *connection)
         .await
         .map_err(failed(STEP))?;
-    let waiting = waiting.iter().map(|found| {
-        let tasks = row::number(found, "tasks")?;
-        Ok((row::get(found, "outbox")?, tasks, row::timestamp(found, "oldest")?))
-    });
-    let waiting: Vec<_> = waiting.collect::<Result<_, QueueError>>()?;
-    let (past, future) = outbox::lapsed(Duration::ZERO, now);
     let relayed: Vec<String> = sqlx::query_scalar(inner.sql().outboxes_relayed.clone())
-        .bind(past.as_micros())
-        .bind(future.as_micros())
+        .bind(now.as_micros())
+        .bind(outbox::unreached(Duration::ZERO, now).as_micros())
         .fetch_all(connection)
         .await
         .map_err(failed(STEP))?;
-    let known = inner.forwardings.outboxes().into_iter().map(Name::into_owned);
-    Ok(outbox::health(known, &waiting, &relayed, now))
+    Ok(outbox::health(&inner.forwardings, &waiting, &relayed, now))
 }

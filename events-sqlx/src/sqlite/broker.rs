@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use events_core::broker::{Claimed, Heartbeat, Rescued, Settlement};
+use events_core::broker::{Claimed, Heartbeat, Rescued, Settlement, WorkerInfo};
 use events_core::health::Health;
 use events_core::{Broker, BrokerError, Events, Queues, WorkerId};
 use sqlx::Sqlite;
@@ -26,8 +26,8 @@ impl Broker for SqliteQueue {
         self.inner.forwardings.queues()
     }
 
-    async fn register(&self, worker: WorkerId, queues: &Queues) -> Result<(), BrokerError> {
-        let queues = queues.clone();
+    async fn register(&self, worker: WorkerId, info: &WorkerInfo) -> Result<(), BrokerError> {
+        let queues = info.queues.clone();
         self.uninterrupted("register a worker", move |inner| {
             heartbeat::heartbeat(inner, worker, Some(queues.clone()))
         })
@@ -66,6 +66,8 @@ impl Broker for SqliteQueue {
         self.inner.full.store(limit > 0 && claimed.tasks.len() == limit, Ordering::Relaxed);
         Ok(claimed)
     }
+
+    fn started(&self, _worker: WorkerId, _receipt: &SqliteReceipt, _attempt: u32) {}
 
     async fn settle(
         &self,
@@ -121,7 +123,7 @@ mod tests {
         let events = Events::builder().build().unwrap();
         let queue = SqliteQueue::open(directory.path().join("app.db"), &events).await.unwrap();
         let worker = WorkerId::generate();
-        queue.register(worker, &Queues::all()).await.unwrap();
+        queue.register(worker, &WorkerInfo::new(Queues::all(), 1)).await.unwrap();
         sqlx::raw_sql(TASK).execute(queue.pool()).await.unwrap();
         for full in [true, false] {
             // As a worker does: each claim through a clone of its own.

@@ -10,7 +10,6 @@ use std::fmt::Write;
 
 use events_core::Task;
 use events_core::forwarding::Split;
-use events_core::outbox::{NewRow, rows};
 use events_core::task::{Headers, Name};
 use sqlx::pool::PoolConnection;
 use sqlx::sqlite::SqliteArguments;
@@ -20,6 +19,7 @@ use sqlx_core::transaction::TransactionManager;
 use super::debounce::merge;
 use crate::database::{EventDatabase, check_depth, return_to_pool};
 use crate::error::QueueError;
+use crate::outbox::{NewRow, rows};
 
 macro_rules! release {
     ($savepoint:literal) => {
@@ -170,11 +170,7 @@ fn and_outbox(sql: &str, bound: usize, rows: usize) -> String {
 type Sealing<'q> = sqlx::query::Query<'q, Sqlite, SqliteArguments>;
 
 fn bind_row<'q>(query: Sealing<'q>, (outbox, row): (&'q Name, NewRow)) -> Sealing<'q> {
-    query
-        .bind(&**outbox)
-        .bind(i64::try_from(row.tasks).unwrap_or(i64::MAX))
-        .bind(row.published_at.as_micros())
-        .bind(row.body)
+    query.bind(&**outbox).bind(row.tasks).bind(row.published_at.as_micros()).bind(row.body)
 }
 
 /// How many parameters one task has.

@@ -6,9 +6,8 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use events_core::outbox::{
-    Acquired, Backlog, Outbox, OutboxBatch, OutboxLease, OutboxSettlement, rows, write_tasks,
-};
+use events_core::health::OutboxHealth;
+use events_core::outbox::{Acquired, Backlog, Outbox, OutboxBatch, OutboxLease, OutboxSettlement};
 use events_core::task::Name;
 use events_core::{BrokerError, Task, Timestamp, WorkerId};
 use serde_json::json;
@@ -16,9 +15,8 @@ use sqlx::{Connection, SqliteConnection};
 
 use super::insert::headers;
 use super::queue::{Inner, SqliteQueue};
-use super::row;
 use crate::error::QueueError;
-use crate::outbox::{self, ROWS_OF_A_BATCH};
+use crate::outbox::{self, NewRow, Request};
 
 const HOLDER: &str = "SELECT relay, expires_at FROM events_relays WHERE outbox = ?1";
 
@@ -81,6 +79,10 @@ const INSERT: &str = "
 INSERT INTO events_outbox (outbox, tasks, published_at, body) VALUES (?1, ?2, ?3, ?4)";
 
 impl Outbox for SqliteQueue {
+    fn outboxes(&self) -> Vec<Name> {
+        self.inner.forwardings.outboxes()
+    }
+
     async fn acquire_outbox(
         &self,
         outbox: &str,
@@ -143,10 +145,10 @@ impl Outbox for SqliteQueue {
     async fn settle_outbox(
         &self,
         held: &OutboxLease,
-        settlement: OutboxSettlement,
+        settlement: &OutboxSettlement,
         lease: Duration,
     ) -> Result<bool, BrokerError> {
-        let (held, settlement) = (held.clone(), Arc::new(settlement));
+        let (held, settlement) = (held.clone(), Arc::new(settlement.clone()));
         self.uninterrupted("record what was sent", move |inner| {
             settle(inner, held.clone(), settlement.clone(), lease)
         })
@@ -156,13 +158,12 @@ impl Outbox for SqliteQueue {
     async fn outbox_backlog(&self, outbox: &str) -> Result<Backlog, BrokerError> {
         const STEP: &str = "count what waits in the outbox";
         let now = self.inner.events.now();
-        let (tasks, oldest): (i64, Option<i64>) = sqlx::query_as(BACKLOG)
+        let waiting = sqlx::query_as(BACKLOG)
             .bind(outbox)
             .fetch_one(&self.inner.own)
             .await
             .map_err(|error| failed(STEP)(error).into_broker_error(STEP))?;
-        let oldest = oldest.map(Timestamp::from_micros);
-        Ok(outbox::backlog(tasks.try_into().unwrap_or(0), oldest, now))
+        Ok(outbox::backlog(waiting, now))
     }
 
     async fn wake_relay(&self) {
@@ -188,29 +189,25 @@ async fn acquire(
         .fetch_optional(&inner.own)
         .await
         .map_err(failed("read the lease of an outbox"))?;
-    let (past, future) = outbox::lapsed(lease, inner.events.now());
-    if let Some((Some(holder), expires_at)) = held {
-        let expires_at = Timestamp::from_micros(expires_at);
-        if holder != relay.to_bytes() && expires_at > past && expires_at <= future {
-            return Ok(outbox::by_another(expires_at, past));
-        }
+    let request = Request::new(relay, lease, inner.events.now());
+    if let Some((Some(holder), expires_at)) = held
+        && let Some(answer) = request.held_by_another(&holder, expires_at)
+    {
+        return Ok(answer);
     }
     let mut writer = inner.gate.writer(&inner.own, LEASE).await?;
-    let (past, future) = outbox::lapsed(lease, inner.events.now());
+    let request = Request::new(relay, lease, inner.events.now());
     let token: Option<i64> = sqlx::query_scalar(ACQUIRE)
         .bind(&*outbox)
         .bind(relay.to_bytes().to_vec())
-        .bind((past + lease).as_micros())
-        .bind(past.as_micros())
-        .bind(future.as_micros())
+        .bind(request.until.as_micros())
+        .bind(request.now.as_micros())
+        .bind(request.unreached.as_micros())
         .fetch_optional(&mut *writer)
         .await
         .map_err(failed(LEASE))?;
     writer.finish();
-    Ok(match token {
-        Some(token) => Acquired::Held(OutboxLease { outbox, relay, token }),
-        None => outbox::by_another(past + lease, past), // it was faster
-    })
+    Ok(request.answer(outbox, token))
 }
 
 async fn renew(
@@ -235,11 +232,12 @@ async fn read(
     except: String,
     tasks: usize,
 ) -> Result<OutboxBatch, QueueError> {
+    let (rows, tasks) = outbox::limits(tasks);
     let rows: Vec<(i64, String)> = sqlx::query_as(READ)
         .bind(&*outbox)
         .bind(except)
-        .bind(i64::try_from(tasks.min(ROWS_OF_A_BATCH)).unwrap_or(i64::MAX))
-        .bind(i64::try_from(tasks).unwrap_or(i64::MAX))
+        .bind(rows)
+        .bind(tasks)
         .fetch_all(&inner.own)
         .await
         .map_err(failed("read the outbox"))?;
@@ -277,13 +275,9 @@ async fn record(
         sqlx::query(DELETE).bind(done).bind(outbox).execute(&mut *connection).await?;
     }
     for row in rest {
-        sqlx::query(REWRITE)
-            .bind(row.id)
-            .bind(outbox)
-            .bind(i64::try_from(row.tasks.len()).unwrap_or(i64::MAX))
-            .bind(write_tasks(&row.tasks))
-            .execute(&mut *connection)
-            .await?;
+        let rest = NewRow::of(&row.tasks);
+        let rewrite = sqlx::query(REWRITE).bind(row.id).bind(outbox).bind(rest.tasks);
+        rewrite.bind(rest.body).execute(&mut *connection).await?;
     }
     if !refused.is_empty() {
         let letters = refused.iter().map(|(task, reason)| letter(task, reason, now));
@@ -314,16 +308,9 @@ pub(super) async fn insert(
     outbox: &str,
     task: Task,
 ) -> Result<(), sqlx::Error> {
-    for row in rows(&[task]) {
-        sqlx::query(INSERT)
-            .bind(outbox)
-            .bind(i64::try_from(row.tasks).unwrap_or(i64::MAX))
-            .bind(row.published_at.as_micros())
-            .bind(row.body)
-            .execute(&mut *connection)
-            .await?;
-    }
-    Ok(())
+    let row = NewRow::of(&[task]);
+    let insert = sqlx::query(INSERT).bind(outbox).bind(row.tasks);
+    insert.bind(row.published_at.as_micros()).bind(row.body).execute(connection).await.map(drop)
 }
 
 /// How the outboxes are doing.
@@ -331,23 +318,15 @@ pub(super) async fn health(
     inner: &Inner,
     connection: &mut SqliteConnection,
     now: Timestamp,
-) -> Result<Vec<events_core::health::OutboxHealth>, QueueError> {
+) -> Result<Vec<OutboxHealth>, QueueError> {
     const STEP: &str = "look at the outboxes";
-    let waiting = sqlx::query(BACKLOGS);
-    let waiting = waiting.fetch_all(&mut *connection).await.map_err(failed(STEP))?;
-    let waiting = waiting.iter().map(|found| {
-        let tasks: i64 = row::get(found, "sum(tasks)")?;
-        let oldest = row::timestamp(found, "min(published_at)")?;
-        Ok((row::get(found, "outbox")?, tasks.try_into().unwrap_or(0), oldest))
-    });
-    let waiting: Vec<_> = waiting.collect::<Result<_, QueueError>>()?;
-    let (past, future) = outbox::lapsed(Duration::ZERO, now);
+    let waiting: Vec<_> =
+        sqlx::query_as(BACKLOGS).fetch_all(&mut *connection).await.map_err(failed(STEP))?;
     let relayed: Vec<String> = sqlx::query_scalar(RELAYED)
-        .bind(past.as_micros())
-        .bind(future.as_micros())
+        .bind(now.as_micros())
+        .bind(outbox::unreached(Duration::ZERO, now).as_micros())
         .fetch_all(connection)
         .await
         .map_err(failed(STEP))?;
-    let known = inner.forwardings.outboxes().into_iter().map(Name::into_owned);
-    Ok(outbox::health(known, &waiting, &relayed, now))
+    Ok(outbox::health(&inner.forwardings, &waiting, &relayed, now))
 }

@@ -6,7 +6,7 @@
 use std::any::TypeId;
 use std::time::Duration;
 
-use events_core::broker::{Broker, Lease, Queues, Settlement};
+use events_core::broker::{Broker, Lease, Queues, Settlement, WorkerInfo};
 use events_core::event::{Event, EventId, EventType, WorkerId};
 use events_core::lifecycle::Next;
 use events_core::registry::Registry;
@@ -160,7 +160,10 @@ impl<H: Harness> World<H> {
 
     pub(super) async fn worker(&self) -> WorkerId {
         let worker = WorkerId::generate();
-        self.broker().register(worker, &Queues::all()).await.expect("the worker registers");
+        self.broker()
+            .register(worker, &WorkerInfo::new(Queues::all(), 1))
+            .await
+            .expect("the worker registers");
         worker
     }
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use events_core::broker::{Admin, Broker, Counts, DeadLetter, Queues, Settlement};
+use events_core::broker::{Admin, Broker, Counts, DeadLetter, Queues, Settlement, WorkerInfo};
 use events_core::event::{TaskId, WorkerId};
 use events_core::lifecycle::Next;
 
@@ -107,7 +107,11 @@ pub async fn health_tells_which_queues_nobody_serves<H: Harness>() {
     let world = World::<H>::start().await;
     world.publish(Double { text: "served and unserved".into() }).await;
     let worker = WorkerId::generate();
-    world.broker().register(worker, &Queues::only(["events"])).await.expect("registers");
+    world
+        .broker()
+        .register(worker, &WorkerInfo::new(Queues::only(["events"]), 1))
+        .await
+        .expect("registers");
     world.clock.advance(LEASE / 2);
     let health = world.broker().health().await.expect("answers");
     let queues: Vec<_> = health

@@ -6,7 +6,7 @@ use std::ops::Range;
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
-use events_core::broker::Settlement;
+use events_core::broker::{Settlement, WorkerInfo};
 use events_core::lifecycle::Next;
 use events_core::prelude::*;
 use events_core::{Broker, Clock, Events, Queues, Registry, SystemClock, Timestamp, WorkerId};
@@ -256,7 +256,7 @@ impl Claims {
     pub(crate) async fn open(url: &str) -> Result<Self, Failed> {
         let queue = Ours::open(url, 1).await?;
         let worker = WorkerId::generate();
-        queue.queue.register(worker, &Queues::all()).await?;
+        queue.queue.register(worker, &WorkerInfo::new(Queues::all(), 1)).await?;
         Ok(Self { queue, worker })
     }
 

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use events_core::broker::Claimed;
+use events_core::broker::{Claimed, WorkerInfo};
 use events_core::lifecycle::Next;
 use events_core::{Broker, Queues, WorkerId};
 use events_sqlx::{PostgresQueue, PostgresQueueOptions};
@@ -212,7 +212,7 @@ async fn a_claim_dropped_before_any_of_its_answers_gives_its_tasks_back() {
     let fixture = Fixture::new().await;
     let (wire, queue) = wired(&fixture).await;
     let worker = WorkerId::generate();
-    queue.register(worker, &Queues::all()).await.unwrap();
+    queue.register(worker, &WorkerInfo::new(Queues::all(), 1)).await.unwrap();
     fixture.publish(1).await;
     fixture.publish(2).await;
     for answers in 0.. {

@@ -1,6 +1,6 @@
 //! Connections that are ended, and servers that stop, die and come back.
 
-use events_core::broker::{Heartbeat, Settlement};
+use events_core::broker::{Heartbeat, Settlement, WorkerInfo};
 use events_core::lifecycle::Next;
 use events_core::{Broker, Queues, WorkerId};
 use events_sqlx::PostgresQueueOptions;
@@ -79,7 +79,7 @@ async fn a_server_that_goes_in_the_middle_of_a_claim_leaves_no_task_leased_for_e
     let wire = Wire::to(&fixture.database).await;
     let queue = PostgresQueueOptions::new().connect(&wire.url(), &fixture.events).await.unwrap();
     let worker = WorkerId::generate();
-    queue.register(worker, &Queues::all()).await.unwrap();
+    queue.register(worker, &WorkerInfo::new(Queues::all(), 1)).await.unwrap();
     for count in 0..2 {
         wire.quiet().await;
         // So that the statement is prepared on every connection that there is.

@@ -1,5 +1,9 @@
 //! Sessions whose tasks go elsewhere, dropped at every await.
 
+use std::time::Duration;
+
+use events_core::outbox::{Acquired, Outbox};
+use events_core::{Forwarding, Queues, WorkerId};
 use events_sqlx::{PostgresQueueOptions, QueueError};
 
 use super::support::{Fixture, ping, soon};
@@ -70,21 +74,19 @@ async fn a_queue_that_is_forwarded_twice_is_refused_by_name() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn texts_of_every_kind_arrive_in_the_outbox_as_they_were() {
     let fixture = Fixture::with(
-        PostgresQueueOptions::new()
-            .forward(events_core::Forwarding::outbox(events_core::Queues::only(["changes"]))),
+        PostgresQueueOptions::new().forward(Forwarding::outbox(Queues::only(["changes"]))),
     )
     .await;
     let text = "'; DROP TABLE x; -- \\ \\' \" $1 \u{1e} größer 🦀 \u{0}";
     let mut session = fixture.queue.begin().await.unwrap();
     crate::program::change(&mut session, text);
     session.commit().await.unwrap();
-    let body: String = sqlx::query_scalar("SELECT body FROM events.outbox")
-        .fetch_one(&fixture.outside)
-        .await
-        .unwrap();
-    let registry = fixture.events.registry();
-    let tasks = events_core::outbox::read_tasks(&body, registry).unwrap();
-    assert_eq!(tasks.len(), 2);
-    let payload: serde_json::Value = serde_json::from_str(&tasks[0].payload).unwrap();
+    let (relay, lease) = (WorkerId::generate(), Duration::from_secs(15));
+    let acquired = fixture.queue.acquire_outbox("default", relay, lease).await.unwrap();
+    let Acquired::Held(lease) = acquired else { panic!("{acquired:?}") };
+    let read = fixture.queue.read_outbox(&lease, &[], 10).await.unwrap();
+    let [row] = read.rows.as_slice() else { panic!("{read:?}") };
+    assert_eq!(row.tasks.len(), 2);
+    let payload: serde_json::Value = serde_json::from_str(&row.tasks[0].payload).unwrap();
     assert_eq!(payload["text"], text);
 }

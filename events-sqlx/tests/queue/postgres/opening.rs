@@ -1,5 +1,6 @@
 //! Opening and migrating.
 
+use events_core::broker::WorkerInfo;
 use events_core::{Admin, Broker, Queues, WorkerId};
 use events_sqlx::{PostgresQueue, PostgresQueueOptions, QueueError};
 use futures_util::future::join_all;
@@ -128,7 +129,7 @@ async fn two_schemas_of_one_database_do_not_see_each_other() {
     publish(&other).await.unwrap();
     assert_eq!(fixture.queue.counts().await.unwrap().available, 1);
     let worker = WorkerId::generate();
-    other.register(worker, &Queues::all()).await.unwrap();
+    other.register(worker, &WorkerInfo::new(Queues::all(), 1)).await.unwrap();
     assert!(fixture.queue.claim(worker, &Queues::all(), 9).await.is_err());
     assert_eq!(other.claim(worker, &Queues::all(), 9).await.unwrap().tasks.len(), 2);
     assert!(other.health().await.unwrap().queues.is_empty());
@@ -170,7 +171,7 @@ async fn a_user_who_may_create_nothing_can_publish_and_work_on_tables_that_are_t
     let queue = options.connect(&url, &fixture.events).await.unwrap();
     publish(&queue).await.unwrap();
     let worker = WorkerId::generate();
-    queue.register(worker, &Queues::all()).await.unwrap();
+    queue.register(worker, &WorkerInfo::new(Queues::all(), 1)).await.unwrap();
     let lease = queue.claim(worker, &Queues::all(), 1).await.unwrap().tasks.remove(0);
     let transaction = queue.begin_task(worker, &lease.receipt).await.unwrap().unwrap();
     transaction.commit().await.unwrap();

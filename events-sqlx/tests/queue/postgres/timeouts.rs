@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use events_core::broker::{Heartbeat, Settlement};
+use events_core::broker::{Heartbeat, Settlement, WorkerInfo};
 use events_core::lifecycle::Next;
 use events_core::{Broker, BrokerError, Queues, WorkerId};
 use events_sqlx::{PostgresQueue, PostgresQueueOptions};
@@ -72,7 +72,7 @@ async fn connections_whose_other_end_is_gone_are_replaced() {
     let wire = Wire::to(&fixture.database).await;
     let queue = impatient().connect(&wire.url(), &fixture.events).await.unwrap();
     let worker = WorkerId::generate();
-    queue.register(worker, &Queues::all()).await.unwrap();
+    queue.register(worker, &WorkerInfo::new(Queues::all(), 1)).await.unwrap();
     fixture.publish(1).await;
     for _ in 0..3 {
         // As many as the queue keeps for itself, or more.
@@ -105,7 +105,7 @@ async fn a_claim_whose_answer_never_comes_leaves_no_task_leased_for_ever() {
     let wire = Wire::to(&fixture.database).await;
     let queue = impatient().connect(&wire.url(), &fixture.events).await.unwrap();
     let worker = WorkerId::generate();
-    queue.register(worker, &Queues::all()).await.unwrap();
+    queue.register(worker, &WorkerInfo::new(Queues::all(), 1)).await.unwrap();
     wire.quiet().await;
     // So that the statement is prepared on every connection that there is.
     let all = Queues::all();

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use events_core::broker::Heartbeat;
+use events_core::broker::{Heartbeat, WorkerInfo};
 use events_core::lifecycle::Next;
 use events_core::{Admin, Broker, EventSettings, Queues, WorkerId};
 use events_sqlx::SqliteQueue;
@@ -165,7 +165,7 @@ async fn a_worker_with_a_longer_lease_is_judged_by_its_own() {
     let patient = crate::sqlite::support::events(patient, &fixture.clock);
     let patient = SqliteQueue::open(fixture.path(), &patient).await.unwrap();
     let (slow, observer) = (WorkerId::generate(), fixture.worker().await);
-    patient.register(slow, &Queues::all()).await.unwrap();
+    patient.register(slow, &WorkerInfo::new(Queues::all(), 1)).await.unwrap();
     fixture.publish(1).await;
     assert_eq!(patient.claim(slow, &Queues::all(), 1).await.unwrap().tasks.len(), 1);
     // It beats three times in a lease of its own.

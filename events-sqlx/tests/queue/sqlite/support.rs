@@ -1,6 +1,6 @@
 //! A queue in a file of its own.
 
-use events_core::broker::{Claimed, Settlement};
+use events_core::broker::{Claimed, Settlement, WorkerInfo};
 use events_core::lifecycle::Next;
 use events_core::prelude::*;
 use events_core::{Broker, WorkerId};
@@ -45,7 +45,7 @@ impl Fixture {
 
     pub(crate) async fn worker(&self) -> WorkerId {
         let worker = WorkerId::generate();
-        self.queue.register(worker, &Queues::all()).await.unwrap();
+        self.queue.register(worker, &WorkerInfo::new(Queues::all(), 1)).await.unwrap();
         worker
     }
 

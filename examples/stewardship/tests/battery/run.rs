@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
-use events_core::broker::{Admin, Broker, Lease, Queues};
+use events_core::broker::{Admin, Broker, Lease, Queues, WorkerInfo};
 use events_core::context::CancellationSource;
 use events_core::extract::States;
 use events_core::prelude::*;
@@ -249,7 +249,7 @@ impl Run {
 
     async fn worker(&self) -> WorkerId {
         let worker = WorkerId::generate();
-        self.broker.inner().register(worker, &Queues::all()).await.unwrap();
+        self.broker.inner().register(worker, &WorkerInfo::new(Queues::all(), 1)).await.unwrap();
         self.broker.inner().rescue(worker, settings::settings().lease).await.unwrap();
         worker
     }
