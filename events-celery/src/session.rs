@@ -51,7 +51,7 @@ impl CelerySession {
                 let sending = tokio::spawn(async move { transport.send(tasks).await });
                 match sending.await {
                     Ok(answer) => answer.map_err(|error| {
-                        error.unsent.iter().for_each(log_unsent);
+                        error.unsent().iter().for_each(log_unsent);
                         BrokerError::new(ACTION, error)
                     })?,
                     Err(error) => return Err(BrokerError::new(ACTION, error)),

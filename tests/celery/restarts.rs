@@ -78,7 +78,8 @@ async fn relay_says_why_redis_is_away() {
     let transport = CeleryTransport::connect_lazy(&server.url(), &events).unwrap();
     let (logs, _guard) = Logs::capture();
     let told = eventually("told", async || logs.has("WARN", &["cannot be sent and wait"]));
-    Relay::new(queue, transport).run_until(told).await; // on this thread, whose logs are captured
+    // On this thread, whose logs are captured.
+    Relay::new(queue, transport).run_until(told).await.unwrap();
     let why = ["cannot be reached; does it run", "Connection refused"];
     assert!(logs.has("WARN", &why), "{logs}");
 }

@@ -30,7 +30,7 @@ fn tasks() -> Vec<Task> {
 
 /// None was sent, each may be sent later, and this is why.
 fn all_wait(tasks: &[Task], sent: Result<(), TransportError>, why: &str) {
-    let unsent = sent.unwrap_err().unsent;
+    let unsent = sent.unwrap_err().into_unsent();
     let ids = |of: &[&Task]| of.iter().map(|task| task.id).collect::<Vec<_>>();
     let left: Vec<_> = unsent.iter().map(|unsent| &unsent.task).collect();
     assert_eq!(ids(&left), ids(&tasks.iter().collect::<Vec<_>>()), "all, in their order");

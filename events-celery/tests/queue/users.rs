@@ -46,7 +46,10 @@ async fn user_who_lacks_a_key_is_told_what_to_allow() {
     let server = Server::start(settings).unwrap();
     let url = server.database().url_as("worker", "secret");
     let broker = CeleryBroker::connect(&url, &events(&ManualClock::new())).await.unwrap();
-    let error = broker.register(WorkerId::generate(), &WorkerInfo::new(Queues::all(), 1)).await.unwrap_err();
+    let error = broker
+        .register(WorkerId::generate(), &WorkerInfo::new(Queues::all(), 1))
+        .await
+        .unwrap_err();
     let error = error.source().unwrap().to_string();
     assert!(error.contains("ACL SETUSER"), "{error}");
 }
@@ -62,7 +65,10 @@ async fn replica_is_told() {
     .await;
     let events = events(&ManualClock::new());
     let broker = CeleryBroker::connect(&replica.url(), &events).await.unwrap();
-    let registered = broker.register(WorkerId::generate(), &WorkerInfo::new(Queues::all(), 1)).await.unwrap_err();
+    let registered = broker
+        .register(WorkerId::generate(), &WorkerInfo::new(Queues::all(), 1))
+        .await
+        .unwrap_err();
     let mut session = broker.begin();
     shop::order(&mut session, 1).unwrap();
     let published = session.commit().await.unwrap_err();
