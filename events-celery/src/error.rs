@@ -97,6 +97,14 @@ impl CeleryError {
         }
     }
 
+    /// Whether Redis refuses this key, and others maybe not.
+    pub(crate) fn is_of_a_key(&self) -> bool {
+        match self {
+            Self::Command { source, .. } => matches!(source.code(), Some("WRONGTYPE" | "NOPERM")),
+            _ => false,
+        }
+    }
+
     pub(crate) fn into_broker_error(self, action: &'static str) -> BrokerError {
         BrokerError::new(action, self)
     }

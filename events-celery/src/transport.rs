@@ -120,8 +120,14 @@ impl CeleryTransport {
         };
         // One list that takes nothing must not have the others sent again.
         for (run, answer) in batch.runs.into_iter().zip(answers) {
-            if let Err(error) = answer {
-                unsent.extend(TransportError::unavailable(run.tasks, error).unsent);
+            match answer {
+                Ok(_) => {}
+                Err(error) if error.is_of_a_key() => {
+                    let error = Arc::new(error);
+                    let later = |task| Unsent::later(task, error.clone());
+                    unsent.extend(run.tasks.into_iter().map(later));
+                }
+                Err(error) => unsent.extend(TransportError::unavailable(run.tasks, error).unsent),
             }
         }
         let (publications, tasks): (Vec<_>, Vec<_>) = batch.debounced.into_iter().unzip();

@@ -91,7 +91,9 @@ pub struct Unsent {
 }
 
 impl Unsent {
-    /// A task that may be sent later.
+    /// A task that may be sent later, for a reason of its own: its list takes nothing now, say. What
+    /// follows it is not held up. If it is the broker that is away, say so with
+    /// [`TransportError::unavailable`]: then what follows waits, and the order is kept.
     pub fn later(task: Task, error: impl Into<BoxError>) -> Self {
         Self { task, error: error.into(), retryable: true }
     }
@@ -99,6 +101,12 @@ impl Unsent {
     /// A task that can never be sent.
     pub fn never(task: Task, error: impl Into<BoxError>) -> Self {
         Self { task, error: error.into(), retryable: false }
+    }
+
+    /// Whether it was not sent because the broker is away, as [`TransportError::unavailable`] says.
+    #[must_use]
+    pub fn is_unavailable(&self) -> bool {
+        self.error.is::<Shared>()
     }
 }
 

@@ -5,8 +5,13 @@
 //! record nothing.
 
 mod active;
+mod aside;
 mod holding;
 mod outcome;
+mod parcel;
+mod sending;
+mod suspects;
+mod telling;
 mod trouble;
 
 use std::fmt;
@@ -22,12 +27,15 @@ use events_core::outbox::{Acquired, Backlog, DEFAULT_OUTBOX, Outbox};
 use events_core::transport::Transport;
 use tokio::time::{Instant, sleep};
 
-use active::{Active, End};
+use active::{Active, End, Memory};
 use holding::Holding;
 use trouble::Trouble;
 
-/// The longest lease: as long as a broken relay may hold up all others.
+/// The longest lease: as long as a relay that died may hold up all others.
 const LONGEST_LEASE: Duration = Duration::from_mins(10);
+
+/// How long the batch under way may go on once the relay is to stop.
+pub(crate) const LAST_WORDS: Duration = Duration::from_secs(10);
 
 /// Between two looks whether the lease is free, at least and at most.
 const LOOK_AT_LEAST: Duration = Duration::from_secs(1);
@@ -108,7 +116,7 @@ impl<O: Outbox, T: Transport> Relay<O, T> {
     /// was sent and not yet recorded is sent again, after a lease.
     pub async fn run_until<S: Future>(self, shutdown: S) {
         let stop = CancellationSource::new();
-        let mut run = pin!(self.run(stop.token()));
+        let mut run = pin!(self.run(stop.token(), LAST_WORDS));
         tokio::select! {
             () = &mut run => {}
             _ = shutdown => {
@@ -118,30 +126,49 @@ impl<O: Outbox, T: Transport> Relay<O, T> {
         }
     }
 
-    async fn run(&self, stop: Cancellation) {
+    async fn run(&self, stop: Cancellation, last_words: Duration) {
         let relay = WorkerId::generate();
         tracing::info!(%relay, outbox = self.name, "relay started");
-        let mut trouble = Trouble::default();
-        while let Some(holding) = self.stand_by(relay, &stop, &mut trouble).await {
+        let (mut trouble, mut memory) = (Trouble::default(), Memory::default());
+        while let Some(holding) = self.stand_by(relay, &stop, &mut trouble, &mut memory).await {
             tracing::info!(%relay, outbox = self.name, "relay is active");
-            match Active::new(self, &holding).serve(&stop).await {
+            match Active::new(self, &holding, &mut memory, last_words).serve(&stop).await {
                 End::Lost => tracing::warn!(
                     %relay,
                     outbox = self.name,
                     "another relay has taken over, for this one was silent for a lease; what it has sent last may be sent again"
                 ),
+                End::GivesUp => {
+                    tracing::warn!(
+                        %relay,
+                        outbox = self.name,
+                        "this relay could send nothing for a while and leaves the outbox to others; it asks for it again in a lease or two"
+                    );
+                    self.give_back(&holding).await;
+                }
                 End::Stopped => {
-                    if let Err(error) = self.outbox.release_outbox(holding.lease()).await {
-                        tracing::debug!(
-                            error = &error as &dyn std::error::Error,
-                            "the lease of the outbox is left to lapse"
-                        );
-                    }
+                    self.give_back(&holding).await;
                     break;
                 }
             }
+            // Two of which each takes the lease from the other, because their clocks differ, would send
+            // the same batch again and again.
+            let away = self.lease.mul_f64(1.0 + fastrand::f64());
+            tokio::select! {
+                () = sleep(away) => {}
+                () = stop.cancelled() => {}
+            }
         }
         tracing::info!(%relay, outbox = self.name, "relay stopped");
+    }
+
+    async fn give_back(&self, holding: &Holding) {
+        if let Err(error) = self.outbox.release_outbox(holding.lease()).await {
+            tracing::debug!(
+                error = &error as &dyn std::error::Error,
+                "the lease of the outbox is left to lapse"
+            );
+        }
     }
 
     /// Waits for the lease. `None` when told to stop.
@@ -150,6 +177,7 @@ impl<O: Outbox, T: Transport> Relay<O, T> {
         relay: WorkerId,
         stop: &Cancellation,
         trouble: &mut Trouble,
+        memory: &mut Memory,
     ) -> Option<Holding> {
         while !stop.is_cancelled() {
             let asked = Instant::now();
@@ -159,6 +187,7 @@ impl<O: Outbox, T: Transport> Relay<O, T> {
                 }
                 Ok(Acquired::ByAnother { remaining }) => {
                     trouble.is_over();
+                    memory.transport.is_over(); // it is the other's now
                     remaining.min(self.lease / 4).min(LOOK_AT_LEAST)
                 }
                 Err(error) => {
@@ -191,16 +220,24 @@ impl<O: Outbox, T: Transport> Relay<O, T> {
 
 /// A relay that a worker runs, whatever its transport.
 pub(crate) trait AnyRelay: fmt::Debug + Send + Sync + 'static {
-    /// Sends until `stop` is requested.
-    fn run(self: Arc<Self>, stop: Cancellation) -> Pin<Box<dyn Future<Output = ()> + Send>>;
+    /// Sends until `stop` is requested. The batch under way may then go on for so long.
+    fn run(
+        self: Arc<Self>,
+        stop: Cancellation,
+        last_words: Duration,
+    ) -> Pin<Box<dyn Future<Output = ()> + Send>>;
 
     /// What waits in its outbox.
     fn backlog(&self) -> Pin<Box<dyn Future<Output = Result<Backlog, BrokerError>> + Send + '_>>;
 }
 
 impl<O: Outbox, T: Transport> AnyRelay for Relay<O, T> {
-    fn run(self: Arc<Self>, stop: Cancellation) -> Pin<Box<dyn Future<Output = ()> + Send>> {
-        Box::pin(async move { Self::run(&self, stop).await })
+    fn run(
+        self: Arc<Self>,
+        stop: Cancellation,
+        last_words: Duration,
+    ) -> Pin<Box<dyn Future<Output = ()> + Send>> {
+        Box::pin(async move { Self::run(&self, stop, last_words).await })
     }
 
     fn backlog(&self) -> Pin<Box<dyn Future<Output = Result<Backlog, BrokerError>> + Send + '_>> {

@@ -1,14 +1,19 @@
 //! What the outboxes of both databases have in common.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use events_core::broker::{AttemptError, DeadLetter};
+use events_core::forwarding::Forwardings;
 use events_core::health::OutboxHealth;
 use events_core::outbox::{Acquired, Backlog, OutboxBatch, OutboxRow, read_tasks};
 use events_core::{Events, Task, Timestamp};
 
 /// The rows that a relay looks at to find where its batch ends, at most.
 pub(crate) const ROWS_OF_A_BATCH: usize = 5000;
+
+/// Where a batch ends whatever the number of its tasks: it is held twice, and read in one statement.
+pub(crate) const BYTES_OF_A_BATCH: i64 = 4 << 20;
 
 /// A lease that ends so much later than it can be long was written by a clock that has been set back
 /// since: it holds nobody off.
@@ -26,15 +31,30 @@ pub(crate) fn by_another(expires_at: Timestamp, now: Timestamp) -> Acquired {
 }
 
 /// Rows as they were read, with their tasks.
-pub(crate) fn batch(rows: Vec<(i64, String)>, events: &Events) -> OutboxBatch {
+pub(crate) fn batch(rows: Vec<(i64, i64, String)>, events: &Events) -> OutboxBatch {
     let mut batch = OutboxBatch::default();
-    for (id, body) in rows {
+    for (id, published_at, body) in rows {
+        let published_at = Timestamp::from_micros(published_at);
         match read_tasks(&body, events.registry()) {
-            Ok(tasks) => batch.rows.push(OutboxRow { id, tasks }),
+            Ok(tasks) => batch.rows.push(OutboxRow { id, published_at, tasks }),
             Err(error) => batch.unreadable.push((id, error)),
         }
     }
     batch
+}
+
+/// The most tasks that are moved into an outbox at once.
+pub(crate) const MOVED_AT_ONCE: i64 = 1000;
+
+/// Those of the queues whose tasks go through this outbox.
+pub(crate) fn queues_of(
+    outbox: &str,
+    queues: impl IntoIterator<Item = String>,
+    forwardings: &Forwardings,
+) -> Vec<String> {
+    let is_of = |queue: &String| forwardings.outbox_of(queue).is_some_and(|name| name == outbox);
+    let found: BTreeSet<String> = queues.into_iter().filter(is_of).collect();
+    found.into_iter().collect()
 }
 
 /// The errors of a dead letter that was never handled: why it could not be sent.

@@ -37,6 +37,9 @@ pub trait Database: Sized + Send + Sync + 'static {
     const OUTBOX: &'static str;
     const TASKS: &'static str;
 
+    /// What an insert into the outbox says that brings its own number.
+    const WITH_NUMBER: &'static str;
+
     async fn count(queue: &Self::Queue, table: &str) -> i64;
 
     async fn execute(queue: &Self::Queue, sql: &str);
@@ -56,6 +59,7 @@ impl Database for SqliteFile {
 
     const OUTBOX: &'static str = "events_outbox";
     const TASKS: &'static str = "events_tasks";
+    const WITH_NUMBER: &'static str = "";
 
     async fn new() -> Self {
         Self(tempfile::tempdir().unwrap())
@@ -115,6 +119,7 @@ impl Database for PostgresDatabase {
 
     const OUTBOX: &'static str = "events.outbox";
     const TASKS: &'static str = "events.tasks";
+    const WITH_NUMBER: &'static str = "OVERRIDING SYSTEM VALUE";
 
     async fn new() -> Self {
         Self::on(Server::shared()).await

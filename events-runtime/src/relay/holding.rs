@@ -4,10 +4,15 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use events_core::outbox::{Outbox, OutboxLease};
-use tokio::time::{Instant, sleep, sleep_until};
+use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 /// After a renewal that failed, in parts of the lease.
 const RENEW_AGAIN: u32 = 10;
+
+/// How long one renewal is waited for, in parts of the lease, and at least: its connection may be one
+/// that the network has swallowed, and another works.
+const PATIENCE: u32 = 4;
+const LEAST_PATIENCE: Duration = Duration::from_millis(500);
 
 /// A lease, and until when it holds by this process's own clock, which nobody sets and which goes
 /// on while the process is stopped.
@@ -60,14 +65,22 @@ impl Holding {
     /// Renews the lease once it may be done. Whether it is held; in doubt it is.
     pub(crate) async fn renew<O: Outbox>(&self, outbox: &O) -> bool {
         let asked = Instant::now();
-        match outbox.renew_outbox(&self.lease, self.term).await {
-            Ok(held) => {
+        let patience = (self.term / PATIENCE).max(LEAST_PATIENCE);
+        match timeout(patience, outbox.renew_outbox(&self.lease, self.term)).await {
+            Ok(Ok(held)) => {
                 if held {
                     self.renewed(asked);
                 }
                 held
             }
-            Err(error) => {
+            Err(_) => {
+                tracing::debug!(
+                    outbox = &*self.lease.outbox,
+                    "the lease of an outbox was not renewed in time; trying again"
+                );
+                true
+            }
+            Ok(Err(error)) => {
                 tracing::debug!(
                     error = &error as &dyn std::error::Error,
                     outbox = &*self.lease.outbox,

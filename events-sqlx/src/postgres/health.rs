@@ -84,7 +84,7 @@ pub(super) async fn health(inner: Arc<Inner>) -> Result<Health, QueueError> {
         held_by_transactions: held.try_into().unwrap_or(0),
         outboxes,
         storage: Some(storage),
-        ..Health::of(due, &workers, now)
+        ..Health::of(due, &workers, now).forwarded(&inner.forwardings.queues())
     })
 }
 

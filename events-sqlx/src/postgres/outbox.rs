@@ -2,7 +2,9 @@
 //!
 //! Numbers ascend in the order of writing, not of commits: a row may appear before one that was
 //! read. So every read begins at the beginning, where it finds, with a commit, those that were done
-//! before it; and rows are deleted by number, one by one, never by where a relay has come to.
+//! before it; and rows are deleted one by one, never by where a relay has come to. What names a row is
+//! its number with the time of its event: after a failover, or a crash of a server that answers before
+//! its disk has, other commits get the numbers of those that are lost.
 //!
 //! Everything is one statement: a relay that is stopped in the middle of a transaction would keep
 //! the others from the lease.
@@ -13,7 +15,8 @@ use std::time::Duration;
 
 use events_core::health::OutboxHealth;
 use events_core::outbox::{
-    Acquired, Backlog, Outbox, OutboxBatch, OutboxLease, OutboxSettlement, rows, write_tasks,
+    Acquired, Backlog, Outbox, OutboxBatch, OutboxLease, OutboxRow, OutboxRowKey, OutboxSettlement,
+    rows, write_tasks,
 };
 use events_core::task::Name;
 use events_core::{BrokerError, Task, Timestamp, WorkerId};
@@ -22,11 +25,12 @@ use sqlx::query::Query;
 use sqlx::types::Uuid;
 use sqlx::{PgConnection, Postgres};
 
+use super::lanes;
 use super::own::Own;
 use super::queue::{Inner, PostgresQueue};
 use super::row::{self, uuid};
 use crate::error::QueueError;
-use crate::outbox::{self, ROWS_OF_A_BATCH};
+use crate::outbox::{self, BYTES_OF_A_BATCH, MOVED_AT_ONCE, ROWS_OF_A_BATCH};
 
 pub(super) const HOLDER: &str = "SELECT relay, expires_at FROM {schema}.relays WHERE outbox = $1";
 
@@ -53,17 +57,18 @@ UPDATE {schema}.relays SET relay = NULL WHERE outbox = $1 AND relay = $2 AND tok
 
 /// Where the batch ends is read from the index; bodies only of what is in it.
 pub(super) const READ: &str = "
-SELECT id, body FROM {schema}.outbox WHERE outbox = $1 AND id = ANY (ARRAY(
+SELECT id, published_at, body FROM {schema}.outbox WHERE outbox = $1 AND id = ANY (ARRAY(
     SELECT id FROM (
-        SELECT id, sum(tasks) OVER (ORDER BY id) - tasks AS before
-        FROM (SELECT id, tasks FROM {schema}.outbox
+        SELECT id, sum(tasks) OVER (ORDER BY id) - tasks AS before,
+            sum(bytes) OVER (ORDER BY id) - bytes AS bytes_before
+        FROM (SELECT id, tasks, bytes FROM {schema}.outbox
             WHERE outbox = $1 AND id NOT IN (SELECT unnest($2::int8[]))
             ORDER BY id LIMIT $3) AS head) AS counted
-    WHERE before < $4))
+    WHERE before < $4 AND bytes_before < $5))
 ORDER BY id";
 
 /// Deletes if the lease is still held, and renews it. Its row is locked until the end, so that
-/// nobody takes over in between. `$5` are the rows.
+/// nobody takes over in between. `$5` and `$6` are the rows: looked up by number, and compared.
 macro_rules! delete {
     () => {
         concat!(
@@ -71,7 +76,8 @@ macro_rules! delete {
             renew!(),
             " RETURNING token), gone AS (
                 DELETE FROM {schema}.outbox
-                WHERE outbox = $1 AND id = ANY ($5) AND EXISTS (SELECT 1 FROM held))"
+                WHERE outbox = $1 AND id = ANY ($5) AND EXISTS (SELECT 1 FROM held)
+                    AND (id, published_at) IN (SELECT * FROM unnest($5::int8[], $6::int8[])))"
         )
     };
 }
@@ -81,22 +87,24 @@ macro_rules! delete {
 pub(super) const DELETE: &str =
     concat!(delete!(), " SELECT count(*), set_config('synchronous_commit', 'off', true) FROM held");
 
-/// The same with rows of which something is left (`$6` to `$8`), and dead letters (from `$9` on; the
+/// The same with rows of which something is left (`$7` to `$10`), and dead letters (from `$11` on; the
 /// last is the time). A task that was revived by hand, and its dead letter left, dies once more: the
 /// newest tells.
 pub(super) const SETTLE: &str = concat!(
     delete!(),
     ", rewritten AS (
         UPDATE {schema}.outbox AS partly SET tasks = rest.tasks, body = rest.body
-        FROM unnest($6::int8[], $7::int4[], $8::text[]) AS rest (id, tasks, body)
-        WHERE partly.outbox = $1 AND partly.id = rest.id AND EXISTS (SELECT 1 FROM held)
+        FROM unnest($7::int8[], $8::int8[], $9::int4[], $10::text[])
+            AS rest (id, published_at, tasks, body)
+        WHERE partly.outbox = $1 AND partly.id = rest.id
+            AND partly.published_at = rest.published_at AND EXISTS (SELECT 1 FROM held)
     ), buried AS (
         INSERT INTO {schema}.dead_letters (task_id, event_id, event, name, queue, priority,
             published_at, died_at, attempt, payload, headers, errors)
-        SELECT task_id, event_id, event, name, queue, priority, published_at, $19, 1, payload,
+        SELECT task_id, event_id, event, name, queue, priority, published_at, $21, 1, payload,
             headers, errors
-        FROM unnest($9::uuid[], $10::uuid[], $11::text[], $12::text[], $13::text[], $14::int2[],
-            $15::int8[], $16::text[], $17::text[], $18::text[])
+        FROM unnest($11::uuid[], $12::uuid[], $13::text[], $14::text[], $15::text[], $16::int2[],
+            $17::int8[], $18::text[], $19::text[], $20::text[])
             AS refused (task_id, event_id, event, name, queue, priority, published_at, payload,
                 headers, errors)
         WHERE EXISTS (SELECT 1 FROM held)
@@ -106,6 +114,40 @@ pub(super) const SETTLE: &str = concat!(
             attempt = excluded.attempt, payload = excluded.payload, headers = excluded.headers,
             errors = excluded.errors
     ) SELECT count(*) FROM held"
+);
+
+pub(super) const DEBOUNCED_QUEUES: &str = "SELECT DISTINCT queue FROM {schema}.debounced";
+
+/// Moves waiting tasks of the queues `$5`, `$6` at most of each kind, if the lease is still held. Each
+/// is a row, of the form that the relay reads.
+pub(super) const MOVE: &str = concat!(
+    "WITH held AS (",
+    renew!(),
+    " RETURNING token), waiting AS (
+        DELETE FROM {schema}.tasks WHERE EXISTS (SELECT 1 FROM held) AND ctid = ANY (ARRAY(
+            SELECT ctid FROM {schema}.tasks WHERE queue = ANY ($5) AND leased_by IS NULL
+            LIMIT $6 FOR UPDATE SKIP LOCKED))
+        RETURNING *
+    ), quiet AS (
+        DELETE FROM {schema}.debounced WHERE EXISTS (SELECT 1 FROM held) AND ctid = ANY (ARRAY(
+            SELECT ctid FROM {schema}.debounced WHERE queue = ANY ($5)
+            LIMIT $6 FOR UPDATE SKIP LOCKED))
+        RETURNING *
+    ), task AS (
+        SELECT seq, task_id, event_id, event, name, queue, priority, due_at, published_at, payload,
+            headers, NULL AS key, NULL::bigint AS not_after
+        FROM waiting
+        UNION ALL
+        SELECT NULL, task_id, event_id, event, name, queue, priority, due_at, published_at, payload,
+            headers, key, not_after
+        FROM quiet
+    ), moved AS (
+        INSERT INTO {schema}.outbox (outbox, tasks, published_at, body)
+        SELECT $1, 1, published_at, json_build_array(json_build_array(task_id, event_id, event, name,
+            queue, priority, due_at, published_at, payload, headers, key, not_after))
+        FROM task ORDER BY published_at, seq
+        RETURNING id
+    ) SELECT (SELECT count(*) FROM held) AS held, (SELECT count(*) FROM moved) AS moved"
 );
 
 pub(super) const BACKLOG: &str = "
@@ -187,6 +229,18 @@ impl Outbox for PostgresQueue {
         let held = held.clone();
         self.uninterrupted("record what was sent", move |inner| {
             settle(inner, held, settlement, lease)
+        })
+        .await
+    }
+
+    async fn move_waiting(
+        &self,
+        held: &OutboxLease,
+        lease: Duration,
+    ) -> Result<Option<u64>, BrokerError> {
+        let held = held.clone();
+        self.uninterrupted("move tasks into its outbox", move |inner| {
+            move_waiting(inner, held, lease)
         })
         .await
     }
@@ -273,11 +327,12 @@ async fn read(
 ) -> Result<OutboxBatch, QueueError> {
     const STEP: &str = "read the outbox";
     let mut connection = Own::acquire(&inner.own, STEP).await?;
-    let rows: Vec<(i64, String)> = sqlx::query_as(inner.sql().read_outbox.clone())
+    let rows: Vec<(i64, i64, String)> = sqlx::query_as(inner.sql().read_outbox.clone())
         .bind(outbox.to_string())
         .bind(except)
         .bind(i64::try_from(tasks.min(ROWS_OF_A_BATCH)).unwrap_or(i64::MAX))
         .bind(i64::try_from(tasks).unwrap_or(i64::MAX))
+        .bind(BYTES_OF_A_BATCH)
         .fetch_all(&mut *connection)
         .await
         .map_err(failed(STEP))?;
@@ -297,13 +352,12 @@ async fn settle(
     let now = inner.events.now();
     let simple = rest.is_empty() && refused.is_empty();
     let sql = if simple { &inner.sql().delete_sent } else { &inner.sql().settle_outbox };
-    let query =
-        of_lease(sqlx::query(sql.clone()), &held).bind((now + lease).as_micros()).bind(done);
+    let query = of_lease(sqlx::query(sql.clone()), &held).bind((now + lease).as_micros());
+    let query = bind_keys(query, done);
     let query = match simple {
         true => query,
         false => bind_refused(
-            query
-                .bind(rest.iter().map(|row| row.id).collect::<Vec<_>>())
+            bind_keys(query, rest.iter().map(OutboxRow::key))
                 .bind(rest.iter().map(|row| count(row.tasks.len())).collect::<Vec<_>>())
                 .bind(rest.iter().map(|row| write_tasks(&row.tasks)).collect::<Vec<_>>()),
             &refused,
@@ -313,6 +367,43 @@ async fn settle(
     let settled = query.fetch_one(&mut *connection).await.map_err(failed(STEP))?;
     connection.finish();
     row::number::<u64>(&settled, "count").map(|held| held == 1)
+}
+
+async fn move_waiting(
+    inner: Arc<Inner>,
+    held: OutboxLease,
+    lease: Duration,
+) -> Result<Option<u64>, QueueError> {
+    const STEP: &str = "move tasks into the outbox";
+    let scan = lanes::scan(&inner, held.relay).await?;
+    let mut connection = Own::acquire(&inner.own, STEP).await?;
+    let debounced: Vec<String> = sqlx::query_scalar(inner.sql().debounced_queues.clone())
+        .fetch_all(&mut *connection)
+        .await
+        .map_err(failed(STEP))?;
+    let queues = scan.heads.into_iter().map(|head| head.lane.queue).chain(debounced);
+    let queues = outbox::queues_of(&held.outbox, queues, &inner.forwardings);
+    if queues.is_empty() {
+        connection.finish();
+        return Ok(Some(0));
+    }
+    let until = inner.events.now() + lease;
+    let moved = of_lease(sqlx::query(inner.sql().move_waiting.clone()), &held)
+        .bind(until.as_micros())
+        .bind(queues)
+        .bind(MOVED_AT_ONCE)
+        .fetch_one(&mut *connection)
+        .await
+        .map_err(failed(STEP))?;
+    connection.finish();
+    let is_held = row::number::<u64>(&moved, "held")? == 1;
+    Ok(if is_held { Some(row::number(&moved, "moved")?) } else { None })
+}
+
+fn bind_keys(query: Statement<'_>, keys: impl IntoIterator<Item = OutboxRowKey>) -> Statement<'_> {
+    let (ids, published): (Vec<_>, Vec<_>) =
+        keys.into_iter().map(|key| (key.id, key.published_at.as_micros())).unzip();
+    query.bind(ids).bind(published)
 }
 
 fn count(tasks: usize) -> i32 {

@@ -127,7 +127,8 @@ pub(super) async fn health(inner: &Inner) -> Result<Health, QueueError> {
         let first = due.entry(row::get(found, "queue")?).or_insert(due_at);
         *first = due_at.min(*first);
     }
-    Ok(Health { outboxes, ..Health::of(due, &workers, now) })
+    let health = Health::of(due, &workers, now).forwarded(&inner.forwardings.queues());
+    Ok(Health { outboxes, ..health })
 }
 
 fn registered(found: &SqliteRow) -> Result<RegisteredWorker, QueueError> {

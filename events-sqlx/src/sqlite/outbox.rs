@@ -15,10 +15,11 @@ use serde_json::json;
 use sqlx::{Connection, SqliteConnection};
 
 use super::insert::headers;
+use super::lanes;
 use super::queue::{Inner, SqliteQueue};
 use super::row;
 use crate::error::QueueError;
-use crate::outbox::{self, ROWS_OF_A_BATCH};
+use crate::outbox::{self, BYTES_OF_A_BATCH, MOVED_AT_ONCE, ROWS_OF_A_BATCH};
 
 const HOLDER: &str = "SELECT relay, expires_at FROM events_relays WHERE outbox = ?1";
 
@@ -40,19 +41,23 @@ UPDATE events_relays SET relay = NULL WHERE outbox = ?1 AND relay = ?2 AND token
 
 /// Where the batch ends is read from the index; bodies only of what is in it.
 pub(super) const READ: &str = "
-SELECT id, body FROM events_outbox WHERE id IN (
+SELECT id, published_at, body FROM events_outbox WHERE id IN (
     SELECT id FROM (
-        SELECT id, sum(tasks) OVER (ORDER BY id) - tasks AS before
-        FROM (SELECT id, tasks FROM events_outbox INDEXED BY events_outbox_rows
+        SELECT id, sum(tasks) OVER (ORDER BY id) - tasks AS before,
+            sum(bytes) OVER (ORDER BY id) - bytes AS bytes_before
+        FROM (SELECT id, tasks, bytes FROM events_outbox INDEXED BY events_outbox_rows
             WHERE outbox = ?1 AND id NOT IN (SELECT value FROM json_each(?2)) ORDER BY id LIMIT ?3))
-    WHERE before < ?4)
+    WHERE before < ?4 AND bytes_before < ?5)
 ORDER BY id";
 
+/// By number and time, for the file may have been replaced by a copy: others get the numbers of what
+/// is not in it.
 pub(super) const DELETE: &str = "
-DELETE FROM events_outbox WHERE id IN (SELECT value FROM json_each(?1)) AND outbox = ?2";
+DELETE FROM events_outbox WHERE id IN (SELECT value ->> 0 FROM json_each(?1)) AND outbox = ?2
+    AND (id, published_at) IN (SELECT value ->> 0, value ->> 1 FROM json_each(?1))";
 
 const REWRITE: &str = "
-UPDATE events_outbox SET tasks = ?3, body = ?4 WHERE id = ?1 AND outbox = ?2";
+UPDATE events_outbox SET tasks = ?4, body = ?5 WHERE id = ?1 AND published_at = ?2 AND outbox = ?3";
 
 /// A task that was revived by hand, and its dead letter left, dies once more: the newest tells.
 const BURY: &str = "
@@ -65,6 +70,49 @@ ON CONFLICT (task_id) DO UPDATE SET event_id = excluded.event_id, event = exclud
     name = excluded.name, queue = excluded.queue, priority = excluded.priority,
     published_at = excluded.published_at, died_at = excluded.died_at, attempt = excluded.attempt,
     payload = excluded.payload, headers = excluded.headers, errors = excluded.errors";
+
+const DEBOUNCED_QUEUES: &str = "SELECT DISTINCT queue FROM events_debounced";
+
+/// The row of a waiting task, of the form that the relay reads.
+macro_rules! moved {
+    ($key:literal, $from:literal, $number:literal) => {
+        concat!(
+            "INSERT INTO events_outbox (outbox, tasks, published_at, body)
+            SELECT ?1, 1, published_at, json_array(json_array(lower(hex(task_id)),
+                lower(hex(event_id)), event, name, queue, priority, due_at, published_at, payload,
+                headers, ",
+            $key,
+            ")) FROM ",
+            $from,
+            " WHERE ",
+            $number,
+            " IN (SELECT value FROM json_each(?2)) ORDER BY published_at, ",
+            $number
+        )
+    };
+}
+
+/// Tasks that wait to be moved, by number; how each becomes a row; and how it goes.
+struct Move {
+    waiting: &'static str,
+    insert: &'static str,
+    delete: &'static str,
+}
+
+const MOVES: [Move; 2] = [
+    Move {
+        waiting: "SELECT seq FROM events_tasks INDEXED BY events_tasks_waiting
+            WHERE leased_by IS NULL AND queue IN (SELECT value FROM json_each(?1)) LIMIT ?2",
+        insert: moved!("NULL, NULL", "events_tasks", "seq"),
+        delete: "DELETE FROM events_tasks WHERE seq IN (SELECT value FROM json_each(?1))",
+    },
+    Move {
+        waiting: "SELECT rowid FROM events_debounced
+            WHERE queue IN (SELECT value FROM json_each(?1)) LIMIT ?2",
+        insert: moved!("key, not_after", "events_debounced", "rowid"),
+        delete: "DELETE FROM events_debounced WHERE rowid IN (SELECT value FROM json_each(?1))",
+    },
+];
 
 pub(super) const BACKLOG: &str = "
 SELECT coalesce(sum(tasks), 0), min(published_at)
@@ -153,6 +201,18 @@ impl Outbox for SqliteQueue {
         .await
     }
 
+    async fn move_waiting(
+        &self,
+        held: &OutboxLease,
+        lease: Duration,
+    ) -> Result<Option<u64>, BrokerError> {
+        let held = held.clone();
+        self.uninterrupted("move tasks into its outbox", move |inner| {
+            move_waiting(inner, held.clone(), lease)
+        })
+        .await
+    }
+
     async fn outbox_backlog(&self, outbox: &str) -> Result<Backlog, BrokerError> {
         const STEP: &str = "count what waits in the outbox";
         let now = self.inner.events.now();
@@ -235,11 +295,12 @@ async fn read(
     except: String,
     tasks: usize,
 ) -> Result<OutboxBatch, QueueError> {
-    let rows: Vec<(i64, String)> = sqlx::query_as(READ)
+    let rows: Vec<(i64, i64, String)> = sqlx::query_as(READ)
         .bind(&*outbox)
         .bind(except)
         .bind(i64::try_from(tasks.min(ROWS_OF_A_BATCH)).unwrap_or(i64::MAX))
         .bind(i64::try_from(tasks).unwrap_or(i64::MAX))
+        .bind(BYTES_OF_A_BATCH)
         .fetch_all(&inner.own)
         .await
         .map_err(failed("read the outbox"))?;
@@ -273,12 +334,14 @@ async fn record(
 ) -> Result<(), sqlx::Error> {
     let OutboxSettlement { done, rest, refused } = settlement;
     if !done.is_empty() {
-        let done = json!(done).to_string();
+        let done = done.iter().map(|key| json!([key.id, key.published_at.as_micros()]));
+        let done = done.collect::<serde_json::Value>().to_string();
         sqlx::query(DELETE).bind(done).bind(outbox).execute(&mut *connection).await?;
     }
     for row in rest {
         sqlx::query(REWRITE)
             .bind(row.id)
+            .bind(row.published_at.as_micros())
             .bind(outbox)
             .bind(i64::try_from(row.tasks.len()).unwrap_or(i64::MAX))
             .bind(write_tasks(&row.tasks))
@@ -291,6 +354,56 @@ async fn record(
         sqlx::query(BURY).bind(letters).bind(now.as_micros()).execute(connection).await?;
     }
     Ok(())
+}
+
+async fn move_waiting(
+    inner: Arc<Inner>,
+    held: OutboxLease,
+    lease: Duration,
+) -> Result<Option<u64>, QueueError> {
+    const STEP: &str = "move tasks into the outbox";
+    // A look first, so that the writer is not waited for in vain.
+    let scan = lanes::scan(&inner.own, held.relay).await?;
+    let debounced: Vec<String> =
+        sqlx::query_scalar(DEBOUNCED_QUEUES).fetch_all(&inner.own).await.map_err(failed(STEP))?;
+    let queues = scan.heads.into_iter().map(|head| head.lane.queue).chain(debounced);
+    let queues = outbox::queues_of(&held.outbox, queues, &inner.forwardings);
+    if queues.is_empty() {
+        return Ok(Some(0));
+    }
+    let mut writer = inner.gate.writer(&inner.own, STEP).await?;
+    let mut transaction = writer.begin_with("BEGIN IMMEDIATE").await.map_err(failed(STEP))?;
+    let until = inner.events.now() + lease;
+    let is_held = renew(&mut transaction, &held, until).await?;
+    let mut moved = 0;
+    if is_held {
+        let queues = json!(queues).to_string();
+        for kind in &MOVES {
+            moved += move_some(&mut transaction, kind, &held.outbox, &queues)
+                .await
+                .map_err(failed(STEP))?;
+        }
+    }
+    transaction.commit().await.map_err(failed(STEP))?;
+    writer.finish();
+    Ok(is_held.then_some(moved))
+}
+
+async fn move_some(
+    connection: &mut SqliteConnection,
+    kind: &Move,
+    outbox: &str,
+    queues: &str,
+) -> Result<u64, sqlx::Error> {
+    let numbers: Vec<i64> = sqlx::query_scalar(kind.waiting)
+        .bind(queues)
+        .bind(MOVED_AT_ONCE)
+        .fetch_all(&mut *connection)
+        .await?;
+    let numbers = json!(numbers).to_string();
+    sqlx::query(kind.insert).bind(outbox).bind(&*numbers).execute(&mut *connection).await?;
+    let deleted = sqlx::query(kind.delete).bind(&*numbers).execute(connection).await?;
+    Ok(deleted.rows_affected())
 }
 
 fn letter(task: &Task, reason: &str, now: Timestamp) -> serde_json::Value {
