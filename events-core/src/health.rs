@@ -131,7 +131,9 @@ pub struct RegisteredWorker {
 }
 
 impl RegisteredWorker {
-    fn is_alive(&self, now: Timestamp) -> bool {
+    /// Whether it is not silent for longer than it may be.
+    #[must_use]
+    pub fn is_alive(&self, now: Timestamp) -> bool {
         now.since(self.heartbeat_at) <= self.lease
     }
 }

@@ -89,10 +89,11 @@ pub trait Outbox: Clone + Send + Sync + 'static {
     /// Moves tasks into this outbox that wait in the database for a worker, or until their key is
     /// quiet, though their queues are forwarded to it by now: as many as one statement should, and in
     /// one go with holding the lease for so long from now on. `None` if that was not held any more;
-    /// otherwise how many, and then there may be more.
+    /// otherwise how many, and if there were any, there may be more.
     ///
-    /// They were published, or failed, before all processes knew of the forwarding. No worker is
-    /// going to serve them. Their attempts start anew where they are sent to.
+    /// They were published, or failed, before all processes knew of the forwarding. A queue that a
+    /// live worker still serves is left to it, and so is one of somebody else: that the forwarding
+    /// does not name, and no subscriber of this program has. Attempts start anew where a task is sent.
     ///
     /// # Errors
     /// The database could not be reached; nothing was moved.

@@ -93,8 +93,8 @@ impl<O: Outbox, T: Transport> Relay<O, T> {
         self
     }
 
-    /// About how many tasks are handed to the transport at once; 2,000 unless set. If the relay dies
-    /// in between, as many are sent twice.
+    /// About how many tasks are handed to the transport at once, fewer if they have more than some
+    /// megabytes; 2,000 unless set. If the relay dies in between, as many are sent twice.
     #[must_use]
     pub fn batch(mut self, tasks: usize) -> Self {
         self.batch = tasks.max(1);
@@ -103,6 +103,9 @@ impl<O: Outbox, T: Transport> Relay<O, T> {
 
     /// How long the relay may be silent before another takes over; 15 seconds unless set, and ten
     /// minutes at most. The clocks of the machines must agree much better than that.
+    ///
+    /// A relay that could send nothing for four leases leaves the outbox to others for a lease or two.
+    /// A transport that does not come back from a batch for twenty leases is cut off.
     #[must_use]
     pub fn lease(mut self, lease: Duration) -> Self {
         self.lease = lease.clamp(Duration::from_millis(50), LONGEST_LEASE);

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use events_core::broker::{AttemptError, DeadLetter};
 use events_core::forwarding::Forwardings;
-use events_core::health::OutboxHealth;
+use events_core::health::{OutboxHealth, RegisteredWorker};
 use events_core::outbox::{Acquired, Backlog, OutboxBatch, OutboxRow, read_tasks};
 use events_core::{Events, Task, Timestamp};
 
@@ -46,14 +46,29 @@ pub(crate) fn batch(rows: Vec<(i64, i64, String)>, events: &Events) -> OutboxBat
 /// The most tasks that are moved into an outbox at once.
 pub(crate) const MOVED_AT_ONCE: i64 = 1000;
 
-/// Those of the queues whose tasks go through this outbox.
-pub(crate) fn queues_of(
+/// Which of the queues in which tasks wait are this outbox's by now: no live worker serves them, and
+/// they are not those of another program that shares the database.
+pub(crate) fn taken_over(
     outbox: &str,
-    queues: impl IntoIterator<Item = String>,
+    waiting: impl IntoIterator<Item = String>,
     forwardings: &Forwardings,
+    workers: &[RegisteredWorker],
+    events: &Events,
 ) -> Vec<String> {
-    let is_of = |queue: &String| forwardings.outbox_of(queue).is_some_and(|name| name == outbox);
-    let found: BTreeSet<String> = queues.into_iter().filter(is_of).collect();
+    let now = events.now();
+    let is_known = |queue: &str| {
+        let mut subscribers = events.registry().subscribers().iter();
+        subscribers.any(|subscriber| subscriber.queue(events.settings()) == queue)
+    };
+    let is_served = |queue: &str| {
+        workers.iter().any(|worker| worker.is_alive(now) && worker.queues.contains(queue))
+    };
+    let is_taken_over = |queue: &String| {
+        forwardings.outbox_of(queue).is_some_and(|name| name == outbox)
+            && (forwardings.name_it(queue) || is_known(queue))
+            && !is_served(queue)
+    };
+    let found: BTreeSet<String> = waiting.into_iter().filter(is_taken_over).collect();
     found.into_iter().collect()
 }
 

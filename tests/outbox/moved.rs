@@ -16,6 +16,7 @@ use super::{Running, count_elsewhere, count_here, elsewhere, publish, until};
 on_each_database! {
     what_waits_when_its_queue_becomes_forwarded_is_sent,
     nothing_is_moved_without_the_lease,
+    what_is_not_this_programs_or_is_served_is_left_alone,
     what_nobody_moves_is_a_concern_that_does_not_ask_for_a_worker,
 }
 
@@ -60,6 +61,7 @@ async fn what_waits_when_its_queue_becomes_forwarded_is_sent<D: Database>(databa
     before.register(worker, &elsewhere()).await.unwrap();
     let running = before.claim(worker, &elsewhere(), 1).await.unwrap().tasks;
     assert_eq!(running.len(), 1);
+    before.deregister(worker).await.unwrap();
 
     let queue = database.open(&events, vec![Forwarding::outbox(elsewhere())]).await;
     let transport = Recorder::new();
@@ -108,6 +110,24 @@ async fn nothing_is_moved_without_the_lease<D: Database>(database: D) {
     assert_eq!(D::count(&queue, D::OUTBOX).await, 3);
     let read = queue.read_outbox(&fresh, &[], 10).await.unwrap();
     assert!(read.unreadable.is_empty());
+}
+
+async fn what_is_not_this_programs_or_is_served_is_left_alone<D: Database>(database: D) {
+    const LEASE: Duration = Duration::from_secs(15);
+    let clock = ManualClock::new();
+    let before = database.open(&events(&clock), vec![]).await;
+    publish_numbers::<D>(&before, 0..3).await;
+    let registry = Registry::builder().subscriber::<count_elsewhere>().build().unwrap();
+    let other = Events::builder().registry(registry).clock(clock).build().unwrap();
+    let queue = database.open(&other, vec![Forwarding::outbox(Queues::all())]).await;
+    let acquired = queue.acquire_outbox("default", WorkerId::generate(), LEASE).await.unwrap();
+    let Acquired::Held(lease) = acquired else { panic!("nobody else wants it") };
+    let worker = WorkerId::generate();
+    before.register(worker, &elsewhere()).await.unwrap();
+    assert_eq!(queue.move_waiting(&lease, LEASE).await.unwrap(), Some(0), "they are served");
+    before.deregister(worker).await.unwrap();
+    assert_eq!(queue.move_waiting(&lease, LEASE).await.unwrap(), Some(3));
+    assert_eq!(D::count(&queue, D::TASKS).await, 3, "those of here are unknown to this program");
 }
 
 async fn what_nobody_moves_is_a_concern_that_does_not_ask_for_a_worker<D: Database>(database: D) {

@@ -1,5 +1,7 @@
 //! The loop of the relay that holds the lease: reads, sends, records.
 
+mod upkeep;
+
 use std::time::Duration;
 
 use events_core::Task;
@@ -24,12 +26,6 @@ const POLL: Duration = Duration::from_secs(1);
 
 /// In leases: for how long nothing can be sent before the outbox is left to another relay.
 const GIVES_UP_AFTER: u32 = 4;
-
-/// In leases: between two looks for tasks that wait in the queue though they are forwarded by now.
-const MOVES_EVERY: u32 = 4;
-
-/// In leases: when a row that could not be read is looked at again.
-const UNREADABLE_FOR: u32 = 40;
 
 /// How it ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -171,7 +167,7 @@ impl<'r, O: Outbox, T: Transport> Active<'r, O, T> {
 
     /// Sends one batch, if there is one.
     async fn step(&mut self, stop: &Cancellation) -> Result<Next, BrokerError> {
-        if self.moves_at <= Instant::now() && !self.move_waiting().await? {
+        if self.moves_at <= Instant::now() && !self.move_waiting().await {
             return Ok(Next::End(End::Lost));
         }
         let Relay { outbox, batch, .. } = self.relay;
@@ -203,53 +199,6 @@ impl<'r, O: Outbox, T: Transport> Active<'r, O, T> {
         }
         self.renewals.is_over();
         self.send(batch.rows, stop).await
-    }
-
-    /// Takes in what waits for workers that do not serve it any more. Whether the lease was held.
-    async fn move_waiting(&mut self) -> Result<bool, BrokerError> {
-        let Relay { outbox, name, .. } = self.relay;
-        let (lease, term, asked) = (self.holding.lease(), self.holding.term(), Instant::now());
-        let Some(moved) = outbox.move_waiting(lease, term).await? else { return Ok(false) };
-        if moved == 0 {
-            // Without any, the lease was not asked for.
-            self.moves_at = Instant::now() + term * MOVES_EVERY;
-        } else {
-            self.holding.renewed(asked);
-            tracing::info!(
-                outbox = name,
-                tasks = moved,
-                "tasks that waited for a worker were moved into the outbox that their queues are forwarded to by now"
-            );
-        }
-        Ok(true)
-    }
-
-    /// Whether some are new.
-    fn pass_over_unreadable(&mut self, batch: &OutboxBatch) -> bool {
-        let mut some = false;
-        for (row, error) in &batch.unreadable {
-            if !self.unreadable.put_for(*row, self.holding.term() * UNREADABLE_FOR) {
-                continue; // those that were told before are enough
-            }
-            some = true;
-            tracing::error!(
-                error = &**error as &dyn std::error::Error,
-                outbox = self.relay.name,
-                row,
-                "a row of an outbox cannot be read and is passed over; repair or delete it, or run the release that has written it"
-            );
-        }
-        some
-    }
-
-    fn tell_slow_renewal(&mut self) {
-        if self.renewals.is_to_be_told() {
-            tracing::warn!(
-                outbox = self.relay.name,
-                lease = ?self.holding.term(),
-                "the lease of an outbox is over before its renewal is written, and nothing is sent; look why the database is slow, or give the relay a longer lease"
-            );
-        }
     }
 
     async fn send(

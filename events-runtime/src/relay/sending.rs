@@ -40,7 +40,7 @@ pub(crate) async fn send(
             tracing::warn!(
                 outbox,
                 tasks = count,
-                "a batch is under way for long; is its broker reachable? if it is only slow, let the relay send fewer tasks at once (`batch`)"
+                "a batch is under way for long; is its broker reachable? if it is only slow, give the relay a smaller batch"
             );
             timeout(lease * (CUT_OFF_AFTER - TOLD_AFTER), sending).await
         }

@@ -11,7 +11,7 @@ CREATE TABLE events_outbox (
     -- The tasks, as a JSON array of arrays.
     body         TEXT    NOT NULL,
     -- How long that is.
-    bytes        INTEGER NOT NULL GENERATED ALWAYS AS (octet_length(body)) VIRTUAL
+    bytes        INTEGER NOT NULL GENERATED ALWAYS AS (octet_length(body)) STORED
 ) STRICT;
 
 -- A relay finds here where a batch ends, and what waits is counted, without a look at the bodies.

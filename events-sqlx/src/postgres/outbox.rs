@@ -25,12 +25,12 @@ use sqlx::query::Query;
 use sqlx::types::Uuid;
 use sqlx::{PgConnection, Postgres};
 
-use super::lanes;
+use super::moving::move_waiting;
 use super::own::Own;
 use super::queue::{Inner, PostgresQueue};
 use super::row::{self, uuid};
 use crate::error::QueueError;
-use crate::outbox::{self, BYTES_OF_A_BATCH, MOVED_AT_ONCE, ROWS_OF_A_BATCH};
+use crate::outbox::{self, BYTES_OF_A_BATCH, ROWS_OF_A_BATCH};
 
 pub(super) const HOLDER: &str = "SELECT relay, expires_at FROM {schema}.relays WHERE outbox = $1";
 
@@ -49,6 +49,8 @@ macro_rules! renew {
         "UPDATE {schema}.relays SET expires_at = $4 WHERE outbox = $1 AND relay = $2 AND token = $3"
     };
 }
+
+pub(super) use renew;
 
 pub(super) const RENEW: &str = renew!();
 
@@ -114,40 +116,6 @@ pub(super) const SETTLE: &str = concat!(
             attempt = excluded.attempt, payload = excluded.payload, headers = excluded.headers,
             errors = excluded.errors
     ) SELECT count(*) FROM held"
-);
-
-pub(super) const DEBOUNCED_QUEUES: &str = "SELECT DISTINCT queue FROM {schema}.debounced";
-
-/// Moves waiting tasks of the queues `$5`, `$6` at most of each kind, if the lease is still held. Each
-/// is a row, of the form that the relay reads.
-pub(super) const MOVE: &str = concat!(
-    "WITH held AS (",
-    renew!(),
-    " RETURNING token), waiting AS (
-        DELETE FROM {schema}.tasks WHERE EXISTS (SELECT 1 FROM held) AND ctid = ANY (ARRAY(
-            SELECT ctid FROM {schema}.tasks WHERE queue = ANY ($5) AND leased_by IS NULL
-            LIMIT $6 FOR UPDATE SKIP LOCKED))
-        RETURNING *
-    ), quiet AS (
-        DELETE FROM {schema}.debounced WHERE EXISTS (SELECT 1 FROM held) AND ctid = ANY (ARRAY(
-            SELECT ctid FROM {schema}.debounced WHERE queue = ANY ($5)
-            LIMIT $6 FOR UPDATE SKIP LOCKED))
-        RETURNING *
-    ), task AS (
-        SELECT seq, task_id, event_id, event, name, queue, priority, due_at, published_at, payload,
-            headers, NULL AS key, NULL::bigint AS not_after
-        FROM waiting
-        UNION ALL
-        SELECT NULL, task_id, event_id, event, name, queue, priority, due_at, published_at, payload,
-            headers, key, not_after
-        FROM quiet
-    ), moved AS (
-        INSERT INTO {schema}.outbox (outbox, tasks, published_at, body)
-        SELECT $1, 1, published_at, json_build_array(json_build_array(task_id, event_id, event, name,
-            queue, priority, due_at, published_at, payload, headers, key, not_after))
-        FROM task ORDER BY published_at, seq
-        RETURNING id
-    ) SELECT (SELECT count(*) FROM held) AS held, (SELECT count(*) FROM moved) AS moved"
 );
 
 pub(super) const BACKLOG: &str = "
@@ -271,14 +239,14 @@ impl Outbox for PostgresQueue {
 
 const LEASE: &str = "write the lease of an outbox";
 
-fn failed(step: &'static str) -> impl Fn(sqlx::Error) -> QueueError {
+pub(super) fn failed(step: &'static str) -> impl Fn(sqlx::Error) -> QueueError {
     move |error| QueueError::database(step, error)
 }
 
-type Statement<'q> = Query<'q, Postgres, PgArguments>;
+pub(super) type Statement<'q> = Query<'q, Postgres, PgArguments>;
 
 /// Binds what every statement of a relay begins with.
-fn of_lease<'q>(query: Statement<'q>, held: &OutboxLease) -> Statement<'q> {
+pub(super) fn of_lease<'q>(query: Statement<'q>, held: &OutboxLease) -> Statement<'q> {
     query.bind(held.outbox.to_string()).bind(uuid(held.relay)).bind(held.token)
 }
 
@@ -367,37 +335,6 @@ async fn settle(
     let settled = query.fetch_one(&mut *connection).await.map_err(failed(STEP))?;
     connection.finish();
     row::number::<u64>(&settled, "count").map(|held| held == 1)
-}
-
-async fn move_waiting(
-    inner: Arc<Inner>,
-    held: OutboxLease,
-    lease: Duration,
-) -> Result<Option<u64>, QueueError> {
-    const STEP: &str = "move tasks into the outbox";
-    let scan = lanes::scan(&inner, held.relay).await?;
-    let mut connection = Own::acquire(&inner.own, STEP).await?;
-    let debounced: Vec<String> = sqlx::query_scalar(inner.sql().debounced_queues.clone())
-        .fetch_all(&mut *connection)
-        .await
-        .map_err(failed(STEP))?;
-    let queues = scan.heads.into_iter().map(|head| head.lane.queue).chain(debounced);
-    let queues = outbox::queues_of(&held.outbox, queues, &inner.forwardings);
-    if queues.is_empty() {
-        connection.finish();
-        return Ok(Some(0));
-    }
-    let until = inner.events.now() + lease;
-    let moved = of_lease(sqlx::query(inner.sql().move_waiting.clone()), &held)
-        .bind(until.as_micros())
-        .bind(queues)
-        .bind(MOVED_AT_ONCE)
-        .fetch_one(&mut *connection)
-        .await
-        .map_err(failed(STEP))?;
-    connection.finish();
-    let is_held = row::number::<u64>(&moved, "held")? == 1;
-    Ok(if is_held { Some(row::number(&moved, "moved")?) } else { None })
 }
 
 fn bind_keys(query: Statement<'_>, keys: impl IntoIterator<Item = OutboxRowKey>) -> Statement<'_> {
