@@ -38,8 +38,7 @@ async fn a_commit_that_was_given_the_number_of_a_sent_one_is_sent_too<D: Databas
     reads_ahead().await;
     clock.advance(Duration::from_secs(1));
     publish_one::<D>(&queue, 2).await;
-    let outbox = D::OUTBOX;
-    let columns = "outbox, tasks, published_at, body";
+    let (outbox, columns) = (D::OUTBOX, D::COLUMNS);
     let statements = format!(
         "DELETE FROM {outbox} WHERE id = (SELECT min(id) FROM {outbox});
         INSERT INTO {outbox} (id, {columns}) {} SELECT id - 1, {columns} FROM {outbox};

@@ -10,8 +10,8 @@ CREATE TABLE events_outbox (
     published_at INTEGER NOT NULL,
     -- The tasks, as a JSON array of arrays.
     body         TEXT    NOT NULL,
-    -- How long that is.
-    bytes        INTEGER NOT NULL GENERATED ALWAYS AS (octet_length(body)) STORED
+    -- How long that is. Not generated: SQLite would not read it from an index alone.
+    bytes        INTEGER NOT NULL
 ) STRICT;
 
 -- A relay finds here where a batch ends, and what waits is counted, without a look at the bodies.

@@ -19,17 +19,19 @@ const DEBOUNCED_QUEUES: &str = "SELECT DISTINCT queue FROM events_debounced";
 macro_rules! moved {
     ($key:literal, $from:literal, $number:literal) => {
         concat!(
-            "INSERT INTO events_outbox (outbox, tasks, published_at, body)
-            SELECT ?1, 1, published_at, json_array(json_array(lower(hex(task_id)),
-                lower(hex(event_id)), event, name, queue, priority, due_at, published_at, payload,
-                headers, ",
+            "INSERT INTO events_outbox (outbox, tasks, published_at, body, bytes)
+            SELECT ?1, 1, published_at, body, octet_length(body) FROM (
+                SELECT published_at, json_array(json_array(lower(hex(task_id)),
+                    lower(hex(event_id)), event, name, queue, priority, due_at, published_at,
+                    payload, headers, ",
             $key,
-            ")) FROM ",
+            ")) AS body FROM ",
             $from,
             " WHERE ",
             $number,
             " IN (SELECT value FROM json_each(?2)) ORDER BY published_at, ",
-            $number
+            $number,
+            ")"
         )
     };
 }

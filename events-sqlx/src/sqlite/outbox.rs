@@ -57,7 +57,8 @@ DELETE FROM events_outbox WHERE id IN (SELECT value ->> 0 FROM json_each(?1)) AN
     AND (id, published_at) IN (SELECT value ->> 0, value ->> 1 FROM json_each(?1))";
 
 const REWRITE: &str = "
-UPDATE events_outbox SET tasks = ?4, body = ?5 WHERE id = ?1 AND published_at = ?2 AND outbox = ?3";
+UPDATE events_outbox SET tasks = ?4, body = ?5, bytes = octet_length(?5)
+WHERE id = ?1 AND published_at = ?2 AND outbox = ?3";
 
 /// A task that was revived by hand, and its dead letter left, dies once more: the newest tells.
 const BURY: &str = "
@@ -83,7 +84,8 @@ const RELAYED: &str = "
 SELECT outbox FROM events_relays WHERE relay IS NOT NULL AND expires_at > ?1 AND expires_at <= ?2";
 
 const INSERT: &str = "
-INSERT INTO events_outbox (outbox, tasks, published_at, body) VALUES (?1, ?2, ?3, ?4)";
+INSERT INTO events_outbox (outbox, tasks, published_at, body, bytes)
+VALUES (?1, ?2, ?3, ?4, octet_length(?4))";
 
 impl Outbox for SqliteQueue {
     async fn acquire_outbox(
