@@ -182,6 +182,11 @@ impl CeleryError {
         self.code().is_some_and(|code| !matches!(code, "READONLY" | "LOADING" | "MOVED"))
     }
 
+    /// Whether Redis refuses this key, and others maybe not.
+    pub(crate) fn is_of_a_key(&self) -> bool {
+        matches!(self.code(), Some("WRONGTYPE" | "NOPERM"))
+    }
+
     pub(crate) fn into_broker_error(self, action: &'static str) -> BrokerError {
         BrokerError::new(action, self)
     }

@@ -141,17 +141,35 @@ impl CeleryTransport {
             Ok(answers) => answers,
             Err(error) => return Pushed { unsent, away: Some((error, batch.into_tasks())) },
         };
-        // One list that takes nothing must not have the others sent again.
+        let (mut away, mut left) = (None, Vec::new());
+        // One list that takes nothing must not have the others sent again. Any other answer is about the
+        // server: a master no more, one that is loading, a full memory. What follows waits behind it.
+        let mut fails = |tasks: Vec<Task>, error: CeleryError| match error.is_of_a_key() {
+            true => {
+                let error = Arc::new(error);
+                unsent.extend(tasks.into_iter().map(|task| Unsent::later(task, error.clone())));
+            }
+            false => {
+                left.extend(tasks);
+                away.get_or_insert(error);
+            }
+        };
+        let mut is_there = true;
         for (run, answer) in batch.runs.into_iter().zip(answers) {
             if let Err(error) = answer {
-                unsent.extend(Unsent::all_later(run.tasks, error));
+                is_there &= error.is_of_a_key();
+                fails(run.tasks, error);
             }
         }
         let (publications, tasks): (Vec<_>, Vec<_>) = batch.debounced.into_iter().unzip();
-        if let Err(error) = end_and_publish(link, keys, &[], &publications).await {
-            unsent.extend(Unsent::all_later(tasks, error));
+        if is_there {
+            if let Err(error) = end_and_publish(link, keys, &[], &publications).await {
+                fails(tasks, error);
+            }
+        } else {
+            left.extend(tasks);
         }
-        Pushed { unsent, away: None }
+        Pushed { unsent, away: away.map(|error| (error, left)) }
     }
 }
 

@@ -145,6 +145,12 @@ impl Forwardings {
         }
     }
 
+    /// Whether the forwarding of this queue names it, rather than all but some.
+    #[must_use]
+    pub fn name_it(&self, queue: &str) -> bool {
+        self.of(queue).is_some_and(|forwarding| forwarding.queues.fixed().is_some())
+    }
+
     fn of(&self, queue: &str) -> Option<&Forwarding> {
         self.0.iter().find(|forwarding| forwarding.queues.contains(queue))
     }

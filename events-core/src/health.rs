@@ -31,6 +31,9 @@ use crate::outbox::Backlog;
 pub struct Health {
     /// The queues in which tasks are due, sorted by name.
     pub queues: Vec<QueueHealth>,
+    /// The queues in which tasks are due though they are [forwarded](crate::Forwarding) by now: no
+    /// worker serves them, and they are not among `queues`.
+    pub stranded: Vec<QueueHealth>,
     /// The registered workers, the longest silent first.
     pub workers: Vec<WorkerHealth>,
     /// Tasks of workers that are gone which nobody has offered again: as a rule because a
@@ -103,6 +106,9 @@ const LONG_WAIT: Duration = Duration::from_mins(5);
 /// A queue without a worker: longer than a worker needs to restart.
 const UNSERVED: Duration = Duration::from_mins(1);
 
+/// Tasks of a forwarded queue: longer than the relay of its outbox needs to find and move them.
+const STRANDED: Duration = Duration::from_mins(2);
+
 /// Tasks in an outbox that wait for longer: a relay sends them within milliseconds.
 const LONG_IN_OUTBOX: Duration = Duration::from_mins(1);
 
@@ -126,7 +132,9 @@ pub struct RegisteredWorker {
 }
 
 impl RegisteredWorker {
-    fn is_alive(&self, now: Timestamp) -> bool {
+    /// Whether it is not silent for longer than it may be.
+    #[must_use]
+    pub fn is_alive(&self, now: Timestamp) -> bool {
         now.since(self.heartbeat_at) <= self.lease
     }
 }
@@ -155,12 +163,22 @@ impl Health {
         Self { queues: queues.collect(), workers, ..Self::default() }
     }
 
+    /// Tells apart what waits in these queues, whose tasks are forwarded.
+    #[must_use]
+    pub fn forwarded(self, forwarded: &Queues) -> Self {
+        let is_forwarded = |queue: &QueueHealth| forwarded.contains(&queue.queue);
+        let (stranded, queues) = self.queues.into_iter().partition(is_forwarded);
+        Self { queues, stranded, ..self }
+    }
+
     /// What somebody should do something about, most urgent first. Empty when all is well.
     #[must_use]
     pub fn concerns(&self) -> Vec<Concern> {
         let unserved = self.queues.iter().filter(|queue| queue.workers == 0);
         let unserved = unserved.filter(|queue| queue.oldest_waiting >= UNSERVED);
         let unserved = unserved.cloned().map(Concern::QueueWithoutWorker);
+        let stranded = self.stranded.iter().filter(|queue| queue.oldest_waiting >= STRANDED);
+        let stranded = stranded.cloned().map(Concern::StrandedTasks);
         let silent = self.workers.iter().filter(|worker| worker.silent > worker.lease * 2);
         let silent = silent.cloned().map(Concern::SilentWorker);
         let waiting = self.queues.iter().filter(|queue| queue.workers > 0);
@@ -170,6 +188,7 @@ impl Health {
             .then_some(Concern::HeldByTransactions { tasks: self.held_by_transactions });
         let storage = self.storage.iter().flat_map(StorageHealth::concerns);
         let (outbox, later) = (self.outboxes.iter().filter_map(OutboxHealth::concern), storage);
+        let unserved = unserved.chain(stranded);
         unserved.chain(silent).chain(outbox).chain(waiting).chain(held).chain(later).collect()
     }
 }
@@ -208,6 +227,8 @@ impl StorageHealth {
 pub enum Concern {
     /// Tasks are due in a queue, and nobody serves it.
     QueueWithoutWorker(QueueHealth),
+    /// Tasks are due in a queue that is forwarded by now, so that no worker serves it.
+    StrandedTasks(QueueHealth),
     /// A worker is registered and silent, and nobody has taken its tasks.
     SilentWorker(WorkerHealth),
     /// Tasks wait in an outbox, and no relay sends them.
@@ -236,6 +257,11 @@ impl fmt::Display for Concern {
             Self::QueueWithoutWorker(QueueHealth { queue, oldest_waiting, .. }) => write!(
                 f,
                 "no worker serves the queue `{queue}`, where a task has been due for {}; start a worker for it, or look why the one that did has ended",
+                Short(*oldest_waiting)
+            ),
+            Self::StrandedTasks(QueueHealth { queue, oldest_waiting, .. }) => write!(
+                f,
+                "a task of the queue `{queue}` has been due in the database for {}, though its tasks are forwarded by now and no worker serves it; run the relay of its outbox, which moves such tasks there, or, if they are forwarded after the commit, a worker of a program that does not forward them",
                 Short(*oldest_waiting)
             ),
             Self::SilentWorker(WorkerHealth { worker, silent, lease }) => write!(
@@ -313,6 +339,7 @@ mod tests {
         let snapshot = Snapshot { age: Some(HOUR), holder: "process 7".into() };
         let health = Health {
             queues: vec![queue(0), queue(2)],
+            stranded: vec![queue(0)],
             workers: vec![silent.clone()],
             held_by_transactions: 3,
             outboxes: vec![outbox(false), outbox(true)],
@@ -325,6 +352,7 @@ mod tests {
         let concerns = health.concerns();
         let expected = [
             Concern::QueueWithoutWorker(queue(0)),
+            Concern::StrandedTasks(queue(0)),
             Concern::SilentWorker(silent),
             Concern::OutboxWithoutRelay(outbox(false)),
             Concern::OutboxWaits(outbox(true)),
@@ -336,6 +364,7 @@ mod tests {
         assert_eq!(concerns, expected);
         let remedies = [
             "start a worker",
+            "run the relay of its outbox",
             "start one",
             "run a `Relay`",
             "is its broker reachable?",
@@ -371,6 +400,7 @@ mod tests {
         let second = Duration::from_secs(1);
         let health = Health {
             queues: vec![QueueHealth { oldest_waiting: second, ..queue(0) }],
+            stranded: vec![QueueHealth { oldest_waiting: second, ..queue(0) }],
             workers: vec![WorkerHealth {
                 worker: WorkerId::generate(),
                 silent: second,

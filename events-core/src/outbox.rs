@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use crate::BoxError;
 use crate::broker::BrokerError;
+use crate::clock::Timestamp;
 use crate::event::WorkerId;
 use crate::task::{Name, Task};
 
@@ -57,7 +58,7 @@ pub trait Outbox: Clone + Send + Sync + 'static {
     ) -> impl Future<Output = Result<(), BrokerError>> + Send;
 
     /// Reads rows from the beginning, in order and without those of `except`, until they have
-    /// `tasks` tasks; one row at least.
+    /// `tasks` tasks or some megabytes; one row at least.
     ///
     /// Of two commits of which one began when the other was done, a read that has the later has the
     /// earlier too, and before it. So it always begins at the beginning: on some databases a row may
@@ -83,6 +84,23 @@ pub trait Outbox: Clone + Send + Sync + 'static {
         settlement: &OutboxSettlement,
         lease: Duration,
     ) -> impl Future<Output = Result<bool, BrokerError>> + Send;
+
+    /// Moves tasks into this outbox that wait in the database for a worker, or until their key is
+    /// quiet, though their queues are forwarded to it by now: as many as one statement should, and in
+    /// one go with holding the lease for so long from now on. `None` if that was not held any more;
+    /// otherwise how many, and if there were any, there may be more.
+    ///
+    /// They were published, or failed, before all processes knew of the forwarding. A queue that a
+    /// live worker still serves is left to it, and so is one of somebody else: that the forwarding
+    /// does not name, and no subscriber of this program has. Attempts start anew where a task is sent.
+    ///
+    /// # Errors
+    /// The database could not be reached; nothing was moved.
+    fn move_waiting(
+        &self,
+        held: &OutboxLease,
+        lease: Duration,
+    ) -> impl Future<Output = Result<Option<u64>, BrokerError>> + Send;
 
     /// What waits in this outbox. Do not call it every second: it reads all of an index.
     ///
@@ -146,15 +164,38 @@ pub struct OutboxBatch {
 pub struct OutboxRow {
     /// Ascends in the order in which rows were written.
     pub id: i64,
+    /// When the first of the tasks that it was written with was published.
+    pub published_at: Timestamp,
     /// The tasks, in the order of publishing.
     pub tasks: Vec<Task>,
+}
+
+impl OutboxRow {
+    /// What names it.
+    #[must_use]
+    pub fn key(&self) -> OutboxRowKey {
+        OutboxRowKey { id: self.id, published_at: self.published_at }
+    }
+}
+
+/// Names a row that was read.
+///
+/// Its number alone does not: when a server takes over that has not seen the last commits, or one
+/// crashes that had not written them to its disk, others get their numbers. What was sent of the
+/// ones is no reason to delete the others.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct OutboxRowKey {
+    /// Its number.
+    pub id: i64,
+    /// When the first of its tasks was published.
+    pub published_at: Timestamp,
 }
 
 /// What became of rows.
 #[derive(Debug, Clone, Default)]
 pub struct OutboxSettlement {
     /// Rows of which nothing is left.
-    pub done: Vec<i64>,
+    pub done: Vec<OutboxRowKey>,
     /// Rows of which these tasks are left.
     pub rest: Vec<OutboxRow>,
     /// Tasks that can never be sent, and why: they become dead letters.

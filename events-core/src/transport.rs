@@ -123,17 +123,26 @@ pub struct Unsent {
     /// Whether it may be sent later, because the broker is away, say. A task that is not retryable
     /// can never be sent: it is malformed or too large for the broker, and becomes a dead letter.
     pub retryable: bool,
+    away: bool,
 }
 
 impl Unsent {
-    /// A task that may be sent later.
+    /// A task that may be sent later, for a reason of its own: its list takes nothing now, say. What
+    /// follows it is not held up. If it is the broker that is away, say so with
+    /// [`all_later`](Self::all_later): then what follows waits, and the order is kept.
     pub fn later(task: Task, error: impl Into<BoxError>) -> Self {
-        Self { task, error: error.into(), retryable: true }
+        Self { task, error: error.into(), retryable: true, away: false }
     }
 
     /// A task that can never be sent.
     pub fn never(task: Task, error: impl Into<BoxError>) -> Self {
-        Self { task, error: error.into(), retryable: false }
+        Self { task, error: error.into(), retryable: false, away: false }
+    }
+
+    /// Whether it was not sent because the broker is away, as [`Unsent::all_later`] says.
+    #[must_use]
+    pub fn is_unavailable(&self) -> bool {
+        self.away
     }
 
     /// Tasks that may all be sent later, for one reason: the broker is away.
@@ -142,7 +151,8 @@ impl Unsent {
         error: impl Into<BoxError>,
     ) -> Vec<Self> {
         let shared = Shared(Arc::from(error.into()));
-        tasks.into_iter().map(|task| Self::later(task, shared.clone())).collect()
+        let away = |task| Self { away: true, ..Self::later(task, shared.clone()) };
+        tasks.into_iter().map(away).collect()
     }
 }
 

@@ -19,6 +19,7 @@ use events_core::task::Task;
 use events_core::{Events, TaskContext};
 
 use call::Call;
+pub(crate) use call::panic_message;
 
 /// Before a task is offered again whose transaction could not be begun.
 const NOT_STARTED_DELAY: Duration = Duration::from_millis(500);

@@ -5,9 +5,14 @@
 //! record nothing.
 
 mod active;
+mod aside;
 mod error;
 mod holding;
 mod outcome;
+mod parcel;
+mod sending;
+mod suspects;
+mod telling;
 #[cfg(test)]
 mod tests;
 mod trouble;
@@ -28,11 +33,11 @@ use tokio::time::{Instant, sleep};
 
 pub use error::RelayError;
 
-use active::{Active, End};
+use active::{Active, End, Memory};
 use holding::Holding;
 use trouble::Trouble;
 
-/// The longest lease: as long as a broken relay may hold up all others.
+/// The longest lease: as long as a relay that died may hold up all others.
 const LONGEST_LEASE: Duration = Duration::from_mins(10);
 
 /// The shortest: a renewal takes a moment.
@@ -41,6 +46,9 @@ const SHORTEST_LEASE: Duration = Duration::from_millis(50);
 /// The pause between two looks whether the lease is free.
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 const SHORTEST_PAUSE: Duration = Duration::from_millis(50);
+
+/// How long the batch under way may go on once the relay is to stop.
+pub(crate) const LAST_WORDS: Duration = Duration::from_secs(10);
 
 /// Sends what waits in an outbox through a transport.
 ///
@@ -97,8 +105,9 @@ impl<O: Outbox, T: Transport> Relay<O, T> {
         self
     }
 
-    /// About how many tasks are handed to the transport at once; 2,000 unless set, and one at least. A
-    /// relay that dies in between may send up to this many twice.
+    /// About how many tasks are handed to the transport at once, fewer if they have more than some
+    /// megabytes; 2,000 unless set, and one at least. A relay that dies in between may send up to this
+    /// many twice.
     pub fn batch(mut self, tasks: usize) -> Self {
         self.batch = tasks.max(1);
         self
@@ -107,6 +116,9 @@ impl<O: Outbox, T: Transport> Relay<O, T> {
     /// How long the relay may be silent before another takes over; 15 seconds unless set, 50
     /// milliseconds at least and ten minutes at most. The clocks of the machines must agree much better
     /// than that.
+    ///
+    /// A relay that could send nothing for four leases leaves the outbox to others for a lease or two.
+    /// A transport that does not come back from a batch for twenty leases is cut off.
     pub fn lease(mut self, lease: Duration) -> Self {
         self.lease = lease.clamp(SHORTEST_LEASE, LONGEST_LEASE);
         self
@@ -123,7 +135,7 @@ impl<O: Outbox, T: Transport> Relay<O, T> {
     pub async fn run_until<S: Future>(self, shutdown: S) -> Result<(), RelayError> {
         self.check()?;
         let stop = CancellationSource::new();
-        let mut run = pin!(self.run(stop.token()));
+        let mut run = pin!(self.run(stop.token(), LAST_WORDS));
         tokio::select! {
             () = &mut run => {}
             _ = shutdown => {
@@ -146,30 +158,49 @@ impl<O: Outbox, T: Transport> Relay<O, T> {
         }
     }
 
-    async fn run(&self, stop: Cancellation) {
+    async fn run(&self, stop: Cancellation, last_words: Duration) {
         let relay = WorkerId::generate();
         tracing::info!(%relay, outbox = self.name, "relay started");
-        let mut trouble = Trouble::default();
-        while let Some(holding) = self.stand_by(relay, &stop, &mut trouble).await {
+        let (mut trouble, mut memory) = (Trouble::default(), Memory::default());
+        while let Some(holding) = self.stand_by(relay, &stop, &mut trouble, &mut memory).await {
             tracing::info!(%relay, outbox = self.name, "relay is active");
-            match Active::new(self, &holding).serve(&stop).await {
+            match Active::new(self, &holding, &mut memory, last_words).serve(&stop).await {
                 End::Lost => tracing::warn!(
                     %relay,
                     outbox = self.name,
                     "another relay has taken over, for this one was silent for a lease; what it has sent last may be sent again"
                 ),
+                End::GivesUp => {
+                    tracing::warn!(
+                        %relay,
+                        outbox = self.name,
+                        "this relay could send nothing for a while and leaves the outbox to others; it asks for it again in a lease or two"
+                    );
+                    self.give_back(&holding).await;
+                }
                 End::Stopped => {
-                    if let Err(error) = self.outbox.release_outbox(holding.lease()).await {
-                        tracing::debug!(
-                            error = &error as &dyn std::error::Error,
-                            "the lease of the outbox is left to lapse"
-                        );
-                    }
+                    self.give_back(&holding).await;
                     break;
                 }
             }
+            // Two of which each takes the lease from the other, because their clocks differ, would send
+            // the same batch again and again.
+            let away = self.lease.mul_f64(1.0 + fastrand::f64());
+            tokio::select! {
+                () = sleep(away) => {}
+                () = stop.cancelled() => {}
+            }
         }
         tracing::info!(%relay, outbox = self.name, "relay stopped");
+    }
+
+    async fn give_back(&self, holding: &Holding) {
+        if let Err(error) = self.outbox.release_outbox(holding.lease()).await {
+            tracing::debug!(
+                error = &error as &dyn std::error::Error,
+                "the lease of the outbox is left to lapse"
+            );
+        }
     }
 
     /// Waits for the lease. `None` when told to stop.
@@ -178,6 +209,7 @@ impl<O: Outbox, T: Transport> Relay<O, T> {
         relay: WorkerId,
         stop: &Cancellation,
         trouble: &mut Trouble,
+        memory: &mut Memory,
     ) -> Option<Holding> {
         while !stop.is_cancelled() {
             let asked = Instant::now();
@@ -190,6 +222,8 @@ impl<O: Outbox, T: Transport> Relay<O, T> {
                     return Some(Holding::new(lease, self.lease, asked));
                 }
                 Ok(Acquired::ByAnother { remaining }) => {
+                    trouble.is_over();
+                    memory.transport.is_over(); // it is the other's now
                     remaining.min(self.lease / 4).min(LONGEST_PAUSE)
                 }
                 Err(error) => {
@@ -225,8 +259,12 @@ pub(crate) trait AnyRelay: fmt::Debug + Send + Sync + 'static {
     /// Whether its outbox is one of the queue's.
     fn check(&self) -> Result<(), RelayError>;
 
-    /// Sends until `stop` is requested.
-    fn run(self: Arc<Self>, stop: Cancellation) -> Pin<Box<dyn Future<Output = ()> + Send>>;
+    /// Sends until `stop` is requested. The batch under way may then go on for so long.
+    fn run(
+        self: Arc<Self>,
+        stop: Cancellation,
+        last_words: Duration,
+    ) -> Pin<Box<dyn Future<Output = ()> + Send>>;
 
     /// What waits in its outbox.
     fn backlog(&self) -> Pin<Box<dyn Future<Output = Result<Backlog, BrokerError>> + Send + '_>>;
@@ -237,8 +275,12 @@ impl<O: Outbox, T: Transport> AnyRelay for Relay<O, T> {
         Self::check(self)
     }
 
-    fn run(self: Arc<Self>, stop: Cancellation) -> Pin<Box<dyn Future<Output = ()> + Send>> {
-        Box::pin(async move { Self::run(&self, stop).await })
+    fn run(
+        self: Arc<Self>,
+        stop: Cancellation,
+        last_words: Duration,
+    ) -> Pin<Box<dyn Future<Output = ()> + Send>> {
+        Box::pin(async move { Self::run(&self, stop, last_words).await })
     }
 
     fn backlog(&self) -> Pin<Box<dyn Future<Output = Result<Backlog, BrokerError>> + Send + '_>> {

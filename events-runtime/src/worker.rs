@@ -20,7 +20,7 @@ use running::Running;
 use crate::execute::Executor;
 use crate::liveness::{Liveness, Standing};
 use crate::plan::Scheduled;
-use crate::relay::AnyRelay;
+use crate::relay::{self, AnyRelay};
 use crate::schedule::Schedule;
 use crate::settle;
 use crate::statistics::Statistics;
@@ -127,7 +127,8 @@ impl<B: Broker> Worker<B> {
         let mut schedules = JoinSet::new();
         schedules.spawn(schedule.run(schedule_stops.token()));
         for relay in &self.relays {
-            schedules.spawn(relay.clone().run(schedule_stops.token()));
+            schedules
+                .spawn(relay.clone().run(schedule_stops.token(), grace.min(relay::LAST_WORDS)));
         }
         let mut running = Running::new(&self, standing.subscribe(), outcomes);
         // None of them ends by itself, but for a panic, and the worker is nothing without.

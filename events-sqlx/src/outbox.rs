@@ -2,11 +2,12 @@
 
 mod row;
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use events_core::broker::{AttemptError, DeadLetter};
 use events_core::forwarding::Forwardings;
-use events_core::health::OutboxHealth;
+use events_core::health::{OutboxHealth, RegisteredWorker};
 use events_core::outbox::{Acquired, Backlog, OutboxBatch, OutboxLease, OutboxRow};
 use events_core::task::Name;
 use events_core::{Events, Task, Timestamp, WorkerId};
@@ -15,6 +16,9 @@ pub(crate) use row::{NewRow, rows};
 
 /// The rows that a relay looks at to find where its batch ends, at most.
 const ROWS_OF_A_BATCH: usize = 5000;
+
+/// Where a batch ends whatever the number of its tasks: it is held twice, and read in one statement.
+pub(crate) const BYTES_OF_A_BATCH: i64 = 4 << 20;
 
 /// A lease that ends so much later than it can be long was written by a clock that has been set back
 /// since: it holds nobody off.
@@ -64,15 +68,45 @@ pub(crate) fn limits(tasks: usize) -> (i64, i64) {
 }
 
 /// Rows as they were read, with their tasks.
-pub(crate) fn batch(rows: Vec<(i64, String)>, events: &Events) -> OutboxBatch {
+pub(crate) fn batch(rows: Vec<(i64, i64, String)>, events: &Events) -> OutboxBatch {
     let mut batch = OutboxBatch::default();
-    for (id, body) in rows {
+    for (id, published_at, body) in rows {
+        let published_at = Timestamp::from_micros(published_at);
         match row::read_tasks(&body, events.registry()) {
-            Ok(tasks) => batch.rows.push(OutboxRow { id, tasks }),
+            Ok(tasks) => batch.rows.push(OutboxRow { id, published_at, tasks }),
             Err(error) => batch.unreadable.push((id, error)),
         }
     }
     batch
+}
+
+/// The most tasks that are moved into an outbox at once.
+pub(crate) const MOVED_AT_ONCE: i64 = 1000;
+
+/// Which of the queues in which tasks wait are this outbox's by now: no live worker serves them, and
+/// they are not those of another program that shares the database.
+pub(crate) fn taken_over(
+    outbox: &str,
+    waiting: impl IntoIterator<Item = String>,
+    forwardings: &Forwardings,
+    workers: &[RegisteredWorker],
+    events: &Events,
+) -> Vec<String> {
+    let now = events.now();
+    let is_known = |queue: &str| {
+        let mut subscribers = events.registry().subscribers().iter();
+        subscribers.any(|subscriber| subscriber.queue(events.settings()) == queue)
+    };
+    let is_served = |queue: &str| {
+        workers.iter().any(|worker| worker.is_alive(now) && worker.queues.contains(queue))
+    };
+    let is_taken_over = |queue: &String| {
+        forwardings.outbox_of(queue).is_some_and(|name| name == outbox)
+            && (forwardings.name_it(queue) || is_known(queue))
+            && !is_served(queue)
+    };
+    let found: BTreeSet<String> = waiting.into_iter().filter(is_taken_over).collect();
+    found.into_iter().collect()
 }
 
 /// The errors of a dead letter that was never handled: why it could not be sent.

@@ -37,6 +37,10 @@ pub trait Database: Sized + Send + Sync + 'static {
     const OUTBOX: &'static str;
     const TASKS: &'static str;
 
+    /// The columns of the outbox beside the number, and what an insert says that brings its own.
+    const COLUMNS: &'static str;
+    const WITH_NUMBER: &'static str;
+
     async fn count(queue: &Self::Queue, table: &str) -> i64;
 
     async fn execute(queue: &Self::Queue, sql: &str);
@@ -56,6 +60,8 @@ impl Database for SqliteFile {
 
     const OUTBOX: &'static str = "events_outbox";
     const TASKS: &'static str = "events_tasks";
+    const COLUMNS: &'static str = "outbox, tasks, published_at, body, bytes";
+    const WITH_NUMBER: &'static str = "";
 
     async fn new() -> Self {
         Self(tempfile::tempdir().unwrap())
@@ -115,6 +121,8 @@ impl Database for PostgresDatabase {
 
     const OUTBOX: &'static str = "events.outbox";
     const TASKS: &'static str = "events.tasks";
+    const COLUMNS: &'static str = "outbox, tasks, published_at, body";
+    const WITH_NUMBER: &'static str = "OVERRIDING SYSTEM VALUE";
 
     async fn new() -> Self {
         Self::on(Server::shared()).await

@@ -2,10 +2,15 @@
 
 mod after_commit;
 mod database;
+mod handover;
+mod moved;
 mod operators;
 mod postgres_away;
 mod processes;
+mod recovery;
+mod refusals;
 mod relays;
+mod renewals;
 mod sending;
 mod transport;
 mod workers;

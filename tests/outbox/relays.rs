@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use events_core::Forwarding;
 use events_core::WorkerId;
-use events_core::outbox::{Acquired, Outbox, OutboxLease, OutboxSettlement};
+use events_core::outbox::{Acquired, Outbox, OutboxLease, OutboxRow, OutboxSettlement};
 use events_core::prelude::*;
-use events_runtime::Relay;
+use events_core::{Forwarding, Registry};
+use events_runtime::{Relay, Worker};
 use events_testing::ManualClock;
 
 use super::database::{Database, on_each_database};
@@ -22,7 +22,9 @@ on_each_database! {
     a_relay_that_stalls_in_the_middle_of_a_send_deletes_nothing,
     a_relay_that_dies_in_the_middle_of_a_send_sends_again_with_the_same_ids,
     a_lease_from_a_clock_that_was_set_back_holds_nobody_off,
+    a_worker_that_stops_in_a_hurry_gives_the_lease_back,
     a_batch_ends_at_its_number_of_tasks,
+    a_batch_ends_at_some_megabytes_too,
 }
 
 struct World<D: Database> {
@@ -107,7 +109,7 @@ async fn a_relay_that_lost_its_lease_records_nothing<D: Database>(database: D) {
     let fresh = world.acquire().await.unwrap();
     assert!(fresh.token > stale.token);
     let done = OutboxSettlement {
-        done: read.rows.iter().map(|row| row.id).collect(),
+        done: read.rows.iter().map(OutboxRow::key).collect(),
         ..OutboxSettlement::default()
     };
     let settle = async |lease| world.queue.settle_outbox(lease, &done, LEASE).await.unwrap();
@@ -176,6 +178,19 @@ async fn a_lease_from_a_clock_that_was_set_back_holds_nobody_off<D: Database>(da
     assert!(world.acquire().await.is_some());
 }
 
+async fn a_worker_that_stops_in_a_hurry_gives_the_lease_back<D: Database>(database: D) {
+    let world = World::of(database).await;
+    let transport = Recorder::new();
+    transport.hold();
+    world.publish(1).await;
+    let worker = Worker::builder(&world.events, world.queue.clone())
+        .relay(Relay::new(world.queue.clone(), transport.clone()));
+    let worker = worker.shutdown_grace(Duration::from_millis(100)).build().unwrap();
+    soon(worker.run_until(transport.has_sent(1))).await.unwrap();
+    assert!(world.acquire().await.is_some(), "though a batch was under way");
+    assert_eq!(world.rows().await, 1);
+}
+
 async fn a_batch_ends_at_its_number_of_tasks<D: Database>(database: D) {
     let world = World::of(database).await;
     for number in 0..40 {
@@ -208,4 +223,34 @@ async fn a_batch_ends_at_its_number_of_tasks<D: Database>(database: D) {
     let _relay = Running::of(Relay::new(world.queue.clone(), transport.clone()).batch(7));
     transport.has_sent(101).await;
     assert_eq!(transport.numbers(), (0..101).map(|number| (1, number)).collect::<Vec<_>>());
+}
+
+/// One with much in it.
+#[derive(Event)]
+struct Scanned {
+    text: String,
+}
+
+#[subscribes_to(Scanned, queue = "elsewhere", freshness_only)]
+fn read_elsewhere(_: Scanned) {}
+
+async fn a_batch_ends_at_some_megabytes_too<D: Database>(database: D) {
+    const LARGE: usize = 60_000;
+    let registry = Registry::builder().subscriber::<read_elsewhere>();
+    let events = crate::world::events_of(registry, EventSettings::default());
+    let queue = database.open(&events, vec![Forwarding::outbox(elsewhere())]).await;
+    for _ in 0..100 {
+        let mut session = D::begin(&queue).await;
+        let scanned = Scanned { text: "x".repeat(LARGE) };
+        events_core::unchecked::publish_after_commit(&mut session, scanned).unwrap();
+        session.commit().await.unwrap();
+    }
+    let acquired = queue.acquire_outbox("default", WorkerId::generate(), LEASE).await.unwrap();
+    let Acquired::Held(lease) = acquired else { panic!("nobody else wants it") };
+    let first = queue.read_outbox(&lease, &[], 2000).await.unwrap().rows;
+    let bytes: usize = first.iter().map(|row| row.tasks[0].payload.len()).sum();
+    assert!((3 << 20..5 << 20).contains(&bytes), "{bytes}");
+    let read: Vec<_> = first.iter().map(|row| row.id).collect();
+    let rest = queue.read_outbox(&lease, &read, 2000).await.unwrap().rows;
+    assert_eq!(first.len() + rest.len(), 100);
 }

@@ -21,6 +21,7 @@ on_each_database! {
     what_cannot_be_sent_waits_and_what_never_can_be_is_a_dead_letter,
     a_transport_that_panics_is_tried_again,
     a_row_that_nobody_can_read_does_not_hold_up_the_others,
+    a_row_that_was_repaired_is_sent_without_a_restart,
     each_outbox_has_a_relay_of_its_own,
     debounced_tasks_keep_their_key_on_the_way,
 }
@@ -240,6 +241,21 @@ async fn a_row_that_nobody_can_read_does_not_hold_up_the_others<D: Database>(dat
     transport.has_sent(3).await;
     assert_eq!(transport.numbers(), [(1, 1), (1, 2), (1, 3)]);
     until("only that row is left", async || D::count(&queue, D::OUTBOX).await == 1).await;
+}
+
+async fn a_row_that_was_repaired_is_sent_without_a_restart<D: Database>(database: D) {
+    let queue = open(&database).await;
+    publish_one::<D>(&queue, 1, 1).await;
+    D::execute(&queue, &format!("UPDATE {} SET body = body || 'x'", D::OUTBOX)).await;
+    let transport = Recorder::new();
+    let relay = events_runtime::Relay::new(queue.clone(), transport.clone());
+    let _relay = Running::of(relay.lease(std::time::Duration::from_millis(100)));
+    publish_one::<D>(&queue, 1, 2).await;
+    transport.has_sent(1).await;
+    let repair = "body = substr(body, 1, length(body) - 1)";
+    D::execute(&queue, &format!("UPDATE {} SET {repair}", D::OUTBOX)).await;
+    transport.has_sent(2).await;
+    assert_eq!(transport.numbers(), [(1, 2), (1, 1)]);
 }
 
 async fn each_outbox_has_a_relay_of_its_own<D: Database>(database: D) {

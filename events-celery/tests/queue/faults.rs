@@ -4,6 +4,9 @@ use std::time::Duration;
 
 use events_core::broker::Admin;
 use events_core::lifecycle::Next;
+use events_core::task::Headers;
+use events_core::transport::Transport;
+use events_core::{EventId, Task, TaskId, Timestamp};
 
 use crate::world::Fleet;
 
@@ -48,6 +51,36 @@ async fn list_that_is_none_keeps_no_other_queue_from_being_served() {
     let order = fleet.order(1).to_string();
     let _: i64 = fleet.ask("LPUSH", "mail\u{6}\u{16}3", &[order.as_bytes()]).await;
     assert_eq!(fleet.take().await, [1]);
+}
+
+/// A relay then sends what is for other lists.
+#[tokio::test]
+async fn task_whose_list_is_none_is_refused_by_itself() {
+    let fleet = Fleet::start().await;
+    fleet.tell(&["SET", &fleet.key("mail"), "something else"]).await;
+    let transport = fleet.broker.transport();
+    let mut tasks = [task("mail"), task("other")].to_vec();
+    let error = transport.send(tasks.clone()).await.unwrap_err();
+    assert_eq!(error.unsent().len(), 1);
+    let unsent = &error.unsent()[0];
+    assert!(unsent.retryable && !unsent.is_unavailable(), "{unsent:?}");
+    assert_eq!(unsent.task.id, tasks.swap_remove(0).id);
+}
+
+fn task(queue: &'static str) -> Task {
+    Task {
+        id: TaskId::generate(),
+        event_id: EventId::generate(),
+        event: "event".into(),
+        name: "name".into(),
+        queue: queue.into(),
+        priority: 0,
+        payload: "{}".into(),
+        headers: Headers::new(),
+        published_at: Timestamp::default(),
+        due_at: Timestamp::default(),
+        debounce: None,
+    }
 }
 
 #[tokio::test]

@@ -173,7 +173,7 @@ impl Call<'_> {
             biased;
             answer = tokio::time::timeout(limit, guarded) => match answer {
                 Ok(Ok(answer)) => outcome(answer),
-                Ok(Err(panic)) => Outcome::Panicked(message(panic.as_ref())),
+                Ok(Err(panic)) => Outcome::Panicked(panic_message(panic.as_ref())),
                 Err(_) => Outcome::TimedOut(limit),
             },
             () = self.interrupt.cancelled() => Outcome::Interrupted,
@@ -200,12 +200,12 @@ fn outcome(answer: Result<Result<(), Failure>, InvokeError>) -> Outcome {
 
 fn panicked(error: JoinError) -> Outcome {
     match error.try_into_panic() {
-        Ok(panic) => Outcome::Panicked(message(panic.as_ref())),
+        Ok(panic) => Outcome::Panicked(panic_message(panic.as_ref())),
         Err(_) => Outcome::Interrupted, // the runtime is shutting down
     }
 }
 
-fn message(panic: &(dyn Any + Send)) -> String {
+pub(crate) fn panic_message(panic: &(dyn Any + Send)) -> String {
     panic
         .downcast_ref::<&str>()
         .map(|text| (*text).to_owned())

@@ -5,10 +5,15 @@ use std::time::Duration;
 
 use events_core::broker::BrokerError;
 use events_core::outbox::{Outbox, OutboxLease};
-use tokio::time::{Instant, sleep, sleep_until};
+use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 /// After a renewal that failed, in parts of the lease.
 const RENEW_AGAIN: u32 = 10;
+
+/// How long one renewal is waited for, in parts of the lease, and at least: its connection may be one
+/// that the network has swallowed, and another works.
+const PATIENCE: u32 = 4;
+const LEAST_PATIENCE: Duration = Duration::from_millis(500);
 
 /// A lease, and until when it holds by this process's own clock, which nobody sets and which goes
 /// on while the process is stopped.
@@ -67,10 +72,18 @@ impl Holding {
         }
     }
 
-    /// Renews the lease. Whether it is still held.
+    /// Renews the lease. Whether it is still held; in doubt it is.
     pub(crate) async fn renew<O: Outbox>(&self, outbox: &O) -> Result<bool, BrokerError> {
         let asked = Instant::now();
-        let held = outbox.renew_outbox(&self.lease, self.term).await?;
+        let patience = (self.term / PATIENCE).max(LEAST_PATIENCE);
+        let Ok(held) = timeout(patience, outbox.renew_outbox(&self.lease, self.term)).await else {
+            tracing::debug!(
+                outbox = &*self.lease.outbox,
+                "the lease of an outbox was not renewed in time; trying again"
+            );
+            return Ok(true);
+        };
+        let held = held?;
         if held {
             self.renewed(asked);
         }

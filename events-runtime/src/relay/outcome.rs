@@ -2,10 +2,13 @@
 
 use std::collections::HashMap;
 
-use events_core::TaskId;
 use events_core::lifecycle::Chain;
-use events_core::outbox::{OutboxRow, OutboxSettlement};
+use events_core::outbox::{OutboxRow, OutboxRowKey, OutboxSettlement};
 use events_core::transport::Unsent;
+use events_core::{Task, TaskId};
+
+/// A row with the ids of its tasks, in order.
+pub(crate) type Handed = (OutboxRowKey, Vec<TaskId>);
 
 /// What was sent, and what becomes of the rest.
 #[derive(Debug, Default)]
@@ -15,31 +18,51 @@ pub(crate) struct Outcome {
     pub(crate) sent: usize,
     /// Why the first of those that wait could not be sent; `None` if none waits.
     pub(crate) waits: Option<String>,
+    /// Whether the broker is away, and not only some of what it has.
+    pub(crate) is_away: bool,
+    /// Rows of which nothing is left but what was refused for now, one by one.
+    pub(crate) put_off: Vec<i64>,
 }
 
-/// The rows with the ids of their tasks, in order, and what was not sent of them.
-pub(crate) fn outcome(rows: &[(i64, Vec<TaskId>)], unsent: Vec<Unsent>) -> Outcome {
+/// The rows, what was not sent of them, and what of the last was not tried.
+pub(crate) fn outcome(rows: &[Handed], unsent: Vec<Unsent>, untried: Vec<Task>) -> Outcome {
     let mut unsent: HashMap<_, _> =
         unsent.into_iter().map(|unsent| (unsent.task.id, unsent)).collect();
+    let mut untried: HashMap<_, _> = untried.into_iter().map(|task| (task.id, task)).collect();
     let mut outcome = Outcome::default();
-    for (id, tasks) in rows {
-        let mut rest = Vec::new();
-        for task in tasks {
-            match unsent.remove(task) {
-                None => outcome.sent += 1,
-                Some(Unsent { task, error, retryable: true, .. }) => {
-                    outcome.waits.get_or_insert_with(|| Chain(&*error).to_string());
-                    rest.push(task);
-                }
-                Some(Unsent { task, error, .. }) => {
-                    outcome.settlement.refused.push((task, Chain(&*error).to_string()));
-                }
+    for (key, tasks) in rows {
+        let (mut rest, mut put_off) = (Vec::new(), true);
+        for id in tasks {
+            if let Some(task) = untried.remove(id) {
+                put_off = false;
+                rest.push(task);
+                continue;
+            }
+            let Some(unsent) = unsent.remove(id) else {
+                outcome.sent += 1;
+                continue;
+            };
+            let is_away = unsent.is_unavailable();
+            let Unsent { task, error, retryable, .. } = unsent;
+            if retryable {
+                outcome.waits.get_or_insert_with(|| Chain(&*error).to_string());
+                outcome.is_away |= is_away;
+                put_off &= !is_away;
+                rest.push(task);
+            } else {
+                outcome.settlement.refused.push((task, Chain(&*error).to_string()));
             }
         }
+        if !rest.is_empty() && put_off {
+            outcome.put_off.push(key.id);
+        }
         match rest.len() {
-            0 => outcome.settlement.done.push(*id),
+            0 => outcome.settlement.done.push(*key),
             all if all == tasks.len() => {} // it is as it was
-            _ => outcome.settlement.rest.push(OutboxRow { id: *id, tasks: rest }),
+            _ => {
+                let OutboxRowKey { id, published_at } = *key;
+                outcome.settlement.rest.push(OutboxRow { id, published_at, tasks: rest });
+            }
         }
     }
     outcome
@@ -48,7 +71,7 @@ pub(crate) fn outcome(rows: &[(i64, Vec<TaskId>)], unsent: Vec<Unsent>) -> Outco
 #[cfg(test)]
 mod tests {
     use events_core::task::Headers;
-    use events_core::{EventId, Task, Timestamp};
+    use events_core::{EventId, Timestamp};
 
     use super::*;
 
@@ -68,30 +91,65 @@ mod tests {
         }
     }
 
+    fn key(id: i64) -> OutboxRowKey {
+        OutboxRowKey { id, published_at: Timestamp::default() }
+    }
+
+    fn row(id: i64, task: &Task) -> OutboxRow {
+        OutboxRow { id, published_at: Timestamp::default(), tasks: vec![task.clone()] }
+    }
+
+    /// Rows of two tasks each.
+    fn pairs(tasks: &[Task]) -> Vec<Handed> {
+        let pairs = tasks.chunks(2).map(|pair| pair.iter().map(|task| task.id).collect());
+        (0..).map(key).zip(pairs).collect()
+    }
+
     #[test]
     fn a_row_goes_only_when_all_of_its_tasks_are_sent_or_refused_and_its_rest_keeps_its_order() {
         let tasks: Vec<_> = (0..8).map(|_| task()).collect();
-        let pairs = tasks.chunks(2).map(|pair| vec![pair[0].id, pair[1].id]);
-        let rows: Vec<_> = (0_i64..).zip(pairs).collect();
+        let rows = pairs(&tasks);
         let unsent = vec![
             Unsent::later(tasks[5].clone(), "away"), // row 2 whole, told in another order
             Unsent::later(tasks[4].clone(), "away first"),
             Unsent::never(tasks[3].clone(), "too large"),
             Unsent::later(tasks[6].clone(), "away"),
         ];
-        let outcome = outcome(&rows, unsent);
-        assert_eq!(outcome.settlement.done, [0, 1]);
+        let outcome = outcome(&rows, unsent, Vec::new());
+        assert_eq!(outcome.settlement.done, [key(0), key(1)]);
         assert_eq!(outcome.settlement.refused, [(tasks[3].clone(), "too large".into())]);
-        assert_eq!(outcome.settlement.rest, [OutboxRow { id: 3, tasks: vec![tasks[6].clone()] }]);
+        assert_eq!(outcome.settlement.rest, [row(3, &tasks[6])]);
         assert_eq!((outcome.sent, outcome.waits.as_deref()), (4, Some("away first")));
+    }
+
+    #[test]
+    fn a_row_is_put_off_when_all_that_is_left_of_it_was_refused_by_itself() {
+        let tasks: Vec<_> = (0..8).map(|_| task()).collect();
+        let mut unsent = Unsent::all_later(vec![tasks[3].clone(), tasks[6].clone()], "away");
+        unsent.push(Unsent::later(tasks[0].clone(), "the list takes nothing"));
+        unsent.push(Unsent::later(tasks[2].clone(), "the list takes nothing"));
+        unsent.push(Unsent::later(tasks[4].clone(), "the list takes nothing"));
+        let outcome = outcome(&pairs(&tasks), unsent, vec![tasks[7].clone()]);
+        assert_eq!((outcome.put_off, outcome.is_away), (vec![0, 2], true));
+        assert_eq!(outcome.sent, 2);
+        let rest = [row(0, &tasks[0]), row(2, &tasks[4])];
+        assert_eq!(outcome.settlement.rest, rest, "the others are as they were");
+    }
+
+    #[test]
+    fn what_was_not_tried_is_left() {
+        let tasks: Vec<_> = (0..2).map(|_| task()).collect();
+        let outcome = outcome(&pairs(&tasks), Vec::new(), vec![tasks[1].clone()]);
+        assert_eq!(outcome.settlement.rest, [row(0, &tasks[1])]);
+        assert!(outcome.put_off.is_empty() && outcome.waits.is_none() && !outcome.is_away);
     }
 
     #[test]
     fn a_row_of_which_the_last_task_is_refused_goes() {
         let (sent, refused) = (task(), task());
-        let rows = [(7, vec![sent.id, refused.id])];
-        let outcome = outcome(&rows, vec![Unsent::never(refused, "malformed")]);
-        assert_eq!(outcome.settlement.done, [7]);
+        let rows = [(key(7), vec![sent.id, refused.id])];
+        let outcome = outcome(&rows, vec![Unsent::never(refused, "malformed")], Vec::new());
+        assert_eq!(outcome.settlement.done, [key(7)]);
         assert!(outcome.settlement.rest.is_empty() && outcome.waits.is_none());
     }
 }

@@ -43,7 +43,7 @@ impl Outbox for ReadOnly {
         except: &[i64],
         _tasks: usize,
     ) -> Result<OutboxBatch, BrokerError> {
-        let row = OutboxRow { id: 1, tasks: vec![task()] };
+        let row = OutboxRow { id: 1, published_at: Timestamp::default(), tasks: vec![task()] };
         let rows = if except.contains(&1) { Vec::new() } else { vec![row] };
         Ok(OutboxBatch { rows, unreadable: Vec::new() })
     }
@@ -55,6 +55,14 @@ impl Outbox for ReadOnly {
         _lease: Duration,
     ) -> Result<bool, BrokerError> {
         Err(BrokerError::new("record what was sent", "it is read only"))
+    }
+
+    async fn move_waiting(
+        &self,
+        _held: &OutboxLease,
+        _lease: Duration,
+    ) -> Result<Option<u64>, BrokerError> {
+        Err(BrokerError::new("move tasks into the outbox", "it is read only"))
     }
 
     async fn outbox_backlog(&self, _outbox: &str) -> Result<Backlog, BrokerError> {

@@ -6,7 +6,7 @@ use tokio::time::Instant;
 
 /// The first pause, and the longest.
 const FIRST: Duration = Duration::from_millis(100);
-const LONGEST: Duration = Duration::from_secs(30);
+pub(crate) const LONGEST: Duration = Duration::from_secs(30);
 
 /// Before the same trouble is told again.
 const REMIND: Duration = Duration::from_mins(1);
@@ -18,13 +18,24 @@ pub(crate) struct Trouble {
     failures: u32,
 }
 
+/// How long to wait after a failure when there were so many before it: twice as long as the last time,
+/// spread by jitter.
+pub(crate) fn pause(failures: u32) -> Duration {
+    let pause = FIRST.saturating_mul(1 << failures.min(16)).min(LONGEST);
+    pause.mul_f64(0.5 + 0.5 * fastrand::f64())
+}
+
 impl Trouble {
-    /// How long to wait after one more failure: twice as long as the last time, spread by jitter.
-    pub(crate) fn pause(&mut self) -> Duration {
+    /// There is some.
+    pub(crate) fn begins(&mut self) {
         self.since.get_or_insert_with(Instant::now);
-        let pause = FIRST.saturating_mul(1 << self.failures.min(16)).min(LONGEST);
+    }
+
+    /// How long to wait after one more failure.
+    pub(crate) fn pause(&mut self) -> Duration {
+        self.begins();
         self.failures += 1;
-        pause.mul_f64(0.5 + 0.5 * fastrand::f64())
+        pause(self.failures - 1)
     }
 
     /// Something went well, though not all: the next pause is the first again.

@@ -11,8 +11,10 @@ CREATE TABLE {schema}.outbox (
     published_at bigint  NOT NULL,
     -- The tasks, as a JSON array of arrays.
     body         text    NOT NULL,
+    -- How long that is.
+    bytes        integer NOT NULL GENERATED ALWAYS AS (octet_length(body)) STORED,
     -- A relay finds here where a batch ends, and what waits is counted, without a look at the rows.
-    PRIMARY KEY (outbox, id) INCLUDE (tasks, published_at)
+    PRIMARY KEY (outbox, id) INCLUDE (tasks, published_at, bytes)
 ) WITH (
     autovacuum_vacuum_scale_factor = 0,
     autovacuum_vacuum_threshold = 1000,

@@ -9,11 +9,13 @@ CREATE TABLE events_outbox (
     -- When the first event was published.
     published_at INTEGER NOT NULL,
     -- The tasks, as a JSON array of arrays.
-    body         TEXT    NOT NULL
+    body         TEXT    NOT NULL,
+    -- How long that is. Not generated: SQLite would not read it from an index alone.
+    bytes        INTEGER NOT NULL
 ) STRICT;
 
 -- A relay finds here where a batch ends, and what waits is counted, without a look at the bodies.
-CREATE INDEX events_outbox_rows ON events_outbox (outbox, id, tasks, published_at);
+CREATE INDEX events_outbox_rows ON events_outbox (outbox, id, tasks, published_at, bytes);
 
 -- Which relay drains an outbox.
 CREATE TABLE events_relays (

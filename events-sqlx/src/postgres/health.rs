@@ -57,11 +57,7 @@ SELECT held.age, held.holder FROM (
 pub(super) async fn health(inner: Arc<Inner>) -> Result<Health, QueueError> {
     let mut connection = Own::acquire(&inner.own, STEP).await?;
     let now = inner.events.now();
-    let found = sqlx::query(inner.sql().registered.clone())
-        .fetch_all(&mut *connection)
-        .await
-        .map_err(failed)?;
-    let workers: Vec<_> = found.iter().map(registered).collect::<Result<_, _>>()?;
+    let workers = workers(&inner, &mut connection).await?;
     let held: i64 = sqlx::query_scalar(inner.sql().held.clone())
         .fetch_one(&mut *connection)
         .await
@@ -84,8 +80,17 @@ pub(super) async fn health(inner: Arc<Inner>) -> Result<Health, QueueError> {
         held_by_transactions: held.try_into().unwrap_or(0),
         outboxes,
         storage: Some(storage),
-        ..Health::of(due, &workers, now)
+        ..Health::of(due, &workers, now).forwarded(&inner.forwardings.queues())
     })
+}
+
+pub(super) async fn workers(
+    inner: &Inner,
+    connection: &mut PgConnection,
+) -> Result<Vec<RegisteredWorker>, QueueError> {
+    let found = sqlx::query(inner.sql().registered.clone());
+    let found = found.fetch_all(connection).await.map_err(failed)?;
+    found.iter().map(registered).collect()
 }
 
 const STEP: &str = "look at the queue's health";

@@ -10,6 +10,7 @@ mod insert;
 mod lanes;
 mod literal;
 mod migrate;
+mod moving;
 mod notify;
 mod options;
 mod outbox;

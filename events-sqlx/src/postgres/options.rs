@@ -77,7 +77,7 @@ impl Default for PostgresQueueOptions {
 /// more, of its own.
 const OWN_CONNECTIONS: u32 = 4;
 
-/// Of a relay: one reads and one writes.
+/// Of each outbox, for its relay: one reads and one writes.
 const FOR_RELAY: u32 = 2;
 
 /// What a connection of the queue's own is set to. Statements are planned once, not for every claim,
@@ -113,7 +113,7 @@ impl PostgresQueueOptions {
 
     /// How many connections the application's pool may have. Default 16, as many as a worker runs
     /// handlers at once by default: add those that the rest of the program holds. The queue keeps up to five
-    /// more for itself, or seven with an outbox; see [connections](PostgresQueue#connections).
+    /// more for itself, and two for each outbox; see [connections](PostgresQueue#connections).
     pub fn max_connections(mut self, connections: u32) -> Self {
         self.max_connections = connections.max(1);
         self
@@ -216,7 +216,7 @@ impl PostgresQueueOptions {
 
     /// A queue in the database of a pool that the application owns; migrates the events tables.
     ///
-    /// The queue opens up to five connections more, or seven with an outbox, for itself, with the pool's connect options.
+    /// The queue opens up to five connections more, and two for each outbox, for itself, with the pool's connect options.
     /// Hooks of the pool such as `after_connect` do not run on them. The number of connections and
     /// the acquire timeout of these options do not apply. sqlx asks a connection whether it is
     /// still there before it hands it out, which costs a round trip for each session;
@@ -251,7 +251,8 @@ impl PostgresQueueOptions {
             Some(url) => Some(parse(url)?),
             None => (!self.transaction_pooling).then(|| options.clone()),
         };
-        let own = OWN_CONNECTIONS + if forwardings.outboxes().is_empty() { 0 } else { FOR_RELAY };
+        let outboxes = u32::try_from(forwardings.outboxes().len()).unwrap_or(u32::MAX);
+        let own = OWN_CONNECTIONS.saturating_add(outboxes.saturating_mul(FOR_RELAY));
         let own = self.own(options.disable_statement_logging(), own);
         let parts = Parts {
             pool,
@@ -299,4 +300,25 @@ impl PostgresQueueOptions {
 fn parse(url: &str) -> Result<PgConnectOptions, QueueError> {
     // Not shown: it may hold a password.
     PgConnectOptions::from_str(url).map_err(|source| QueueError::Url { source })
+}
+
+#[cfg(test)]
+mod tests {
+    use events_core::{Forwarding, Queues};
+    use private_postgres::Server;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn each_outbox_has_connections_for_its_relay() {
+        let database = Server::shared().create_database();
+        let events = Events::builder().build().unwrap();
+        let named = |name: &str| Forwarding::named_outbox(name, Queues::only([name]));
+        let options = PostgresQueueOptions::new().forward(named("one")).forward(named("two"));
+        let queue = options.connect(&database.url(), &events).await.unwrap();
+        assert_eq!(
+            queue.inner.own.options().get_max_connections(),
+            OWN_CONNECTIONS + 2 * FOR_RELAY
+        );
+    }
 }

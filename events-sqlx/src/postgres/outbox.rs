@@ -2,7 +2,9 @@
 //!
 //! Numbers ascend in the order of writing, not of commits: a row may appear before one that was
 //! read. So every read begins at the beginning, where it finds, with a commit, those that were done
-//! before it; and rows are deleted by number, one by one, never by where a relay has come to.
+//! before it; and rows are deleted one by one, never by where a relay has come to. What names a row is
+//! its number with the time of its event: after a failover, or a crash of a server that answers before
+//! its disk has, other commits get the numbers of those that are lost.
 //!
 //! Everything is one statement: a relay that is stopped in the middle of a transaction would keep
 //! the others from the lease.
@@ -12,7 +14,9 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use events_core::health::OutboxHealth;
-use events_core::outbox::{Acquired, Backlog, Outbox, OutboxBatch, OutboxLease, OutboxSettlement};
+use events_core::outbox::{
+    Acquired, Backlog, Outbox, OutboxBatch, OutboxLease, OutboxRowKey, OutboxSettlement,
+};
 use events_core::task::Name;
 use events_core::{BrokerError, Task, Timestamp, WorkerId};
 use sqlx::postgres::PgArguments;
@@ -20,11 +24,12 @@ use sqlx::query::Query;
 use sqlx::types::Uuid;
 use sqlx::{PgConnection, Postgres};
 
+use super::moving::move_waiting;
 use super::own::Own;
 use super::queue::{Inner, PostgresQueue};
 use super::row::{self, uuid};
 use crate::error::QueueError;
-use crate::outbox::{self, NewRow, Request};
+use crate::outbox::{self, BYTES_OF_A_BATCH, NewRow, Request};
 
 pub(super) const HOLDER: &str = "SELECT relay, expires_at FROM {schema}.relays WHERE outbox = $1";
 
@@ -44,6 +49,8 @@ macro_rules! renew {
     };
 }
 
+pub(super) use renew;
+
 pub(super) const RENEW: &str = renew!();
 
 pub(super) const RELEASE: &str = "
@@ -51,17 +58,18 @@ UPDATE {schema}.relays SET relay = NULL WHERE outbox = $1 AND relay = $2 AND tok
 
 /// Where the batch ends is read from the index; bodies only of what is in it.
 pub(super) const READ: &str = "
-SELECT id, body FROM {schema}.outbox WHERE outbox = $1 AND id = ANY (ARRAY(
+SELECT id, published_at, body FROM {schema}.outbox WHERE outbox = $1 AND id = ANY (ARRAY(
     SELECT id FROM (
-        SELECT id, sum(tasks) OVER (ORDER BY id) - tasks AS before
-        FROM (SELECT id, tasks FROM {schema}.outbox
+        SELECT id, sum(tasks) OVER (ORDER BY id) - tasks AS before,
+            sum(bytes) OVER (ORDER BY id) - bytes AS bytes_before
+        FROM (SELECT id, tasks, bytes FROM {schema}.outbox
             WHERE outbox = $1 AND id NOT IN (SELECT unnest($2::int8[]))
             ORDER BY id LIMIT $3) AS head) AS counted
-    WHERE before < $4))
+    WHERE before < $4 AND bytes_before < $5))
 ORDER BY id";
 
 /// Deletes if the lease is still held, and renews it. Its row is locked until the end, so that
-/// nobody takes over in between. `$5` are the rows.
+/// nobody takes over in between. `$5` and `$6` are the rows: looked up by number, and compared.
 macro_rules! delete {
     () => {
         concat!(
@@ -69,7 +77,8 @@ macro_rules! delete {
             renew!(),
             " RETURNING token), gone AS (
                 DELETE FROM {schema}.outbox
-                WHERE outbox = $1 AND id = ANY ($5) AND EXISTS (SELECT 1 FROM held))"
+                WHERE outbox = $1 AND id = ANY ($5) AND EXISTS (SELECT 1 FROM held)
+                    AND (id, published_at) IN (SELECT * FROM unnest($5::int8[], $6::int8[])))"
         )
     };
 }
@@ -79,22 +88,24 @@ macro_rules! delete {
 pub(super) const DELETE: &str =
     concat!(delete!(), " SELECT count(*), set_config('synchronous_commit', 'off', true) FROM held");
 
-/// The same with rows of which something is left (`$6` to `$8`), and dead letters (from `$9` on; the
+/// The same with rows of which something is left (`$7` to `$10`), and dead letters (from `$11` on; the
 /// last is the time). A task that was revived by hand, and its dead letter left, dies once more: the
 /// newest tells.
 pub(super) const SETTLE: &str = concat!(
     delete!(),
     ", rewritten AS (
         UPDATE {schema}.outbox AS partly SET tasks = rest.tasks, body = rest.body
-        FROM unnest($6::int8[], $7::int4[], $8::text[]) AS rest (id, tasks, body)
-        WHERE partly.outbox = $1 AND partly.id = rest.id AND EXISTS (SELECT 1 FROM held)
+        FROM unnest($7::int8[], $8::int8[], $9::int4[], $10::text[])
+            AS rest (id, published_at, tasks, body)
+        WHERE partly.outbox = $1 AND partly.id = rest.id
+            AND partly.published_at = rest.published_at AND EXISTS (SELECT 1 FROM held)
     ), buried AS (
         INSERT INTO {schema}.dead_letters (task_id, event_id, event, name, queue, priority,
             published_at, died_at, attempt, payload, headers, errors)
-        SELECT task_id, event_id, event, name, queue, priority, published_at, $19, 1, payload,
+        SELECT task_id, event_id, event, name, queue, priority, published_at, $21, 1, payload,
             headers, errors
-        FROM unnest($9::uuid[], $10::uuid[], $11::text[], $12::text[], $13::text[], $14::int2[],
-            $15::int8[], $16::text[], $17::text[], $18::text[])
+        FROM unnest($11::uuid[], $12::uuid[], $13::text[], $14::text[], $15::text[], $16::int2[],
+            $17::int8[], $18::text[], $19::text[], $20::text[])
             AS refused (task_id, event_id, event, name, queue, priority, published_at, payload,
                 headers, errors)
         WHERE EXISTS (SELECT 1 FROM held)
@@ -193,6 +204,18 @@ impl Outbox for PostgresQueue {
         .await
     }
 
+    async fn move_waiting(
+        &self,
+        held: &OutboxLease,
+        lease: Duration,
+    ) -> Result<Option<u64>, BrokerError> {
+        let held = held.clone();
+        self.uninterrupted("move tasks into its outbox", move |inner| {
+            move_waiting(inner, held, lease)
+        })
+        .await
+    }
+
     async fn outbox_backlog(&self, outbox: &str) -> Result<Backlog, BrokerError> {
         const STEP: &str = "count what waits in the outbox";
         let outbox = outbox.to_owned();
@@ -217,14 +240,14 @@ impl Outbox for PostgresQueue {
 
 const LEASE: &str = "write the lease of an outbox";
 
-fn failed(step: &'static str) -> impl Fn(sqlx::Error) -> QueueError {
+pub(super) fn failed(step: &'static str) -> impl Fn(sqlx::Error) -> QueueError {
     move |error| QueueError::database(step, error)
 }
 
-type Statement<'q> = Query<'q, Postgres, PgArguments>;
+pub(super) type Statement<'q> = Query<'q, Postgres, PgArguments>;
 
 /// Binds what every statement of a relay begins with.
-fn of_lease<'q>(query: Statement<'q>, held: &OutboxLease) -> Statement<'q> {
+pub(super) fn of_lease<'q>(query: Statement<'q>, held: &OutboxLease) -> Statement<'q> {
     query.bind(held.outbox.to_string()).bind(uuid(held.relay)).bind(held.token)
 }
 
@@ -270,11 +293,12 @@ async fn read(
     const STEP: &str = "read the outbox";
     let (rows, tasks) = outbox::limits(tasks);
     let mut connection = Own::acquire(&inner.own, STEP).await?;
-    let rows: Vec<(i64, String)> = sqlx::query_as(inner.sql().read_outbox.clone())
+    let rows: Vec<(i64, i64, String)> = sqlx::query_as(inner.sql().read_outbox.clone())
         .bind(outbox.to_string())
         .bind(except)
         .bind(rows)
         .bind(tasks)
+        .bind(BYTES_OF_A_BATCH)
         .fetch_all(&mut *connection)
         .await
         .map_err(failed(STEP))?;
@@ -291,18 +315,17 @@ async fn settle(
     const STEP: &str = "record what was sent from the outbox";
     let OutboxSettlement { done, rest, refused } = settlement;
     let (rest, rows): (Vec<_>, Vec<_>) =
-        rest.iter().map(|row| (row.id, NewRow::of(&row.tasks))).unzip();
+        rest.iter().map(|row| (row.key(), NewRow::of(&row.tasks))).unzip();
     let mut connection = Own::acquire(&inner.own, STEP).await?;
     let now = inner.events.now();
     let simple = rest.is_empty() && refused.is_empty();
     let sql = if simple { &inner.sql().delete_sent } else { &inner.sql().settle_outbox };
-    let query =
-        of_lease(sqlx::query(sql.clone()), &held).bind((now + lease).as_micros()).bind(done);
+    let query = of_lease(sqlx::query(sql.clone()), &held).bind((now + lease).as_micros());
+    let query = bind_keys(query, done);
     let query = match simple {
         true => query,
         false => bind_refused(
-            query
-                .bind(rest)
+            bind_keys(query, rest)
                 .bind(rows.iter().map(|row| row.tasks).collect::<Vec<_>>())
                 .bind(rows.into_iter().map(|row| row.body).collect::<Vec<_>>()),
             &refused,
@@ -312,6 +335,12 @@ async fn settle(
     let settled = query.fetch_one(&mut *connection).await.map_err(failed(STEP))?;
     connection.finish();
     row::number::<u64>(&settled, "count").map(|held| held == 1)
+}
+
+fn bind_keys(query: Statement<'_>, keys: impl IntoIterator<Item = OutboxRowKey>) -> Statement<'_> {
+    let (ids, published): (Vec<_>, Vec<_>) =
+        keys.into_iter().map(|key| (key.id, key.published_at.as_micros())).unzip();
+    query.bind(ids).bind(published)
 }
 
 fn bind_refused<'q>(

@@ -5,7 +5,8 @@ use std::sync::Arc;
 use sqlx::{AssertSqlSafe, SqlSafeStr, SqlStr};
 
 use super::{
-    admin, claim, debounce, health, heartbeat, insert, lanes, outbox, reconcilers, rescue, settle,
+    admin, claim, debounce, health, heartbeat, insert, lanes, moving, outbox, reconcilers, rescue,
+    settle,
 };
 use crate::error::QueueError;
 
@@ -49,6 +50,7 @@ statements! {
     dead_letter: admin::DEAD_LETTER,
     dead_letter_queue: admin::QUEUE_OF_DEAD_LETTER,
     dead_letters: admin::DEAD_LETTERS,
+    debounced_queues: moving::DEBOUNCED_QUEUES,
     debounced_waiting: health::DEBOUNCED,
     delete_sent: outbox::DELETE,
     deregister: heartbeat::DEREGISTER,
@@ -62,6 +64,7 @@ statements! {
     insert_debounced: debounce::INSERT,
     insert_forwarded: outbox::INSERT_ONE,
     insert_outbox: outbox::INSERT,
+    move_waiting: moving::MOVE,
     next: lanes::NEXT,
     offer_again: rescue::OFFER_AGAIN,
     outbox_backlog: outbox::BACKLOG,

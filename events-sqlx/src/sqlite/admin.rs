@@ -107,7 +107,7 @@ pub(super) async fn health(inner: &Inner) -> Result<Health, QueueError> {
     let failed = |error| QueueError::database("look at the queue's health", error);
     let mut connection = inner.own.acquire().await.map_err(failed)?;
     let now = inner.events.now();
-    let found = sqlx::query(WORKERS).fetch_all(&mut *connection).await.map_err(failed)?;
+    let workers = workers(&mut connection).await?;
     let debounced = sqlx::query(DEBOUNCED)
         .bind(now.as_micros())
         .fetch_all(&mut *connection)
@@ -115,7 +115,6 @@ pub(super) async fn health(inner: &Inner) -> Result<Health, QueueError> {
         .map_err(failed)?;
     let outboxes = outbox::health(inner, &mut connection, now).await?;
     drop(connection);
-    let workers: Vec<_> = found.iter().map(registered).collect::<Result<_, _>>()?;
     let scan = lanes::scan(&inner.own, WorkerId::generate()).await?;
     let mut due: BTreeMap<String, Timestamp> = BTreeMap::new();
     for head in scan.heads.into_iter().filter(|head| head.due_at <= now) {
@@ -127,7 +126,16 @@ pub(super) async fn health(inner: &Inner) -> Result<Health, QueueError> {
         let first = due.entry(row::get(found, "queue")?).or_insert(due_at);
         *first = due_at.min(*first);
     }
-    Ok(Health { outboxes, ..Health::of(due, &workers, now) })
+    let health = Health::of(due, &workers, now).forwarded(&inner.forwardings.queues());
+    Ok(Health { outboxes, ..health })
+}
+
+pub(super) async fn workers(
+    connection: &mut SqliteConnection,
+) -> Result<Vec<RegisteredWorker>, QueueError> {
+    let failed = |error| QueueError::database("look which workers there are", error);
+    let found = sqlx::query(WORKERS).fetch_all(connection).await.map_err(failed)?;
+    found.iter().map(registered).collect()
 }
 
 fn registered(found: &SqliteRow) -> Result<RegisteredWorker, QueueError> {

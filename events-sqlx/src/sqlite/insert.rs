@@ -156,12 +156,14 @@ fn outbox_rows(tasks: &Split) -> Vec<(&Name, NewRow)> {
 /// The statements of a seal, which have so many parameters, and that for so many rows of outboxes:
 /// the rows travel in the same round trip.
 fn and_outbox(sql: &str, bound: usize, rows: usize) -> String {
-    let mut sql =
-        format!("{sql}; INSERT INTO events_outbox (outbox, tasks, published_at, body) VALUES ");
+    let mut sql = format!(
+        "{sql}; INSERT INTO events_outbox (outbox, tasks, published_at, body, bytes) VALUES "
+    );
     for row in 0..rows {
         let first = bound + 4 * row + 1;
         let comma = if row == 0 { "" } else { ", " };
-        write!(sql, "{comma}(?{first}, ?{}, ?{}, ?{})", first + 1, first + 2, first + 3)
+        let [tasks, published_at, body] = [first + 1, first + 2, first + 3];
+        write!(sql, "{comma}(?{first}, ?{tasks}, ?{published_at}, ?{body}, octet_length(?{body}))")
             .expect("writing to a string cannot fail");
     }
     sql

@@ -9,6 +9,7 @@ mod heartbeat;
 mod insert;
 mod lanes;
 mod migrate;
+mod moving;
 mod options;
 mod outbox;
 #[cfg(test)]

@@ -14,9 +14,10 @@ use serde_json::json;
 use sqlx::{Connection, SqliteConnection};
 
 use super::insert::headers;
+use super::moving::move_waiting;
 use super::queue::{Inner, SqliteQueue};
 use crate::error::QueueError;
-use crate::outbox::{self, NewRow, Request};
+use crate::outbox::{self, BYTES_OF_A_BATCH, NewRow, Request};
 
 const HOLDER: &str = "SELECT relay, expires_at FROM events_relays WHERE outbox = ?1";
 
@@ -38,19 +39,24 @@ UPDATE events_relays SET relay = NULL WHERE outbox = ?1 AND relay = ?2 AND token
 
 /// Where the batch ends is read from the index; bodies only of what is in it.
 pub(super) const READ: &str = "
-SELECT id, body FROM events_outbox WHERE id IN (
+SELECT id, published_at, body FROM events_outbox WHERE id IN (
     SELECT id FROM (
-        SELECT id, sum(tasks) OVER (ORDER BY id) - tasks AS before
-        FROM (SELECT id, tasks FROM events_outbox INDEXED BY events_outbox_rows
+        SELECT id, sum(tasks) OVER (ORDER BY id) - tasks AS before,
+            sum(bytes) OVER (ORDER BY id) - bytes AS bytes_before
+        FROM (SELECT id, tasks, bytes FROM events_outbox INDEXED BY events_outbox_rows
             WHERE outbox = ?1 AND id NOT IN (SELECT value FROM json_each(?2)) ORDER BY id LIMIT ?3))
-    WHERE before < ?4)
+    WHERE before < ?4 AND bytes_before < ?5)
 ORDER BY id";
 
+/// By number and time, for the file may have been replaced by a copy: others get the numbers of what
+/// is not in it.
 pub(super) const DELETE: &str = "
-DELETE FROM events_outbox WHERE id IN (SELECT value FROM json_each(?1)) AND outbox = ?2";
+DELETE FROM events_outbox WHERE id IN (SELECT value ->> 0 FROM json_each(?1)) AND outbox = ?2
+    AND (id, published_at) IN (SELECT value ->> 0, value ->> 1 FROM json_each(?1))";
 
 const REWRITE: &str = "
-UPDATE events_outbox SET tasks = ?3, body = ?4 WHERE id = ?1 AND outbox = ?2";
+UPDATE events_outbox SET tasks = ?4, body = ?5, bytes = octet_length(?5)
+WHERE id = ?1 AND published_at = ?2 AND outbox = ?3";
 
 /// A task that was revived by hand, and its dead letter left, dies once more: the newest tells.
 const BURY: &str = "
@@ -76,7 +82,8 @@ const RELAYED: &str = "
 SELECT outbox FROM events_relays WHERE relay IS NOT NULL AND expires_at > ?1 AND expires_at <= ?2";
 
 const INSERT: &str = "
-INSERT INTO events_outbox (outbox, tasks, published_at, body) VALUES (?1, ?2, ?3, ?4)";
+INSERT INTO events_outbox (outbox, tasks, published_at, body, bytes)
+VALUES (?1, ?2, ?3, ?4, octet_length(?4))";
 
 impl Outbox for SqliteQueue {
     fn outboxes(&self) -> Vec<Name> {
@@ -155,6 +162,18 @@ impl Outbox for SqliteQueue {
         .await
     }
 
+    async fn move_waiting(
+        &self,
+        held: &OutboxLease,
+        lease: Duration,
+    ) -> Result<Option<u64>, BrokerError> {
+        let held = held.clone();
+        self.uninterrupted("move tasks into its outbox", move |inner| {
+            move_waiting(inner, held.clone(), lease)
+        })
+        .await
+    }
+
     async fn outbox_backlog(&self, outbox: &str) -> Result<Backlog, BrokerError> {
         const STEP: &str = "count what waits in the outbox";
         let now = self.inner.events.now();
@@ -173,7 +192,7 @@ impl Outbox for SqliteQueue {
 
 const LEASE: &str = "write the lease of an outbox";
 
-fn failed(step: &'static str) -> impl Fn(sqlx::Error) -> QueueError {
+pub(super) fn failed(step: &'static str) -> impl Fn(sqlx::Error) -> QueueError {
     move |error| QueueError::database(step, error)
 }
 
@@ -210,7 +229,7 @@ async fn acquire(
     Ok(request.answer(outbox, token))
 }
 
-async fn renew(
+pub(super) async fn renew(
     connection: &mut SqliteConnection,
     held: &OutboxLease,
     until: Timestamp,
@@ -233,11 +252,12 @@ async fn read(
     tasks: usize,
 ) -> Result<OutboxBatch, QueueError> {
     let (rows, tasks) = outbox::limits(tasks);
-    let rows: Vec<(i64, String)> = sqlx::query_as(READ)
+    let rows: Vec<(i64, i64, String)> = sqlx::query_as(READ)
         .bind(&*outbox)
         .bind(except)
         .bind(rows)
         .bind(tasks)
+        .bind(BYTES_OF_A_BATCH)
         .fetch_all(&inner.own)
         .await
         .map_err(failed("read the outbox"))?;
@@ -271,13 +291,20 @@ async fn record(
 ) -> Result<(), sqlx::Error> {
     let OutboxSettlement { done, rest, refused } = settlement;
     if !done.is_empty() {
-        let done = json!(done).to_string();
+        let done = done.iter().map(|key| json!([key.id, key.published_at.as_micros()]));
+        let done = done.collect::<serde_json::Value>().to_string();
         sqlx::query(DELETE).bind(done).bind(outbox).execute(&mut *connection).await?;
     }
     for row in rest {
         let rest = NewRow::of(&row.tasks);
-        let rewrite = sqlx::query(REWRITE).bind(row.id).bind(outbox).bind(rest.tasks);
-        rewrite.bind(rest.body).execute(&mut *connection).await?;
+        sqlx::query(REWRITE)
+            .bind(row.id)
+            .bind(row.published_at.as_micros())
+            .bind(outbox)
+            .bind(rest.tasks)
+            .bind(rest.body)
+            .execute(&mut *connection)
+            .await?;
     }
     if !refused.is_empty() {
         let letters = refused.iter().map(|(task, reason)| letter(task, reason, now));
