@@ -102,7 +102,7 @@ pub(crate) struct HeldTags(Mutex<HashMap<WorkerId, Tags>>);
 #[derive(Debug, Default)]
 pub(crate) struct Tags {
     pub(crate) held: HashSet<String>,
-    /// Of claims of which no answer came: what they took must go back.
+    /// Of claims of which no answer came, or for which nobody waited: what they took must go back.
     pub(crate) doubtful: Vec<String>,
 }
 

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use events_core::broker::WorkerInfo;
 use events_core::health::Concern;
 use events_core::outbox::{Acquired, Outbox};
 use events_core::prelude::*;
@@ -58,7 +59,7 @@ async fn what_waits_when_its_queue_becomes_forwarded_is_sent<D: Database>(databa
     }
     session.commit().await.unwrap();
     let worker = WorkerId::generate();
-    before.register(worker, &elsewhere()).await.unwrap();
+    before.register(worker, &WorkerInfo::new(elsewhere(), 1)).await.unwrap();
     let running = before.claim(worker, &elsewhere(), 1).await.unwrap().tasks;
     assert_eq!(running.len(), 1);
     before.deregister(worker).await.unwrap();
@@ -123,7 +124,7 @@ async fn what_is_not_this_programs_or_is_served_is_left_alone<D: Database>(datab
     let acquired = queue.acquire_outbox("default", WorkerId::generate(), LEASE).await.unwrap();
     let Acquired::Held(lease) = acquired else { panic!("nobody else wants it") };
     let worker = WorkerId::generate();
-    before.register(worker, &elsewhere()).await.unwrap();
+    before.register(worker, &WorkerInfo::new(elsewhere(), 1)).await.unwrap();
     assert_eq!(queue.move_waiting(&lease, LEASE).await.unwrap(), Some(0), "they are served");
     before.deregister(worker).await.unwrap();
     assert_eq!(queue.move_waiting(&lease, LEASE).await.unwrap(), Some(3));

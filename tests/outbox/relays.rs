@@ -11,7 +11,7 @@ use events_testing::ManualClock;
 
 use super::database::{Database, on_each_database};
 use super::transport::Recorder;
-use super::{Running, elsewhere, events, publish, until};
+use super::{Running, elsewhere, events, publish, soon, until};
 
 const LEASE: Duration = Duration::from_secs(15);
 

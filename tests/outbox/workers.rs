@@ -147,6 +147,10 @@ impl Outbox for Emptied {
         Ok(false)
     }
 
+    async fn move_waiting(&self, _: &OutboxLease, _: Duration) -> Result<Option<u64>, BrokerError> {
+        Ok(None)
+    }
+
     async fn outbox_backlog(&self, _outbox: &str) -> Result<Backlog, BrokerError> {
         let last = std::mem::take(&mut *self.last.lock().unwrap());
         self.queue.send(last).await.unwrap();
