@@ -58,16 +58,18 @@ async fn list_that_is_none_keeps_no_other_queue_from_being_served() {
 /// A relay then sends what is for other lists.
 #[tokio::test]
 async fn task_whose_list_is_none_is_refused_by_itself() {
-    let fleet = Fleet::start().await;
+    let database = Server::shared().database();
+    let fleet = Fleet::with(&database, |options| options).await;
     fleet.tell(&["SET", &fleet.key("mail"), "something else"]).await;
-    let options = options(&Server::shared().database()).key_prefix(&fleet.prefix);
+    let options = options(&database).key_prefix(&fleet.prefix);
     let transport = CeleryTransport::connect(&options, &fleet.events).await.unwrap();
-    let mut tasks = [task("mail"), task("other")].to_vec();
-    let error = transport.send(tasks.clone()).await.unwrap_err();
+    let tasks = vec![task("mail"), task("other")];
+    let refused = tasks[0].id;
+    let error = transport.send(tasks).await.unwrap_err();
     assert_eq!(error.unsent.len(), 1);
     let unsent = &error.unsent[0];
     assert!(unsent.retryable && !unsent.is_unavailable(), "{unsent:?}");
-    assert_eq!(unsent.task.id, tasks.swap_remove(0).id);
+    assert_eq!(unsent.task.id, refused);
 }
 
 fn task(queue: &'static str) -> Task {
