@@ -98,12 +98,14 @@ async fn a_renewal_without_answer_is_tried_again_before_the_lease_is_over<D: Dat
     };
     let (one, two) = (Recorder::new(), Recorder::new());
     let swallowing = Swallowing { queue: queue.clone(), swallows: Arc::new(AtomicBool::new(true)) };
+    one.hold();
     let _first = Running::of(Relay::new(swallowing.clone(), one.clone()).lease(LEASE));
     publish_one(1).await;
-    one.has_sent(1).await;
+    one.has_sent(1).await; // and does not come back
     let _second = Running::of(Relay::new(open().await, two.clone()).lease(LEASE));
     tokio::time::sleep(LEASE + LEASE / 2).await;
     assert!(!swallowing.swallows.load(Ordering::SeqCst), "it was renewed");
+    one.release();
     publish_one(2).await;
     one.has_sent(2).await;
     assert!(two.sent().is_empty(), "nobody had to take over");
