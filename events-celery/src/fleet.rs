@@ -77,11 +77,12 @@ struct Clock(AtomicU64);
 
 impl Clock {
     fn forward(&self) -> u64 {
-        self.0.fetch_add(1, Ordering::Relaxed) + 1
+        self.0.fetch_add(1, Ordering::Relaxed).wrapping_add(1)
     }
 
     fn adjust(&self, heard: u64) {
-        self.0.fetch_max(heard, Ordering::Relaxed);
+        // What nobody can have counted to is no time, and would leave no room for later ones.
+        self.0.fetch_max(heard.min(u64::MAX / 2), Ordering::Relaxed);
         self.forward();
     }
 

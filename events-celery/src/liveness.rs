@@ -111,14 +111,6 @@ type Answer = Option<(Vec<String>, HashMap<String, String>)>;
 pub(crate) async fn heartbeat(inner: &Inner, worker: WorkerId) -> Result<Heartbeat, CeleryError> {
     let now = inner.events.now();
     let Some(record) = record(inner, worker, None, now) else { return Ok(Heartbeat::Lost) };
-    if let Err(error) = give_back(inner, worker).await {
-        // Who lives says so, whatever else fails.
-        tracing::warn!(
-            %worker,
-            error = &error as &dyn std::error::Error,
-            "messages whose claim was cut off could not be given back; trying again"
-        );
-    }
     let tags = inner.held.of(worker);
     let answer: Answer = inner
         .link
@@ -132,6 +124,14 @@ pub(crate) async fn heartbeat(inner: &Inner, worker: WorkerId) -> Result<Heartbe
         return Ok(Heartbeat::Lost);
     };
     tell_lost(inner, worker, &lost);
+    // Many may have to go back, and that the worker lives is said by now.
+    if let Err(error) = give_back(inner, worker).await {
+        tracing::warn!(
+            %worker,
+            error = &error as &dyn std::error::Error,
+            "messages whose claim was cut off could not be given back; trying again"
+        );
+    }
     look_around(inner, worker, now, &workers);
     Ok(Heartbeat::Alive)
 }

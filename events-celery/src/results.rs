@@ -69,7 +69,8 @@ impl Results {
     pub(crate) fn new(options: &CeleryOptions, apart: Option<Source>) -> Option<Self> {
         let results = options.results.as_ref()?;
         Some(Self {
-            apart: apart.map(|source| Link::new(source, options.response_timeout)),
+            // Shorter than the patience, or a connection that is dead would never be given up.
+            apart: apart.map(|source| Link::new(source, PATIENCE * 3 / 4)),
             prefix: results.prefix.clone(),
             expire_seconds: results.expire_seconds,
             trouble: Mutex::default(),

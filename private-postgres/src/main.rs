@@ -15,7 +15,7 @@ fn main() -> ExitCode {
     program.run(|| {
         let server = Server::start(Settings::default())?;
         let database = server.create_database();
-        let url = database.url().to_owned();
+        let url = database.url().clone();
         Ok::<_, private_postgres::Error>(((database, server), url)) // dropped in this order
     })
 }

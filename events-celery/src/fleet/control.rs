@@ -72,7 +72,8 @@ fn tell(error: &CeleryError, failures: u32) {
 async fn subscribe(inner: &Inner) -> Result<(PubSubSink, PubSubStream), CeleryError> {
     let (mut sink, stream) = inner.link.source().subscribe().await?.split();
     let channel = inner.keys.fanout(EXCHANGE);
-    match sink.subscribe(channel).await {
+    let silent = || redis::RedisError::from(std::io::Error::from(std::io::ErrorKind::TimedOut));
+    match timeout(ANSWER, sink.subscribe(channel)).await.unwrap_or_else(|_| Err(silent())) {
         Ok(()) => Ok((sink, stream)),
         Err(error) => Err(CeleryError::command("listen to remote control", error)),
     }

@@ -16,6 +16,9 @@ use crate::score::from_micros;
 use crate::tag::Kind;
 use crate::unacked::entries;
 
+/// Of what a worker holds, so many at most are told: who asks looks at them on one page.
+const MOST_HELD: usize = 1000;
+
 /// More of what waits for its time is not told.
 const MOST_SCHEDULED: isize = 1000;
 
@@ -149,14 +152,14 @@ pub(super) fn registered(inner: &Inner) -> Value {
 pub(super) fn active(node: &Node, shown_only: bool) -> Value {
     let held = node.held();
     let running = held.iter().filter(|held| held.started.get().is_some());
-    running.map(|held| of_held(node, held, shown_only)).collect()
+    running.take(MOST_HELD).map(|held| of_held(node, held, shown_only)).collect()
 }
 
 /// What is claimed and does not run yet.
 pub(super) fn reserved(node: &Node) -> Value {
     let held = node.held();
     let waiting = held.iter().filter(|held| held.started.get().is_none());
-    waiting.map(|held| of_held(node, held, false)).collect()
+    waiting.take(MOST_HELD).map(|held| of_held(node, held, false)).collect()
 }
 
 pub(super) fn is_active(node: &Node, id: &str) -> bool {
