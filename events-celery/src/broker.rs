@@ -30,12 +30,13 @@ use crate::{admin, claim, fleet, liveness, rescue, settle};
 /// what Rust publishes. Clones share it.
 ///
 /// # What it promises, and what Redis cannot
-/// - A message is claimed in one step, and whoever claims it says three times a lease that it lives:
-///   neither it nor the tasks of a worker that died are lost, however long a task takes.
+/// - Claiming a message is one atomic step. The worker then sends a heartbeat three times per lease, so
+///   neither its running tasks, however long they take, nor those of a worker that died are lost.
 /// - **At least once.** A task runs again if its worker dies before it says that it is done, or if a
 ///   consumer with a shorter visibility timeout takes it for lapsed. There is no transaction with an
-///   application's database here: handlers that take one do not run on this queue, and others should
-///   know what they have done by the [event id](events_core::current_event_id).
+///   application's database here: handlers that take one do not run on this queue. What they may take is
+///   `&mut` [`CelerySession`], to publish together with the end of their task. Others know what they have
+///   done by the [event id](events_core::current_event_id).
 /// - Redis keeps what its append-only file keeps. Without one a restart forgets everything; with
 ///   `appendfsync everysec` a power cut may lose a second. It must not evict: `maxmemory-policy
 ///   noeviction`.
@@ -48,6 +49,12 @@ use crate::{admin, claim, fleet, liveness, rescue, settle};
 /// [`CeleryOptions::shared_queues`].
 ///
 /// `Queues::all()` are here the queues of this program's subscribers: Redis cannot tell which there are.
+///
+/// # Connections
+/// For `maxclients`: one for commands, once a worker is registered two for the fleet and remote control and
+/// one for each list that waits to be woken (a queue has four, one for each step of priority; beyond eight
+/// lists one more looks at the rest), and one for results in another Redis. Workers and clones of one
+/// broker share them.
 pub struct CeleryBroker {
     pub(crate) inner: Arc<Inner>,
     /// The changes that this clone has answered to.

@@ -21,9 +21,20 @@
 //! ```
 //!
 //! # What is promised
-//! At least once, and never more than the weakest member of the fleet gives: see [`CeleryBroker`]. Redis
-//! has no transaction with a database; whoever needs both or neither publishes through a database's
-//! outbox.
+//! Tasks run at least once, and a fleet is as safe as its weakest worker: what a worker in Python may lose,
+//! it loses here too. [`CeleryBroker`] has the details. Redis has no transaction with a database: whoever
+//! needs both or neither publishes through a database's outbox, and a relay sends what is in there:
+//!
+//! ```no_run
+//! use events_celery::CeleryTransport;
+//! use events_core::{Events, Outbox};
+//! use events_runtime::Relay;
+//!
+//! # async fn relay(queue: impl Outbox, events: Events) -> Result<(), Box<dyn std::error::Error>> {
+//! let transport = CeleryTransport::connect_lazy("redis://127.0.0.1:6379/0", &events)?;
+//! Relay::new(queue, transport).run_until(tokio::signal::ctrl_c()).await?;
+//! # Ok(()) }
+//! ```
 //!
 //! # Features
 //! Neither by default:
