@@ -172,13 +172,9 @@ struct Batch {
 }
 
 impl Batch {
-    fn of(settlements: &[Settlement<PostgresReceipt>], now: Timestamp) -> Self {
+    fn of(settlements: &[&Settlement<PostgresReceipt>], now: Timestamp) -> Self {
         let mut batch = Self::default();
-        let mut given = HashSet::with_capacity(settlements.len());
         for Settlement { receipt, attempt, next } in settlements {
-            if !given.insert(*receipt) {
-                continue; // a receipt that was given twice is settled once
-            }
             let error = |text: &str| json!(AttemptError::new(*attempt, now, text)).to_string();
             match next {
                 Next::Complete => batch.complete.push(*receipt),
@@ -264,14 +260,31 @@ async fn settle_now(
     worker: WorkerId,
     settlements: &[Settlement<PostgresReceipt>],
 ) -> Result<Vec<bool>, QueueError> {
-    if settlements.is_empty() {
-        return Ok(Vec::new());
+    let mut settled = HashSet::with_capacity(settlements.len());
+    let mut left: Vec<_> = settlements.iter().collect();
+    // The statements find what was given for a task by the task alone. Of several claims of one task
+    // one at most holds, and so they are asked about one after the other.
+    while !left.is_empty() {
+        let mut tasks = HashSet::with_capacity(left.len());
+        let (now, later) = left.into_iter().partition(|one| tasks.insert(one.receipt.seq));
+        settled.extend(settle_once(inner, worker, now).await?);
+        left = later;
     }
+    // A receipt that was given twice is settled once.
+    Ok(settlements.iter().map(|settlement| settled.remove(&settlement.receipt)).collect())
+}
+
+/// Settles outcomes of different tasks. Returns the receipts that held.
+async fn settle_once(
+    inner: &Inner,
+    worker: WorkerId,
+    settlements: Vec<&Settlement<PostgresReceipt>>,
+) -> Result<HashSet<PostgresReceipt>, QueueError> {
     let now = inner.events.now();
-    let batch = Batch::of(settlements, now);
+    let batch = Batch::of(&settlements, now);
     let (only_completes, in_place) = (batch.only_completes(), batch.in_place);
     let mut connection = Own::acquire(&inner.own, STEP).await?;
-    let mut settled = if only_completes {
+    let settled = if only_completes {
         complete(inner, &mut connection, batch.complete, worker).await.map_err(failed)?
     } else {
         connection.begin().await.map_err(failed)?;
@@ -286,8 +299,7 @@ async fn settle_now(
         }
         inner.signal.notify();
     }
-    // A receipt that was given twice is settled once.
-    Ok(settlements.iter().map(|settlement| settled.remove(&settlement.receipt)).collect())
+    Ok(settled)
 }
 
 async fn record(

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use events_core::broker::TaskTransaction;
+use events_core::broker::{Settlement, TaskTransaction};
 use events_core::lifecycle::Next;
 use events_core::{Broker, WorkerId};
 use events_sqlx::{EventTransaction, PostgresReceipt};
@@ -121,4 +121,24 @@ async fn a_task_that_somebody_else_has_locked_is_not_asked_for_without_a_pause()
     operator.rollback().await.unwrap();
     fixture.clock.advance(Duration::from_secs(1));
     assert_eq!(fixture.claim(worker, 10).await.tasks.len(), 1);
+}
+
+#[tokio::test]
+async fn outcomes_of_two_claims_of_one_task_are_not_taken_for_each_other() {
+    let fixture = Fixture::new().await;
+    let worker = fixture.worker().await;
+    fixture.publish(1).await;
+    let before = fixture.claim(worker, 1).await.tasks.remove(0);
+    let release = Next::Release { after: Duration::ZERO };
+    assert!(fixture.settle(worker, before.receipt, before.attempt, release).await);
+    let held = fixture.claim(worker, 1).await.tasks.remove(0);
+    let retry = |receipt, after| Settlement {
+        receipt,
+        attempt: 1,
+        next: Next::Retry { after, error: "it broke".into() },
+    };
+    let outcomes =
+        [retry(before.receipt, Duration::from_hours(1)), retry(held.receipt, Duration::ZERO)];
+    assert_eq!(fixture.queue.settle(worker, &outcomes).await.unwrap(), [false, true]);
+    assert_eq!(fixture.claim(worker, 1).await.tasks.len(), 1, "it is due at once");
 }
