@@ -7,6 +7,7 @@ use events_core::lifecycle::Next;
 use events_core::task::Headers;
 use events_core::transport::Transport;
 use events_core::{EventId, Task, TaskId, Timestamp};
+use private_redis::{Server, Settings};
 
 use crate::world::Fleet;
 
@@ -65,6 +66,28 @@ async fn task_whose_list_is_none_is_refused_by_itself() {
     let unsent = &error.unsent()[0];
     assert!(unsent.retryable && !unsent.is_unavailable(), "{unsent:?}");
     assert_eq!(unsent.task.id, tasks.swap_remove(0).id);
+}
+
+/// As a master that was demoted: what follows must not be sent to the next one before what was refused.
+#[tokio::test]
+async fn what_follows_is_not_tried_when_the_server_takes_nothing() {
+    let server = Server::start(Settings::default()).unwrap();
+    let fleet = Fleet::with(&server.database(), |options| options).await;
+    fleet.tell(&["REPLICAOF", "127.0.0.1", "1"]).await;
+    fleet.tell(&["CONFIG", "RESETSTAT"]).await;
+    // Two of these, for two lists, are a batch.
+    let large = |queue| {
+        let payload = format!(r#"{{"text":"{}"}}"#, "x".repeat(60_000)).into();
+        Task { payload, ..task(queue) }
+    };
+    let tasks: Vec<_> = (0..3).flat_map(|_| [large("mail"), large("other")]).collect();
+    let error = fleet.broker.transport().send(tasks.clone()).await.unwrap_err();
+    let unsent: Vec<_> = error.unsent().iter().map(|unsent| unsent.task.id).collect();
+    assert_eq!(unsent, tasks.iter().map(|task| task.id).collect::<Vec<_>>());
+    assert!(error.unsent().iter().all(|unsent| unsent.retryable && unsent.is_unavailable()));
+    let statistics = server.cli(&["INFO", "commandstats"]).unwrap();
+    let pushes = statistics.lines().find(|line| line.starts_with("cmdstat_lpush:")).unwrap();
+    assert!(pushes.contains("rejected_calls=2,"), "{pushes}");
 }
 
 fn task(queue: &'static str) -> Task {

@@ -69,13 +69,13 @@ pub(crate) fn outcome(rows: &[Handed], unsent: Vec<Unsent>, untried: Vec<Task>) 
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use events_core::task::Headers;
     use events_core::{EventId, Timestamp};
 
     use super::*;
 
-    fn task() -> Task {
+    pub(crate) fn task() -> Task {
         Task {
             id: TaskId::generate(),
             event_id: EventId::generate(),

@@ -4,10 +4,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use events_core::outbox::{OutboxBatch, OutboxLease, OutboxRow, OutboxSettlement};
-use events_core::task::Headers;
 use events_core::transport::{TransportError, Unsent};
-use events_core::{EventId, Task, TaskId, Timestamp};
+use events_core::{Task, Timestamp};
 
+use super::outcome::tests::task;
 use super::*;
 
 /// A database that can be read and not be written: a lease is given out, and never renewed.
@@ -71,22 +71,6 @@ impl Outbox for ReadOnly {
 
     async fn wake_relay(&self) {
         std::future::pending::<()>().await;
-    }
-}
-
-fn task() -> Task {
-    Task {
-        id: TaskId::generate(),
-        event_id: EventId::generate(),
-        event: "event".into(),
-        name: "name".into(),
-        queue: "queue".into(),
-        priority: 0,
-        payload: "{}".into(),
-        headers: Headers::new(),
-        published_at: Timestamp::default(),
-        due_at: Timestamp::default(),
-        debounce: None,
     }
 }
 
