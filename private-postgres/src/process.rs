@@ -70,12 +70,8 @@ impl Process {
     pub(crate) fn end(mut self, signal: &str) -> Result<(), Error> {
         if !self.has_ended() {
             // Sessions at work notice only later that their first process was killed.
-            let sessions = if signal == "KILL" { self.children() } else { String::new() };
-            let script = format!("kill -{signal} {} {sessions} 2>/dev/null", self.id());
-            Command::new("sh")
-                .args(["-c", &script])
-                .status()
-                .map_err(Error::system("start a shell to stop postgres"))?;
+            let sessions = if signal == "KILL" { self.last_children()? } else { String::new() };
+            self.send(signal, &sessions)?;
         }
         self.postmaster
             .wait()
@@ -84,10 +80,31 @@ impl Process {
             .map_err(Error::system("wait for postgres to end"))
     }
 
-    /// What Linux knows of them; empty elsewhere.
-    fn children(&self) -> String {
-        let id = self.id();
-        fs::read_to_string(format!("/proc/{id}/task/{id}/children")).unwrap_or_default()
+    fn send(&self, signal: &str, others: &str) -> Result<(), Error> {
+        let script = format!("kill -{signal} {} {others} 2>/dev/null", self.id());
+        Command::new("sh")
+            .args(["-c", &script])
+            .status()
+            .map(drop)
+            .map_err(Error::system("start a shell to stop postgres"))
+    }
+
+    /// What Linux knows of them, after which there will be no more; empty elsewhere.
+    ///
+    /// The first process is stopped for it. Otherwise it could begin a session that is in no list, and
+    /// that would wait for a lock in shared memory whose holder is dead, for ever. And the list is
+    /// complete only while nobody leaves it (`proc(5)`).
+    fn last_children(&self) -> Result<String, Error> {
+        self.send("STOP", "")?;
+        let process = format!("/proc/{0}/task/{0}", self.id());
+        let runs = || {
+            let status = fs::read_to_string(format!("{process}/stat")).unwrap_or_default();
+            status.rsplit_once(") ").is_some_and(|(_, state)| !state.starts_with(['T', 'Z', 'X']))
+        };
+        while runs() {
+            thread::sleep(Duration::from_millis(1));
+        }
+        Ok(fs::read_to_string(format!("{process}/children")).unwrap_or_default())
     }
 }
 

@@ -1,8 +1,14 @@
 //! Servers and databases.
 
 use std::fs::{self, Permissions};
+use std::io::{self, Read as _, Write as _};
 use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::net::UnixStream;
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, mpsc};
 use std::thread;
+use std::time::Duration;
 
 use private_postgres::{Error, Mode, Server, Settings};
 
@@ -85,6 +91,50 @@ fn durable_server_keeps_what_was_committed_before_a_crash() {
     assert!(server.psql("postgres", "SELECT 1").is_err());
     server.start_again().unwrap();
     assert_eq!(server.psql("postgres", "SELECT number FROM kept").unwrap(), "42");
+}
+
+/// A session that begins in the middle of the crash may wait for a lock in shared memory whose holder
+/// is dead, for ever.
+#[test]
+fn crash_takes_sessions_along_that_have_just_begun() {
+    // Not in a scope: if the promise is broken, these threads do not end.
+    let server = Arc::new(Server::start(Settings::default()).unwrap());
+    server.psql("postgres", "CREATE TABLE written (number integer)").unwrap();
+    let folder = server.psql("postgres", "SHOW unix_socket_directories").unwrap();
+    let socket = Path::new(&folder).join(".s.PGSQL.5432");
+    let over = Arc::new(AtomicBool::new(false));
+    for _ in 0..8 {
+        let (socket, over) = (socket.clone(), over.clone());
+        thread::spawn(move || {
+            while !over.load(Ordering::Relaxed) {
+                let _ = write_a_row(&socket); // the server is away now and then
+            }
+        });
+    }
+    for crash in 1..=10 {
+        thread::sleep(Duration::from_millis(100));
+        let (dead, death) = mpsc::channel();
+        let crashing = server.clone();
+        thread::spawn(move || dead.send(crashing.kill().is_ok()));
+        let death = death.recv_timeout(Duration::from_secs(30));
+        assert_eq!(death, Ok(true), "crash {crash} leaves somebody alive");
+        server.start_again().unwrap();
+    }
+    over.store(true, Ordering::Relaxed);
+}
+
+/// A session of one statement, by the protocol: psql takes too long to start.
+fn write_a_row(socket: &Path) -> io::Result<()> {
+    let mut session = UnixStream::connect(socket)?;
+    session.set_read_timeout(Some(Duration::from_secs(1)))?;
+    let mut message = b"\0\x03\0\0user\0postgres\0database\0postgres\0\0".to_vec();
+    let mut startup = u32::try_from(message.len() + 4).expect("short").to_be_bytes().to_vec();
+    startup.append(&mut message);
+    session.write_all(&startup)?;
+    let statement = b"INSERT INTO written VALUES (1)\0";
+    let length = u32::try_from(statement.len() + 4).expect("short").to_be_bytes();
+    session.write_all(&[b"Q", &length[..], statement, b"X\0\0\0\x04"].concat())?;
+    session.read_to_end(&mut Vec::new()).map(drop)
 }
 
 #[test]

@@ -1,6 +1,10 @@
 //! What the program can be told.
 
+use std::time::Duration;
+
 use clap::{Args, Parser, Subcommand};
+
+use crate::schedule::RESTARTS;
 
 #[derive(Debug, Parser)]
 #[command(args_conflicts_with_subcommands = true, disable_help_subcommand = true)]
@@ -44,6 +48,13 @@ pub struct Run {
 }
 
 impl Run {
+    /// A run that takes longer hangs.
+    pub fn longest(&self) -> Duration {
+        let publishing = self.events.unsigned_abs() / u64::from(self.rate.max(1));
+        let restarting = u64::from(RESTARTS) * self.restart_every;
+        Duration::from_mins(4) + Duration::from_secs(10 * publishing.max(restarting))
+    }
+
     /// How many orders each publisher places.
     pub fn events_of(&self, publisher: u32) -> i64 {
         let publishers = i64::from(self.publishers);

@@ -11,7 +11,7 @@ use sqlx::PgPool;
 use sqlx::postgres::PgPoolOptions;
 use tempfile::TempDir;
 use tokio::task::{JoinSet, spawn_blocking};
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 
 use crate::Error;
 use crate::application::{self, LEASE};
@@ -45,10 +45,18 @@ pub async fn run(settings: &Run, seed: u64) -> Result<Report, Error> {
     watching.spawn(recovery.clone().watch(pool.clone()));
     let mut course = Course { server, pool, children, recovery, under_way: JoinSet::new() };
 
-    course.suffer(Schedule::new(settings, seed)).await?;
-    let mut broken = course.drain().await?;
-    course.end_workers().await?;
-    course.let_a_survivor_look().await?;
+    let longest = settings.longest();
+    let going = course.go_through(Schedule::new(settings, seed));
+    let Ok(gone) = timeout(longest, going).await else {
+        return Err(format!(
+            "the run has not ended after {longest:?}: of {RESTARTS} restarts of the server {} are \
+             over; the logs are in {}",
+            course.server.away().len(),
+            logs.keep().display()
+        )
+        .into());
+    };
+    let mut broken = gone?;
     drop(watching);
 
     let ending = Ending::look(&course.pool).await?;
@@ -120,6 +128,15 @@ struct Course {
 }
 
 impl Course {
+    /// From the first fault to the last process. What kept the tasks from being done is returned.
+    async fn go_through(&mut self, schedule: Schedule) -> Result<Vec<String>, Error> {
+        self.suffer(schedule).await?;
+        let broken = self.drain().await?;
+        self.end_workers().await?;
+        self.let_a_survivor_look().await?;
+        Ok(broken)
+    }
+
     /// Follows the schedule until everything is published and the server was restarted often
     /// enough.
     async fn suffer(&mut self, schedule: Schedule) -> Result<(), Error> {
