@@ -56,16 +56,16 @@ pub(super) const RENEW: &str = renew!();
 pub(super) const RELEASE: &str = "
 UPDATE {schema}.relays SET relay = NULL WHERE outbox = $1 AND relay = $2 AND token = $3";
 
-/// Where the batch ends is read from the index; bodies only of what is in it.
+/// Only what is in the batch is read as a whole: a long body lies elsewhere than its row.
 pub(super) const READ: &str = "
-SELECT id, published_at, body FROM {schema}.outbox WHERE outbox = $1 AND id = ANY (ARRAY(
-    SELECT id FROM (
-        SELECT id, sum(tasks) OVER (ORDER BY id) - tasks AS before,
-            sum(bytes) OVER (ORDER BY id) - bytes AS bytes_before
-        FROM (SELECT id, tasks, bytes FROM {schema}.outbox
-            WHERE outbox = $1 AND id NOT IN (SELECT unnest($2::int8[]))
-            ORDER BY id LIMIT $3) AS head) AS counted
-    WHERE before < $4 AND bytes_before < $5))
+SELECT id, published_at, body FROM (
+    SELECT id, published_at, body, sum(tasks) OVER so_far - tasks AS before,
+        sum(bytes) OVER so_far - bytes AS bytes_before
+    FROM (SELECT id, published_at, body, tasks, bytes FROM {schema}.outbox
+        WHERE outbox = $1 AND id NOT IN (SELECT unnest($2::int8[]))
+        ORDER BY id LIMIT $3) AS head
+    WINDOW so_far AS (ORDER BY id ROWS UNBOUNDED PRECEDING)) AS counted
+WHERE before < $4 AND bytes_before < $5
 ORDER BY id";
 
 /// Deletes if the lease is still held, and renews it. Its row is locked until the end, so that

@@ -49,10 +49,12 @@ SELECT id, published_at, body FROM events_outbox WHERE id IN (
 ORDER BY id";
 
 /// By number and time, for the file may have been replaced by a copy: others get the numbers of what
-/// is not in it.
+/// is not in it. `?1` is an object of them, which is read much faster than an array of pairs.
 pub(super) const DELETE: &str = "
-DELETE FROM events_outbox WHERE id IN (SELECT value ->> 0 FROM json_each(?1)) AND outbox = ?2
-    AND (id, published_at) IN (SELECT value ->> 0, value ->> 1 FROM json_each(?1))";
+DELETE FROM events_outbox WHERE id IN (
+    SELECT here.id FROM json_each(?1) AS sent
+        CROSS JOIN events_outbox AS here NOT INDEXED ON here.id = CAST(sent.key AS INTEGER)
+    WHERE here.published_at = sent.value AND here.outbox = ?2)";
 
 const REWRITE: &str = "
 UPDATE events_outbox SET tasks = ?4, body = ?5, bytes = octet_length(?5)
@@ -291,8 +293,9 @@ async fn record(
 ) -> Result<(), sqlx::Error> {
     let OutboxSettlement { done, rest, refused } = settlement;
     if !done.is_empty() {
-        let done = done.iter().map(|key| json!([key.id, key.published_at.as_micros()]));
-        let done = done.collect::<serde_json::Value>().to_string();
+        let times =
+            done.iter().map(|key| (key.id.to_string(), key.published_at.as_micros().into()));
+        let done = serde_json::Value::Object(times.collect()).to_string();
         sqlx::query(DELETE).bind(done).bind(outbox).execute(&mut *connection).await?;
     }
     for row in rest {
