@@ -11,19 +11,20 @@ use crate::unacked::entries;
 
 const ACTION: &str = "give messages back";
 
-/// Gives back what claims of this worker took of which no answer came, or which nobody waited for.
+/// Gives back what claims of this worker took of which no answer came, or which nobody waited for. They
+/// are looked for again with the next heartbeats.
 pub(crate) async fn give_back(inner: &Inner, worker: WorkerId) -> Result<(), CeleryError> {
     let mut doubtful = inner.held.take_doubtful(worker);
     // From the last: what comes to the front last is the first again.
-    while let Some(one) = doubtful.last() {
-        if let Err(error) = give_back_all(inner, one).await {
+    while let Some(one) = doubtful.pop() {
+        if let Err(error) = give_back_all(inner, &one).await {
+            doubtful.push(one);
             for rest in doubtful {
                 inner.held.doubt(worker, rest);
             }
             return Err(error);
         }
-        inner.held.forget_all(worker, one);
-        doubtful.pop();
+        inner.held.gave_back(worker, one);
     }
     Ok(())
 }

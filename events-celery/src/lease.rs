@@ -101,10 +101,16 @@ pub(crate) struct HeldTags(Mutex<HashMap<WorkerId, Tags>>);
 
 #[derive(Debug, Default)]
 pub(crate) struct Tags {
-    pub(crate) held: HashSet<String>,
+    held: HashSet<String>,
     /// Of claims of which no answer came, or for which nobody waited: what they took must go back.
-    pub(crate) doubtful: Vec<String>,
+    doubtful: HashSet<String>,
+    /// Those whose messages went back, and with how many more heartbeats they are looked for again: one
+    /// may be on its way for longer than whoever looks for what it took.
+    given_back: Vec<(String, u32)>,
 }
+
+/// Two leases, with the heartbeats that a worker sends: what Redis does later than that lapses.
+const LOOKS_AGAIN: u32 = 6;
 
 impl HeldTags {
     fn lock(&self) -> MutexGuard<'_, HashMap<WorkerId, Tags>> {
@@ -124,13 +130,6 @@ impl HeldTags {
         }
     }
 
-    /// Forgets all that a claim took, or the one message of this tag.
-    pub(crate) fn forget_all(&self, worker: WorkerId, claim: &str) {
-        if let Some(known) = self.lock().get_mut(&worker) {
-            known.held.retain(|tag| tag != claim && !tag::is_of_claim(tag, claim));
-        }
-    }
-
     /// Forgets tags that are held no more. How many of them were still believed to be.
     pub(crate) fn drop_lost(&self, worker: WorkerId, lost: &[String]) -> usize {
         let mut workers = self.lock();
@@ -143,13 +142,37 @@ impl HeldTags {
     }
 
     pub(crate) fn doubt(&self, worker: WorkerId, claim: String) {
-        self.lock().entry(worker).or_default().doubtful.push(claim);
+        self.lock().entry(worker).or_default().doubtful.insert(claim);
     }
 
+    /// As they were claimed.
     pub(crate) fn take_doubtful(&self, worker: WorkerId) -> Vec<String> {
-        self.lock()
-            .get_mut(&worker)
-            .map_or_else(Vec::new, |tags| std::mem::take(&mut tags.doubtful))
+        let mut workers = self.lock();
+        let doubtful = workers.get_mut(&worker).map(|known| std::mem::take(&mut known.doubtful));
+        let mut doubtful: Vec<_> = doubtful.into_iter().flatten().collect();
+        doubtful.sort_by_key(|claim| tag::place(claim));
+        doubtful
+    }
+
+    /// What this claim took went back. It is looked for again.
+    pub(crate) fn gave_back(&self, worker: WorkerId, claim: String) {
+        if let Some(known) = self.lock().get_mut(&worker) {
+            known.held.retain(|tag| *tag != claim && !tag::is_of_claim(tag, &claim));
+            if known.given_back.iter().all(|(other, _)| *other != claim) {
+                known.given_back.push((claim, LOOKS_AGAIN));
+            }
+        }
+    }
+
+    /// A heartbeat begins: what went back lately may be there again.
+    pub(crate) fn doubt_again(&self, worker: WorkerId) {
+        if let Some(known) = self.lock().get_mut(&worker) {
+            for (claim, looks) in &mut known.given_back {
+                *looks -= 1;
+                known.doubtful.insert(claim.clone());
+            }
+            known.given_back.retain(|(_, looks)| *looks > 0);
+        }
     }
 
     /// Whether one of this process' workers holds what has this tag; nothing if the tag is none of theirs.

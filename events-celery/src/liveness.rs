@@ -124,6 +124,7 @@ pub(crate) async fn heartbeat(inner: &Inner, worker: WorkerId) -> Result<Heartbe
         return Ok(Heartbeat::Lost);
     };
     tell_lost(inner, worker, &lost);
+    inner.held.doubt_again(worker);
     // Many may have to go back, and that the worker lives is said by now.
     if let Err(error) = give_back(inner, worker).await {
         tracing::warn!(

@@ -75,11 +75,11 @@ pub(crate) fn of_message(claim: &str, number: usize) -> String {
     format!("{claim}.{number}")
 }
 
-/// The numbers of the claim, and of the message in it.
+/// The number of the claim that has this tag, or of which a message has it; and of the message, the first
+/// of which is 1.
 pub(crate) fn place(tag: &str) -> (u64, u64) {
-    let mut numbers = tag.rsplit('.').map(|number| number.parse().unwrap_or(0));
-    let (message, claim) = (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0));
-    (claim, message)
+    let mut numbers = tag.split('.').skip(2).map(|number| number.parse().unwrap_or(0));
+    (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0))
 }
 
 /// A pattern for what workers in Rust hold.
@@ -95,6 +95,7 @@ mod tests {
     fn what_is_under_a_tag_is_known_by_its_beginning() {
         let held = of_message(&of_claim("worker", 7), 12);
         assert_eq!((&*held, place(&held)), ("rs.worker.7.12", (7, 12)));
+        assert_eq!(place("rs.worker.7"), (7, 0));
         assert!(held.starts_with(&of_worker("worker")) && Kind::of(&held) == Some(Kind::Held));
         assert!(is_of_claim(&held, "rs.worker.7"));
         assert!(

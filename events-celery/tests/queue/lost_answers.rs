@@ -1,5 +1,9 @@
 //! Answers that nobody hears: what was done is undone, by whoever asked, while it lives.
 
+use std::io;
+use std::net::Ipv4Addr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use events_celery::CeleryOptions;
@@ -7,6 +11,10 @@ use events_core::broker::{Broker, WorkerInfo};
 use events_core::lifecycle::Next;
 use events_core::{Queues, WorkerId};
 use private_redis::{Server, Settings};
+use tokio::io::{AsyncReadExt, AsyncWriteExt, copy};
+use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
 
 use crate::world::{Fleet, LONG_AGO, eventually, numbers};
 
@@ -51,6 +59,80 @@ async fn claim_whose_answer_came_too_late_goes_back_with_the_next_heartbeat() {
     eventually("claimed by the late script", async || fleet.places().await == (0, 1, 1)).await;
     fleet.broker.heartbeat(fleet.worker).await.unwrap();
     assert_eq!(fleet.places().await, (1, 0, 0));
+}
+
+#[tokio::test]
+async fn claim_that_was_on_its_way_for_long_goes_back_with_a_later_heartbeat() {
+    let server = Server::start(Settings::default()).unwrap();
+    let network = SlowNetwork::before(&server).await;
+    let database = server.database();
+    let url = database.url().replace(&format!(":{}", server.port()), &format!(":{}", network.port));
+    let change = |options: CeleryOptions| options.response_timeout(Duration::from_millis(100));
+    let fleet = Fleet::as_user(&database, &url, change).await;
+    assert_eq!(fleet.take().await, [0; 0], "Redis knows the script now");
+    network.hold();
+    fleet.claim(3).await.unwrap_err();
+    assert_eq!(fleet.take().await, [0; 0], "looked for in vain, on another connection");
+    for number in 0..5 {
+        fleet.push(&[fleet.order(number).to_string().as_bytes()]).await;
+    }
+    network.deliver();
+    eventually("claimed by the late script", async || fleet.places().await == (2, 3, 3)).await;
+    fleet.broker.heartbeat(fleet.worker).await.unwrap();
+    assert_eq!(fleet.take().await, [0, 1, 2, 3, 4]);
+    assert_eq!(fleet.places().await, (0, 0, 0));
+}
+
+/// Between clients and a server: what the clients of now send, it can hold back, though they hang up.
+struct SlowNetwork {
+    port: u16,
+    connections: Arc<AtomicU64>,
+    /// The connections before this one are held.
+    held: watch::Sender<u64>,
+}
+
+impl SlowNetwork {
+    async fn before(server: &Server) -> Self {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+        let (port, behind) = (listener.local_addr().unwrap().port(), server.port());
+        let (held, connections) = (watch::Sender::new(0), Arc::new(AtomicU64::new(0)));
+        let (begun, holds) = (connections.clone(), held.subscribe());
+        tokio::spawn(async move {
+            while let Ok((client, _)) = listener.accept().await {
+                let number = begun.fetch_add(1, Ordering::SeqCst);
+                let server = TcpStream::connect((Ipv4Addr::LOCALHOST, behind)).await.unwrap();
+                let ((from_client, mut to_client), (mut from_server, to_server)) =
+                    (client.into_split(), server.into_split());
+                tokio::spawn(Self::forward(from_client, to_server, number, holds.clone()));
+                tokio::spawn(async move { copy(&mut from_server, &mut to_client).await });
+            }
+        });
+        Self { port, connections, held }
+    }
+
+    async fn forward(
+        mut client: OwnedReadHalf,
+        mut server: OwnedWriteHalf,
+        number: u64,
+        mut holds: watch::Receiver<u64>,
+    ) -> io::Result<()> {
+        let mut buffer = vec![0; 65_536];
+        loop {
+            let read = client.read(&mut buffer).await?;
+            if read == 0 || holds.wait_for(|held| *held <= number).await.is_err() {
+                return Ok(());
+            }
+            server.write_all(&buffer[..read]).await?;
+        }
+    }
+
+    fn hold(&self) {
+        self.held.send_replace(self.connections.load(Ordering::SeqCst));
+    }
+
+    fn deliver(&self) {
+        self.held.send_replace(0);
+    }
 }
 
 #[tokio::test]
