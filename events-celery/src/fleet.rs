@@ -15,21 +15,24 @@ mod request;
 mod revoked;
 mod system;
 
+use std::panic::AssertUnwindSafe;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
 use events_core::broker::{Lease, Settlement};
 use events_core::{Events, Queues, WorkerId};
+use futures_util::FutureExt;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::AbortHandle;
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 
 use crate::broker::Inner;
 use crate::end::End;
 use crate::lease::{CeleryReceipt, Held};
 use crate::link::Link;
 use crate::options::CeleryOptions;
+use crate::panics;
 use crate::source::Source;
 use events::Announcement;
 use node::Node;
@@ -37,6 +40,9 @@ use revoked::Revoked;
 
 /// How long the end of a worker may be held up by telling of it.
 const FAREWELL: Duration = Duration::from_secs(1);
+
+/// After a panic.
+const BEGINS_AGAIN: Duration = Duration::from_secs(1);
 
 /// What this process is to the fleet.
 #[derive(Debug)]
@@ -178,13 +184,36 @@ fn start(inner: &Arc<Inner>) {
     let fleet = &inner.fleet;
     let announced = fleet.announced.lock().unwrap_or_else(PoisonError::into_inner).take();
     let Some(announced) = announced else { return };
-    let weak = || Arc::downgrade(inner);
+    let weak = Arc::downgrade(inner);
+    let (to_send, to_beat, to_listen) = (weak.clone(), weak.clone(), weak);
+    let announced = Arc::new(tokio::sync::Mutex::new(announced));
     let started = [
-        tokio::spawn(events::send(weak(), announced)).abort_handle(),
-        tokio::spawn(events::beat(weak())).abort_handle(),
-        tokio::spawn(control::listen(weak())).abort_handle(),
+        keep("tell of tasks", move || {
+            let (inner, announced) = (to_send.clone(), announced.clone());
+            async move { events::send(inner, &mut *announced.lock().await).await }
+        }),
+        keep("send heartbeats", move || events::beat(to_beat.clone())),
+        keep("listen to remote control", move || control::listen(to_listen.clone())),
     ];
     fleet.tasks.lock().unwrap_or_else(PoisonError::into_inner).extend(started);
+}
+
+/// Runs it to its end. A panic is a bug of ours, and must not make the worker deaf or invisible.
+fn keep<F>(action: &'static str, mut run: impl FnMut() -> F + Send + 'static) -> AbortHandle
+where
+    F: Future<Output = ()> + Send + 'static,
+{
+    let kept = async move {
+        while let Err(panic) = AssertUnwindSafe(run()).catch_unwind().await {
+            tracing::error!(
+                action,
+                panic = panics::text(&*panic),
+                "what makes this worker a part of the fleet panicked and begins again; report it as a bug of events-celery"
+            );
+            sleep(BEGINS_AGAIN).await;
+        }
+    };
+    tokio::spawn(kept).abort_handle()
 }
 
 /// Takes leave of the fleet on behalf of a worker that ends, or that was taken for dead.

@@ -15,7 +15,8 @@ pub(crate) fn caught<T>(function: impl FnOnce() -> T) -> Result<T, String> {
     })
 }
 
-fn text(panic: &(dyn Any + Send)) -> &str {
+/// What was said of it.
+pub(crate) fn text(panic: &(dyn Any + Send)) -> &str {
     let literal = panic.downcast_ref::<&str>().copied();
     let formatted = || panic.downcast_ref::<String>().map(String::as_str);
     literal.or_else(formatted).unwrap_or("it did not say why")

@@ -175,7 +175,7 @@ pub(super) async fn beat(inner: Weak<Inner>) {
 }
 
 /// Sends what is told, in its order.
-pub(super) async fn send(inner: Weak<Inner>, mut announced: mpsc::Receiver<Announcement>) {
+pub(super) async fn send(inner: Weak<Inner>, announced: &mut mpsc::Receiver<Announcement>) {
     let mut taken = Vec::new();
     let mut complaint = Complaint::default();
     while announced.recv_many(&mut taken, MOST_TAKEN).await > 0 {

@@ -4,6 +4,7 @@ use private_redis::{AppendOnlyFile, Server, Settings};
 use redis::AsyncCommands;
 use serde_json::{Value, json};
 
+use crate::broken_log::panic_at;
 use crate::client::body;
 use crate::world::World;
 
@@ -109,6 +110,19 @@ async fn a_request_that_wants_its_answer_in_a_queue_of_tasks_leaves_that_alone()
     let length: i64 = world.client.redis.llen("mail").await.unwrap();
     let ends_in: i64 = world.client.redis.ttl("mail").await.unwrap();
     assert_eq!((length, ends_in), (1, -1), "no answer is there, and no end");
+}
+
+#[tokio::test]
+async fn request_at_which_the_worker_panics_does_not_make_it_deaf() {
+    let mut world = World::new().await;
+    let running = world.work().await;
+    let guard = panic_at("request heard");
+    world.client.ask_all("ping", json!({}), 0).await;
+    world.client.wait_for_deafness().await;
+    drop(guard);
+    world.client.wait_for_listeners().await;
+    assert_eq!(world.client.ask("ping", json!({})).await, json!({"ok": "pong"}));
+    running.stop().await;
 }
 
 #[tokio::test]

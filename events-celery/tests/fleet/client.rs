@@ -77,19 +77,28 @@ impl Client {
 
     /// Until a worker of this process can be asked.
     pub(crate) async fn wait_for_listeners(&mut self) {
+        self.wait_until(|listeners| listeners > 0).await;
+    }
+
+    /// Until nobody can be.
+    pub(crate) async fn wait_for_deafness(&mut self) {
+        self.wait_until(|listeners| listeners == 0).await;
+    }
+
+    async fn wait_until(&mut self, wanted: impl Fn(u64) -> bool) {
         let channel = self.channel("celery.pidbox");
-        let listening = async {
+        let waiting = async {
             loop {
                 let mut command = redis::cmd("PUBSUB");
                 command.arg("NUMSUB").arg(&channel);
                 let (_, count): (String, u64) = command.query_async(&mut self.redis).await.unwrap();
-                if count > 0 {
+                if wanted(count) {
                     return;
                 }
                 sleep(LOOK).await;
             }
         };
-        timeout(LONGEST, listening).await.expect("a worker listens");
+        timeout(LONGEST, waiting).await.expect("the number of listeners changes");
     }
 
     /// Sends a job, with these headers besides the usual ones. Its id.

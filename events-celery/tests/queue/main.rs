@@ -20,6 +20,7 @@
 
 mod acl;
 mod away;
+mod broken_log;
 mod cancellation;
 mod debounced;
 mod faults;

@@ -1,41 +1,7 @@
 //! Panics while claimed messages are looked at: nothing is held for ever, and the worker goes on.
 
-use std::fmt::{Debug, Write};
-
-use tracing::field::{Field, Visit};
-use tracing::subscriber::DefaultGuard;
-use tracing::{Event, Subscriber};
-use tracing_subscriber::Layer;
-use tracing_subscriber::layer::{Context, SubscriberExt};
-use tracing_subscriber::util::SubscriberInitExt;
-
-use crate::logs::Logs;
+use crate::broken_log::panic_at;
 use crate::world::{Fleet, message, numbers};
-
-/// A log that panics at lines with this text: it stands for any bug on the way.
-struct Broken(&'static str);
-
-impl<S: Subscriber> Layer<S> for Broken {
-    fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
-        let mut line = Line::default();
-        event.record(&mut line);
-        assert!(!line.0.contains(self.0), "the log is broken");
-    }
-}
-
-#[derive(Default)]
-struct Line(String);
-
-impl Visit for Line {
-    fn record_debug(&mut self, _: &Field, value: &dyn Debug) {
-        write!(self.0, "{value:?} ").unwrap();
-    }
-}
-
-fn panic_at(text: &'static str) -> DefaultGuard {
-    drop(Logs::capture()); // somebody listens
-    tracing_subscriber::registry().with(Broken(text)).set_default()
-}
 
 #[tokio::test]
 async fn message_at_which_a_look_panics_is_a_dead_letter_and_those_around_it_run() {
