@@ -70,6 +70,7 @@ mod session;
 mod settle;
 mod source;
 mod tag;
+mod to_its_end;
 mod transport;
 mod triage;
 mod unacked;

@@ -11,6 +11,7 @@ use crate::broker::CeleryBroker;
 use crate::end::End;
 use crate::lease::CeleryReceipt;
 use crate::settle;
+use crate::to_its_end::ToItsEnd;
 use crate::{fleet, results};
 
 /// A unit of work on Redis, without a database behind it: its commit sends the tasks of the events that
@@ -47,15 +48,11 @@ impl CelerySession {
             Some((worker, receipt)) => self.complete(worker, receipt, &tasks).await?,
             None => {
                 let transport = self.broker.inner.transport.clone();
-                // Run to its end even if the caller goes away.
-                let sending = tokio::spawn(async move { transport.send(tasks).await });
-                match sending.await {
-                    Ok(answer) => answer.map_err(|error| {
-                        error.unsent().iter().for_each(log_unsent);
-                        BrokerError::new(ACTION, error)
-                    })?,
-                    Err(error) => return Err(BrokerError::new(ACTION, error)),
-                }
+                let sent = ToItsEnd::new(async move { transport.send(tasks).await }).await;
+                sent.map_err(|error| {
+                    error.unsent().iter().for_each(log_unsent);
+                    BrokerError::new(ACTION, error)
+                })?;
                 self.broker.inner.watch.hear();
             }
         }

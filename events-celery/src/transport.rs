@@ -265,6 +265,10 @@ impl Transport for CeleryTransport {
             }
             let Some(batch) = batch else { break };
             let mut push: Sent<'_> = Box::pin(self.push(batch));
+            if tasks.len() == 0 {
+                under_way = Some(push);
+                continue;
+            }
             // Polled once, it is on its way.
             under_way = Some(match (&mut push).now_or_never() {
                 None => push,

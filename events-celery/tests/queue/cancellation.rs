@@ -8,7 +8,7 @@ use std::time::Duration;
 use events_core::broker::Broker;
 use events_core::lifecycle::Next;
 
-use crate::world::{Fleet, eventually};
+use crate::world::{Fleet, eventually, shop};
 
 /// Polls so often, and goes away.
 async fn give_up_after<F: Future>(polls: usize, future: F) -> bool {
@@ -54,4 +54,25 @@ async fn settlements_that_are_given_up_at_any_point_are_done_once() {
         eventually("put back", async || fleet.places().await == (1, 0, 0)).await;
     }
     assert_eq!(fleet.claim(1).await.unwrap()[0].attempt, 30);
+}
+
+#[tokio::test]
+async fn commits_that_are_given_up_at_any_point_send_all_or_nothing() {
+    let fleet = Fleet::start().await;
+    let (mut polls, mut all) = (0, 0);
+    loop {
+        let mut session = fleet.broker.begin();
+        for number in 0..1000 {
+            shop::order(&mut session, number).unwrap();
+        }
+        let ended = give_up_after(polls, session.commit()).await;
+        // Begun, it goes on: there are several batches.
+        all += if polls > 0 { 1000 } else { 0 };
+        eventually("sent", async || fleet.places().await == (all, 0, 0)).await;
+        if ended {
+            break;
+        }
+        polls += 1;
+    }
+    assert!(polls > 2, "it was never given up in the middle");
 }
