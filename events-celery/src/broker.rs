@@ -294,8 +294,8 @@ impl Broker for CeleryBroker {
         Ok(delivery.take())
     }
 
-    fn started(&self, worker: WorkerId, receipt: &CeleryReceipt, _attempt: u32) {
-        fleet::started(&self.inner, worker, &receipt.0);
+    fn start(&self, worker: WorkerId, receipt: &CeleryReceipt, _attempt: u32) -> bool {
+        fleet::start_task(&self.inner, worker, &receipt.0)
     }
 
     async fn settle(

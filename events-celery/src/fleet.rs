@@ -282,17 +282,22 @@ pub(crate) fn set_aside(inner: &Inner, worker: WorkerId, ends: &[(String, End)])
     }
 }
 
-/// Notes that the handler of a task is called.
-pub(crate) fn started(inner: &Inner, worker: WorkerId, held: &Held) {
+/// Notes that the handler of a task is called, unless somebody called the task back since it was claimed,
+/// or it has expired: whoever claims it next drops it then.
+pub(crate) fn start_task(inner: &Inner, worker: WorkerId, held: &Held) -> bool {
     let now = inner.events.now();
+    if inner.fleet.is_revoked(&held.message.id) || held.message.has_expired(now) {
+        return false;
+    }
     held.started.set(now);
-    let Some(node) = inner.fleet.node(worker) else { return };
+    let Some(node) = inner.fleet.node(worker) else { return true };
     if let Some(subscriber) = inner.events.registry().subscriber(&held.message.name) {
         node.count(subscriber.task);
     }
     if inner.fleet.tells_of_tasks() {
         inner.fleet.tell(events::started(&node, &held.message.id, now));
     }
+    true
 }
 
 /// Tells what became of tasks, of those whose claim had held.

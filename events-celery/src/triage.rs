@@ -47,7 +47,7 @@ impl Triage<'_> {
         if (self.is_revoked)(&message.id) {
             return Fate::Drop { why: Dropped::Revoked };
         }
-        if message.expires.is_some_and(|expires| expires <= self.now) {
+        if message.has_expired(self.now) {
             return Fate::Drop { why: Dropped::Expired };
         }
         let Some(subscriber) = self.registry.subscriber(&message.name) else {

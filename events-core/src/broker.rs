@@ -79,11 +79,14 @@ pub trait Broker: ReconcilerRuns + Clone + Send + Sync + 'static {
         limit: usize,
     ) -> impl Future<Output = Result<Claimed<Self::Receipt>, BrokerError>> + Send;
 
-    /// Tells that the handler of a leased task is called now, for those who watch a fleet from outside.
-    /// A broker that nobody watches so has nothing to do.
+    /// The handler of a leased task is called next: whether it may be. This is for those who watch a
+    /// fleet from outside, and may call tasks back that nobody has started; without them, it may.
+    ///
+    /// If not, the task goes back at once, as one whose worker ends, and the next claim decides what
+    /// becomes of it.
     ///
     /// It stands between a task and its handler, so it must not block, and not do much.
-    fn started(&self, worker: WorkerId, receipt: &Self::Receipt, attempt: u32);
+    fn start(&self, worker: WorkerId, receipt: &Self::Receipt, attempt: u32) -> bool;
 
     /// Records what became of leased tasks, all in one go. For each, whether it still held its
     /// lease; of those that did not, nothing is recorded.

@@ -21,6 +21,9 @@ use events_core::{Events, TaskContext};
 use call::Call;
 pub(crate) use call::panic_message;
 
+/// What becomes of a task whose handler may not be called: it goes back, and is looked at again.
+const CALLED_BACK: Outcome = Outcome::NotStarted { delay: Duration::ZERO };
+
 /// Before a task is offered again whose transaction could not be begun.
 const NOT_STARTED_DELAY: Duration = Duration::from_millis(500);
 
@@ -186,7 +189,9 @@ pub async fn execute_task<B: Broker>(
     let call = Call { subscriber, task: &task, context, states, interrupt, stop, events };
     let started = Instant::now();
     if !subscriber.is_transactional() {
-        broker.started(worker, &receipt, attempt);
+        if !broker.start(worker, &receipt, attempt) {
+            return settled(receipt, attempt, &task, &CALLED_BACK, &policy, None);
+        }
         let outcome = call.plain().await;
         return settled(receipt, attempt, &task, &outcome, &policy, Some(started));
     }
@@ -212,7 +217,10 @@ async fn execute_in_transaction<B: Broker>(
             return settled(receipt, attempt, task, &outcome, policy, None);
         }
     };
-    broker.started(worker, &receipt, attempt);
+    if !broker.start(worker, &receipt, attempt) {
+        roll_back(transaction, task).await;
+        return settled(receipt, attempt, task, &CALLED_BACK, policy, None);
+    }
     match call.in_transaction(transaction).await {
         (Outcome::Succeeded, Some(transaction)) => match transaction.commit_task().await {
             Ok(()) => {
@@ -226,13 +234,17 @@ async fn execute_in_transaction<B: Broker>(
             }
         },
         (outcome, transaction) => {
-            if let Some(transaction) = transaction
-                && let Err(error) = transaction.rollback_task().await
-            {
-                log_error("the handler's transaction could not be rolled back", task, &error);
+            if let Some(transaction) = transaction {
+                roll_back(transaction, task).await;
             }
             settled(receipt, attempt, task, &outcome, policy, Some(started))
         }
+    }
+}
+
+async fn roll_back(transaction: impl TaskTransaction, task: &Task) {
+    if let Err(error) = transaction.rollback_task().await {
+        log_error("the handler's transaction could not be rolled back", task, &error);
     }
 }
 

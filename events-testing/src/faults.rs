@@ -195,8 +195,8 @@ impl<B: Broker> Broker for FaultyBroker<B> {
         self.inner.claim(worker, queues, limit).await
     }
 
-    fn started(&self, worker: WorkerId, receipt: &B::Receipt, attempt: u32) {
-        self.inner.started(worker, receipt, attempt);
+    fn start(&self, worker: WorkerId, receipt: &B::Receipt, attempt: u32) -> bool {
+        self.inner.start(worker, receipt, attempt)
     }
 
     async fn settle(

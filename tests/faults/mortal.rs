@@ -81,8 +81,8 @@ impl<B: Broker> Broker for Mortal<B> {
         claimed
     }
 
-    fn started(&self, worker: WorkerId, receipt: &Self::Receipt, attempt: u32) {
-        self.0.started(worker, receipt, attempt);
+    fn start(&self, worker: WorkerId, receipt: &Self::Receipt, attempt: u32) -> bool {
+        self.0.start(worker, receipt, attempt)
     }
 
     async fn settle(

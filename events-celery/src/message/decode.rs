@@ -95,6 +95,11 @@ impl Message {
         guarded(|| Self::decode(text))
     }
 
+    /// Whether nobody is to run it any more by now.
+    pub(crate) fn has_expired(&self, now: Timestamp) -> bool {
+        self.expires.is_some_and(|expires| expires <= now)
+    }
+
     fn decode(text: &str) -> Result<Self, Unreadable> {
         let envelope: Envelope<'_> = serde_json::from_str(text)
             .map_err(|error| Unreadable::malformed(format!("it is not a message: {error}")))?;

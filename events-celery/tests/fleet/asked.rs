@@ -1,12 +1,14 @@
 //! Workers answer to remote control, and hear of revoked tasks.
 
+use std::time::{Duration, SystemTime};
+
 use private_redis::{AppendOnlyFile, Server, Settings};
 use redis::AsyncCommands;
 use serde_json::{Value, json};
 
 use crate::broken_log::panic_at;
 use crate::client::body;
-use crate::world::World;
+use crate::world::{Running, World};
 
 /// A time that is far away.
 const LATER: &str = "2100-01-01T00:00:00+00:00";
@@ -146,6 +148,48 @@ async fn what_runs_and_what_waits_in_the_worker_are_told_apart() {
     world.client.until("stats", |stats| stats["total"]["jobs.run"] == 2).await;
     world.client.until("active", |active| *active == json!([])).await;
     running.stop().await;
+}
+
+/// A worker that runs a task, and holds another one with these headers: its id.
+async fn holding_one(world: &mut World, headers: Value) -> (Running, String) {
+    let running = world.work().await;
+    world.client.send(false, json!({})).await;
+    world.client.until("active", |active| *active != json!([])).await;
+    let held = world.client.send(false, headers).await;
+    world.client.until("reserved", |reserved| reserved[0]["id"] == held).await;
+    (running, held)
+}
+
+/// Lets the running task end, after which the one that was held is gone and has not run.
+async fn end_without_the_held_one(mut world: World, running: Running) {
+    world.gate.open(1);
+    world.client.until("active", |active| *active == json!([])).await;
+    world.client.until("reserved", |reserved| *reserved == json!([])).await;
+    let left: (i64, i64) = (
+        world.client.redis.hlen("unacked").await.unwrap(),
+        world.client.redis.llen("jobs").await.unwrap(),
+    );
+    assert_eq!(left, (0, 0), "the message is gone");
+    assert_eq!(world.client.ask("stats", json!({})).await["total"], json!({"jobs.run": 1}));
+    running.stop().await;
+}
+
+#[tokio::test]
+async fn revoked_task_that_the_worker_holds_already_is_not_run() {
+    let mut world = World::new().await;
+    let (running, held) = holding_one(&mut world, json!({})).await;
+    world.client.ask("revoke", json!({"task_id": held})).await;
+    end_without_the_held_one(world, running).await;
+}
+
+#[tokio::test]
+async fn task_that_expires_while_the_worker_holds_it_is_not_run() {
+    let mut world = World::new().await;
+    let expires = SystemTime::now() + Duration::from_secs(2);
+    let headers = json!({"expires": humantime::format_rfc3339_micros(expires).to_string()});
+    let (running, _) = holding_one(&mut world, headers).await;
+    tokio::time::sleep(expires.duration_since(SystemTime::now()).unwrap_or_default()).await;
+    end_without_the_held_one(world, running).await;
 }
 
 #[tokio::test]

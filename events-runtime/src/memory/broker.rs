@@ -97,7 +97,9 @@ impl Broker for MemoryQueue {
         Ok(Claimed { tasks, next_due })
     }
 
-    fn started(&self, _worker: WorkerId, _receipt: &MemoryReceipt, _attempt: u32) {}
+    fn start(&self, _worker: WorkerId, _receipt: &MemoryReceipt, _attempt: u32) -> bool {
+        true
+    }
 
     async fn settle(
         &self,

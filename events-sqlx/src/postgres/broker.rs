@@ -55,7 +55,9 @@ impl Broker for PostgresQueue {
             .map(claim::Delivery::take)
     }
 
-    fn started(&self, _worker: WorkerId, _receipt: &PostgresReceipt, _attempt: u32) {}
+    fn start(&self, _worker: WorkerId, _receipt: &PostgresReceipt, _attempt: u32) -> bool {
+        true
+    }
 
     async fn settle(
         &self,

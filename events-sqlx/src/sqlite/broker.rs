@@ -67,7 +67,9 @@ impl Broker for SqliteQueue {
         Ok(claimed)
     }
 
-    fn started(&self, _worker: WorkerId, _receipt: &SqliteReceipt, _attempt: u32) {}
+    fn start(&self, _worker: WorkerId, _receipt: &SqliteReceipt, _attempt: u32) -> bool {
+        true
+    }
 
     async fn settle(
         &self,
