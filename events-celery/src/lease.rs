@@ -106,7 +106,7 @@ pub(crate) struct Tags {
     doubtful: HashSet<String>,
     /// Those whose messages went back, and with how many more heartbeats they are looked for again: one
     /// may be on its way for longer than whoever looks for what it took.
-    given_back: Vec<(String, u32)>,
+    given_back: HashMap<String, u32>,
 }
 
 /// Two leases, with the heartbeats that a worker sends: what Redis does later than that lapses.
@@ -158,8 +158,10 @@ impl HeldTags {
     pub(crate) fn gave_back(&self, worker: WorkerId, claim: String) {
         if let Some(known) = self.lock().get_mut(&worker) {
             known.held.retain(|tag| *tag != claim && !tag::is_of_claim(tag, &claim));
-            if known.given_back.iter().all(|(other, _)| *other != claim) {
-                known.given_back.push((claim, LOOKS_AGAIN));
+            match known.given_back.get(&claim) {
+                Some(0) => drop(known.given_back.remove(&claim)), // this was the last look
+                Some(_) => {}
+                None => drop(known.given_back.insert(claim, LOOKS_AGAIN)),
             }
         }
     }
@@ -167,11 +169,10 @@ impl HeldTags {
     /// A heartbeat begins: what went back lately may be there again.
     pub(crate) fn doubt_again(&self, worker: WorkerId) {
         if let Some(known) = self.lock().get_mut(&worker) {
-            for (claim, looks) in &mut known.given_back {
+            for (claim, looks) in known.given_back.iter_mut().filter(|(_, looks)| **looks > 0) {
                 *looks -= 1;
                 known.doubtful.insert(claim.clone());
             }
-            known.given_back.retain(|(_, looks)| *looks > 0);
         }
     }
 
@@ -187,5 +188,30 @@ impl HeldTags {
 
     pub(crate) fn forget(&self, worker: WorkerId) {
         self.lock().remove(&worker);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn claim_that_went_back_is_looked_for_with_so_many_heartbeats_and_then_forgotten() {
+        let (held, worker) = (HeldTags::default(), WorkerId::generate());
+        held.doubt(worker, "rs.w.2".into());
+        held.doubt(worker, "rs.w.10".into());
+        let mut looks = Vec::new();
+        for _ in 0..20 {
+            let doubtful = held.take_doubtful(worker);
+            looks.push(doubtful.len());
+            if !doubtful.is_empty() {
+                assert_eq!(doubtful, ["rs.w.2", "rs.w.10"], "as they were claimed");
+            }
+            doubtful.into_iter().for_each(|claim| held.gave_back(worker, claim));
+            held.doubt_again(worker);
+        }
+        let expected = [vec![2; 1 + LOOKS_AGAIN as usize], vec![0; 19 - LOOKS_AGAIN as usize]];
+        assert_eq!(looks, expected.concat());
+        assert!(held.lock()[&worker].given_back.is_empty());
     }
 }
