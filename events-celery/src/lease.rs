@@ -207,7 +207,9 @@ mod tests {
             if !doubtful.is_empty() {
                 assert_eq!(doubtful, ["rs.w.2", "rs.w.10"], "as they were claimed");
             }
-            doubtful.into_iter().for_each(|claim| held.gave_back(worker, claim));
+            for claim in doubtful {
+                held.gave_back(worker, claim);
+            }
             held.doubt_again(worker);
         }
         let expected = [vec![2; 1 + LOOKS_AGAIN as usize], vec![0; 19 - LOOKS_AGAIN as usize]];

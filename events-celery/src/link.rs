@@ -1,12 +1,13 @@
 //! Connections to Redis: made when needed, thrown away when they break, made again.
 
-use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
+use std::{fmt, io};
 
+use futures_util::FutureExt;
+use futures_util::future::{BoxFuture, Shared};
 use redis::aio::MultiplexedConnection;
 use redis::{Cmd, FromRedisValue, Pipeline};
-use tokio::sync::Mutex;
 use tokio::time::{Instant, sleep_until};
 
 use crate::error::{CeleryError, NoConnection, code};
@@ -21,7 +22,7 @@ const LONGEST_RETRY: Duration = Duration::from_secs(2);
 pub(crate) struct Link {
     source: Source,
     response_timeout: Duration,
-    state: Mutex<State>,
+    state: Arc<Mutex<State>>,
 }
 
 #[derive(Default)]
@@ -31,13 +32,59 @@ struct State {
     number: u64,
     failures: u32,
     not_before: Option<Instant>,
-    /// The last try, and what came of it.
-    failure: Option<(Instant, NoConnection)>,
+    /// The try that is under way.
+    connecting: Option<Connecting>,
 }
+
+/// A try to connect, with the connection's number. All who need one wait for the same try, and are told
+/// the same. It is made by a task of its own, for a caller may be slow to look what came of it.
+type Connecting = Shared<BoxFuture<'static, Result<(u64, MultiplexedConnection), NoConnection>>>;
 
 impl fmt::Debug for State {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("State").field("number", &self.number).finish_non_exhaustive()
+    }
+}
+
+impl State {
+    /// Notes what came of a try.
+    fn made(
+        &mut self,
+        made: Result<MultiplexedConnection, NoConnection>,
+        address: &str,
+    ) -> Result<(u64, MultiplexedConnection), NoConnection> {
+        match made {
+            Ok(connection) => {
+                if self.failures > 0 {
+                    tracing::info!(address, "Redis is reached again");
+                }
+                self.failures = 0;
+                self.not_before = None;
+                self.number += 1;
+                self.connection = Some(connection.clone());
+                Ok((self.number, connection))
+            }
+            Err(error) => {
+                self.failures = self.failures.saturating_add(1);
+                let pause = RETRY.saturating_mul(1 << self.failures.min(10)).min(LONGEST_RETRY);
+                let pause = pause.mul_f64(0.5 + 0.5 * fastrand::f64());
+                self.not_before = Some(Instant::now() + pause);
+                Err(error)
+            }
+        }
+    }
+}
+
+fn lock(state: &Mutex<State>) -> MutexGuard<'_, State> {
+    state.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Makes room for the next try, however this one ended.
+struct Trying(Arc<Mutex<State>>);
+
+impl Drop for Trying {
+    fn drop(&mut self) {
+        lock(&self.0).connecting = None;
     }
 }
 
@@ -56,7 +103,7 @@ impl Script {
 
 impl Link {
     pub(crate) fn new(source: Source, response_timeout: Duration) -> Arc<Self> {
-        Arc::new(Self { source, response_timeout, state: Mutex::default() })
+        Arc::new(Self { source, response_timeout, state: Arc::default() })
     }
 
     pub(crate) fn source(&self) -> &Source {
@@ -64,50 +111,45 @@ impl Link {
     }
 
     async fn connection(&self) -> Result<(u64, MultiplexedConnection), CeleryError> {
-        let asked = Instant::now();
-        let mut state = self.state.lock().await; // one connects, the others wait for it
-        if let Some(connection) = &state.connection {
-            return Ok((state.number, connection.clone()));
-        }
-        // And share what comes of it: they must not try one after the other.
-        if let Some((failed_at, failure)) = &state.failure
-            && *failed_at > asked
-        {
-            return Err(failure.clone().into());
-        }
-        if let Some(not_before) = state.not_before {
-            sleep_until(not_before).await;
-        }
-        match self.source.connect(Some(self.response_timeout)).await {
-            Ok(connection) => {
-                if state.failures > 0 {
-                    tracing::info!(address = self.source.name(), "Redis is reached again");
-                }
-                state.failures = 0;
-                state.not_before = None;
-                state.number += 1;
-                state.connection = Some(connection.clone());
-                Ok((state.number, connection))
+        let connecting = {
+            let mut state = lock(&self.state);
+            if let Some(connection) = &state.connection {
+                return Ok((state.number, connection.clone()));
             }
-            Err(error) => {
-                state.failures = state.failures.saturating_add(1);
-                let pause = RETRY.saturating_mul(1 << state.failures.min(10)).min(LONGEST_RETRY);
-                let pause = pause.mul_f64(0.5 + 0.5 * fastrand::f64());
-                state.not_before = Some(Instant::now() + pause);
-                state.failure = Some((Instant::now(), error.clone()));
-                Err(error.into())
-            }
-        }
+            let not_before = state.not_before;
+            state.connecting.get_or_insert_with(|| self.connect(not_before)).clone()
+        };
+        Ok(connecting.await?)
     }
 
-    async fn note(&self, number: u64, error: &redis::RedisError) {
+    fn connect(&self, not_before: Option<Instant>) -> Connecting {
+        let (source, response_timeout) = (self.source.clone(), self.response_timeout);
+        let trying = Trying(self.state.clone());
+        let try_once = async move {
+            if let Some(not_before) = not_before {
+                sleep_until(not_before).await;
+            }
+            let made = source.connect(Some(response_timeout)).await;
+            lock(&trying.0).made(made, source.name())
+        };
+        let address = self.source.name().to_owned();
+        let try_once = tokio::spawn(try_once);
+        let connecting = async move {
+            // A panic of the driver's, or the end of the runtime.
+            let ended = |error| NoConnection::failed(&address, io::Error::other(error).into());
+            try_once.await.unwrap_or_else(|error| Err(ended(error)))
+        };
+        connecting.boxed().shared()
+    }
+
+    fn note(&self, number: u64, error: &redis::RedisError) {
         // A replica that was the master, or a node that lost the slot, is of no use any more either.
         let useless = error.is_io_error()
             || error.is_connection_dropped()
             || error.is_unrecoverable_error()
             || matches!(code(error).as_deref(), Some("READONLY" | "MOVED"));
         if useless {
-            let mut state = self.state.lock().await;
+            let mut state = lock(&self.state);
             if state.number == number {
                 state.connection = None;
             }
@@ -124,7 +166,7 @@ impl Link {
         match command.query_async(&mut connection).await {
             Ok(answer) => Ok(answer),
             Err(error) => {
-                self.note(number, &error).await;
+                self.note(number, &error);
                 Err(CeleryError::command(action, error))
             }
         }
@@ -140,7 +182,7 @@ impl Link {
         match pipeline.query_async(&mut connection).await {
             Ok(answer) => Ok(answer),
             Err(error) => {
-                self.note(number, &error).await;
+                self.note(number, &error);
                 Err(CeleryError::command(action, error))
             }
         }
@@ -159,12 +201,12 @@ impl Link {
         let answers = match answers {
             Ok(answers) => answers,
             Err(error) => {
-                self.note(number, &error).await;
+                self.note(number, &error);
                 return Err(CeleryError::command(action, error));
             }
         };
         for error in answers.iter().filter_map(|answer| answer.as_ref().err()) {
-            self.note(number, error).await;
+            self.note(number, error);
         }
         let told = |answer: redis::RedisResult<i64>| {
             answer.map_err(|error| CeleryError::command(action, error))

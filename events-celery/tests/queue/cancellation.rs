@@ -7,6 +7,9 @@ use std::time::Duration;
 
 use events_core::broker::Broker;
 use events_core::lifecycle::Next;
+use futures_util::FutureExt;
+use private_redis::{Server, Settings};
+use tokio::time::timeout;
 
 use crate::world::{Fleet, eventually, shop};
 
@@ -75,4 +78,21 @@ async fn commits_that_are_given_up_at_any_point_send_all_or_nothing() {
         polls += 1;
     }
     assert!(polls > 2, "it was never given up in the middle");
+}
+
+#[tokio::test]
+async fn commit_that_nobody_polls_holds_up_nobody_else() {
+    let server = Server::start(Settings::default()).unwrap();
+    let fleet = Fleet::with(&server.database(), |options| options).await;
+    server.kill().unwrap();
+    fleet.claim(1).await.unwrap_err();
+    let mut session = fleet.broker.begin();
+    shop::order(&mut session, 1).unwrap();
+    let mut commit = pin!(session.commit());
+    assert!((&mut commit).now_or_never().is_none(), "it is what connects again");
+    server.start_again().unwrap();
+    // Its caller is at something else now.
+    let heartbeat = fleet.broker.heartbeat(fleet.worker);
+    timeout(Duration::from_secs(10), heartbeat).await.expect("it is answered").unwrap();
+    commit.await.unwrap();
 }
