@@ -6,6 +6,7 @@
 //! | `fan_out`     | many subscribers, many sessions, savepoints                            |
 //! | `foreign`     | subscribers whose handlers are in other programs                         |
 //! | `handlers`    | arguments, failures, panics, time limits, retries, the current event   |
+//! | `troubles`    | brokers that are away                                                  |
 //! | `workers`     | queues, shutdown, unknown tasks, lost leases                           |
 //! | `contracts`   | the contract suite, per broker                                         |
 //! | `celery`      | Celery's queues on Redis, beside real Celery                           |
@@ -41,6 +42,7 @@ mod outbox;
 mod ping;
 mod round_trips;
 mod schedule;
+mod troubles;
 mod wiring;
 mod workers;
 mod world;

@@ -7,13 +7,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use events_core::BoxError;
-use events_core::broker::{Broker, Heartbeat, Rescued, WorkerInfo};
+use events_core::broker::{Broker, BrokerError, Heartbeat, Rescued, WorkerInfo};
 use events_core::context::CancellationSource;
 use events_core::event::WorkerId;
 use tokio::sync::watch;
+use tokio::time::error::Elapsed;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use crate::checkup::Checkup;
+use crate::relay::trouble::Trouble;
 use crate::statistics::Statistics;
 
 /// How often the archive is pruned.
@@ -45,6 +47,14 @@ pub(crate) struct Liveness<B: Broker> {
     pub(crate) info: WorkerInfo,
     pub(crate) standing: watch::Sender<Standing>,
     pub(crate) statistics: Arc<Statistics>,
+    pub(crate) troubles: Troubles,
+}
+
+/// What fails again and again while the broker is away, and is told now and then.
+#[derive(Debug, Default)]
+pub(crate) struct Troubles {
+    heartbeats: Trouble,
+    rescues: Trouble,
 }
 
 impl<B: Broker> Liveness<B> {
@@ -53,7 +63,7 @@ impl<B: Broker> Liveness<B> {
     }
 
     /// Beats three times a lease. The worker was registered just now.
-    pub(crate) async fn run(self) {
+    pub(crate) async fn run(mut self) {
         let interval = self.lease() / 3;
         let mut last_beat = Instant::now();
         let mut looked = true;
@@ -90,31 +100,23 @@ impl<B: Broker> Liveness<B> {
 
     /// Whether the heartbeat was written in good time.
     ///
-    /// A late answer is still waited for: the heartbeat may come through. When the lease is over,
-    /// the worker stops meanwhile.
-    async fn beat(&self, last_beat: &mut Instant) -> bool {
+    /// A late answer is still waited for: the heartbeat may come through.
+    async fn beat(&mut self, last_beat: &mut Instant) -> bool {
         let worker = self.standing.borrow().worker;
         let asked = Instant::now();
-        let mut answer = pin!(timeout(self.lease(), self.broker.heartbeat(worker)));
-        let answer = loop {
-            let holds = self.standing.borrow().may_claim;
-            tokio::select! {
-                biased;
-                answer = &mut answer => break answer,
-                () = sleep_until(*last_beat + self.lease()), if holds => self.lose(),
-            }
-        };
+        let answer = self.heartbeat(worker, *last_beat).await;
         let failure = match answer {
             Ok(Ok(Heartbeat::Alive)) => {
                 // Others count from when it was written, which may be long before the answer.
                 *last_beat = asked;
-                self.regain();
+                let after = self.troubles.heartbeats.is_over();
+                self.regain(after);
                 return asked.elapsed() <= self.lease() / 3;
             }
             Ok(Ok(Heartbeat::Lost)) => {
                 tracing::warn!(
                     %worker,
-                    "others took this worker for dead and run its tasks again; starting anew (was the process stopped, or the machine overloaded?)"
+                    "this worker is not registered any more: others took it for dead and run its tasks again, or the broker has lost its data; starting anew (was the process stopped, the machine overloaded, or a broker without persistence restarted?)"
                 );
                 self.start_anew(last_beat).await;
                 return false;
@@ -123,11 +125,36 @@ impl<B: Broker> Liveness<B> {
             Err(_) => format!("no answer within {:?}", self.lease()).into(),
         };
         let silent = last_beat.elapsed();
-        tracing::warn!(%worker, error = &*failure, ?silent, "the heartbeat could not be written");
+        self.troubles.heartbeats.begins();
+        if self.troubles.heartbeats.is_to_be_told() {
+            tracing::warn!(
+                %worker,
+                error = &*failure,
+                ?silent,
+                "the heartbeat could not be written; trying again"
+            );
+        }
         if silent >= self.lease() {
             self.lose();
         }
         false
+    }
+
+    /// Sends a heartbeat. When the lease is over before the answer comes, the worker stops meanwhile.
+    async fn heartbeat(
+        &self,
+        worker: WorkerId,
+        last_beat: Instant,
+    ) -> Result<Result<Heartbeat, BrokerError>, Elapsed> {
+        let mut answer = pin!(timeout(self.lease(), self.broker.heartbeat(worker)));
+        loop {
+            let holds = self.standing.borrow().may_claim;
+            tokio::select! {
+                biased;
+                answer = &mut answer => return answer,
+                () = sleep_until(last_beat + self.lease()), if holds => self.lose(),
+            }
+        }
     }
 
     /// The leases may have lapsed: nothing is claimed, and what runs outside a transaction stops.
@@ -146,17 +173,20 @@ impl<B: Broker> Liveness<B> {
         });
     }
 
-    /// The heartbeat came through; nobody had taken over.
-    fn regain(&self) {
-        self.standing.send_if_modified(|standing| {
+    /// The heartbeat came through, after heartbeats had failed for so long; nobody had taken over.
+    fn regain(&self, after: Option<Duration>) {
+        let regained = self.standing.send_if_modified(|standing| {
             if standing.may_claim {
                 return false;
             }
-            tracing::info!(worker = %standing.worker, "the heartbeat came through again");
             standing.lost = CancellationSource::new();
             standing.may_claim = true;
             true
         });
+        if regained || after.is_some() {
+            let worker = self.standing.borrow().worker;
+            tracing::info!(%worker, ?after, "the heartbeat came through again");
+        }
     }
 
     /// Stops what runs under the old id, then registers under a new one; on failure the next beat
@@ -175,19 +205,22 @@ impl<B: Broker> Liveness<B> {
     }
 
     /// Whether it could be looked for dead workers; if not, the next heartbeat comes sooner.
-    async fn rescue(&self, patience: Duration) -> bool {
+    async fn rescue(&mut self, patience: Duration) -> bool {
         let worker = self.standing.borrow().worker;
         match timeout(patience, self.broker.rescue(worker, self.lease())).await {
             Ok(Ok(rescued)) => {
+                self.troubles.rescues.is_over();
                 log_rescued(&rescued);
                 self.statistics.add_rescued(rescued.len() as u64);
                 true
             }
             Ok(Err(error)) => {
-                tracing::warn!(
-                    error = &error as &dyn std::error::Error,
-                    "tasks of dead workers could not be looked for; trying again at the next heartbeat"
-                );
+                if self.troubles.rescues.is_to_be_told() {
+                    tracing::warn!(
+                        error = &error as &dyn std::error::Error,
+                        "tasks of dead workers could not be looked for; trying again at the next heartbeat"
+                    );
+                }
                 false
             }
             Err(_) => {

@@ -15,7 +15,7 @@ mod suspects;
 mod telling;
 #[cfg(test)]
 mod tests;
-mod trouble;
+pub(crate) mod trouble;
 
 use std::fmt;
 use std::future::Future;

@@ -18,7 +18,7 @@ pub use builder::{WorkerBuilder, WorkerError};
 use running::Running;
 
 use crate::execute::Executor;
-use crate::liveness::{Liveness, Standing};
+use crate::liveness::{Liveness, Standing, Troubles};
 use crate::plan::Scheduled;
 use crate::relay::{self, AnyRelay};
 use crate::schedule::Schedule;
@@ -118,6 +118,7 @@ impl<B: Broker> Worker<B> {
             info,
             standing: standing.clone(),
             statistics: self.statistics.clone(),
+            troubles: Troubles::default(),
         };
         let heart = background.spawn(liveness.run());
         let schedule_stops = CancellationSource::new();

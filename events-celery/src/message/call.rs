@@ -20,7 +20,8 @@ pub(crate) enum Call {
 
 impl Call {
     /// The payload for an event with these fields: positional arguments are its fields in the order
-    /// of their declaration, and named ones those of their names.
+    /// of their declaration, and named ones those of their names. An argument that is none of them is an
+    /// error, as it is for a function in Python: it may be one that is misspelt.
     pub(crate) fn payload(&self, fields: &[Field]) -> Result<Arc<str>, String> {
         let (positional, named) = match self {
             Self::Event { payload, .. } => return Ok(payload.clone()),
@@ -37,6 +38,11 @@ impl Call {
         let by_name = named.iter().map(|(name, value)| (&**name, value));
         let mut object = Object::default();
         for (name, value) in by_position.chain(by_name) {
+            if fields.iter().all(|field| field.name != name) {
+                return Err(format!(
+                    "it has the argument `{name}`, and the event has no such field"
+                ));
+            }
             if object.raw(name).is_some() {
                 return Err(format!("it has two values for the argument `{name}`"));
             }

@@ -20,6 +20,7 @@ use super::feed::Feed;
 use super::{LAST_WORDS, Worker};
 use crate::execute::Executor;
 use crate::liveness::Standing;
+use crate::relay::trouble::Trouble;
 use crate::settle::Outcome;
 use crate::statistics::Statistics;
 
@@ -57,6 +58,7 @@ pub(super) struct Running<'w, B: Broker> {
     stop: CancellationSource,
     /// To the task that records outcomes; it ends when all senders are gone.
     outcomes: mpsc::Sender<Outcome<B::Receipt>>,
+    claims: Trouble,
 }
 
 impl<'w, B: Broker> Running<'w, B> {
@@ -73,6 +75,7 @@ impl<'w, B: Broker> Running<'w, B> {
             returns: JoinSet::new(),
             stop: CancellationSource::new(),
             outcomes,
+            claims: Trouble::default(),
         }
     }
 
@@ -166,13 +169,19 @@ impl<'w, B: Broker> Running<'w, B> {
         let claimed = match claimed {
             Ok(claimed) => claimed,
             Err(error) => {
-                tracing::warn!(
-                    error = &error as &dyn std::error::Error,
-                    "tasks could not be claimed; trying again"
-                );
+                self.claims.begins();
+                if self.claims.is_to_be_told() {
+                    tracing::warn!(
+                        error = &error as &dyn std::error::Error,
+                        "tasks could not be claimed; trying again"
+                    );
+                }
                 return Some(CLAIM_RETRY.mul_f64(0.5 + fastrand::f64()));
             }
         };
+        if let Some(after) = self.claims.is_over() {
+            tracing::info!(?after, "tasks can be claimed again");
+        }
         self.worker.statistics.add_claimed(claimed.tasks.len() as u64);
         let standing = self.standing.borrow();
         // A claim that was under way while the worker started anew came back with the old id.

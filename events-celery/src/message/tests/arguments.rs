@@ -47,7 +47,9 @@ fn arguments_become_fields_by_position_and_by_name() {
     let fields = ["one", "two"].map(field);
     let payload = |body: &str| call(body).payload(&fields).map(|payload| payload.to_string());
     assert_eq!(payload(r#"[[1],{"two":[2 ]},{}]"#).as_deref(), Ok(r#"{"one":1,"two":[2 ]}"#));
-    assert_eq!(payload(r#"[[],{"x":null},{}]"#).as_deref(), Ok(r#"{"x":null}"#));
+    assert_eq!(payload(r#"[[],{"two":null},{}]"#).as_deref(), Ok(r#"{"two":null}"#));
+    let error = payload(r#"[[],{"tow":null},{}]"#).unwrap_err();
+    assert!(error.contains("argument `tow`") && error.contains("no such field"), "{error}");
     let error = payload("[[1,2,3],{},{}]").unwrap_err();
     assert!(error.contains("3 positional arguments") && error.contains("2 fields"), "{error}");
     let error = payload(r#"[[1],{"one":1},{}]"#).unwrap_err();
