@@ -10,7 +10,7 @@ use std::time::Duration;
 use events_core::broker::{Claimed, Heartbeat, Rescued, Settlement, WorkerInfo};
 use events_core::health::Health;
 use events_core::sightings::Sightings;
-use events_core::{Broker, BrokerError, Events, Queues, Timestamp, WorkerId};
+use events_core::{Broker, BrokerError, Events, Queues, TaskId, Timestamp, WorkerId};
 
 use crate::error::CeleryError;
 use crate::fleet::Fleet;
@@ -18,6 +18,7 @@ use crate::keys::{Keys, Step};
 use crate::lease::{CeleryReceipt, HeldTags};
 use crate::link::Link;
 use crate::liveness::Records;
+use crate::message::uuid_of;
 use crate::options::CeleryOptions;
 use crate::restore::Sweeps;
 use crate::results::Results;
@@ -141,6 +142,22 @@ impl CeleryBroker {
     #[must_use]
     pub fn transport(&self) -> &CeleryTransport {
         &self.inner.transport
+    }
+
+    /// The id that a task of Celery has here, in logs, results of [`Admin`](events_core::broker::Admin) and
+    /// dead letters: that of Celery if it is a UUID, which is written without dashes then, and one that is
+    /// made from it otherwise.
+    ///
+    /// ```
+    /// # use events_celery::CeleryBroker;
+    /// let id = CeleryBroker::task_id("930cc354-1f60-4956-bae5-ffffb26986be");
+    /// assert_eq!(id.to_string(), "930cc3541f604956bae5ffffb26986be");
+    /// let id = CeleryBroker::task_id("order-4711");
+    /// assert_eq!(id.to_string(), "46298508dc0d500c9be0fc9a22cf8319");
+    /// ```
+    #[must_use]
+    pub fn task_id(celery_id: &str) -> TaskId {
+        TaskId::from_bytes(uuid_of(celery_id).into_bytes())
     }
 
     /// Begins a session without a database: its commit sends the tasks.

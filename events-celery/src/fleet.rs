@@ -174,6 +174,14 @@ pub(crate) async fn join(inner: &Arc<Inner>, worker: WorkerId, queues: &Queues) 
         nodes.push(node.clone());
         node
     };
+    tracing::info!(
+        %worker,
+        node = node.name,
+        redis = inner.link.source().name(),
+        key_prefix = inner.keys.prefix,
+        queues = node.queues.join(", "),
+        "worker joined the fleet"
+    );
     start(inner);
     let online = events::of_worker("worker-online", &node, inner.events.now());
     timeout(FAREWELL, fleet.announcements.send(online)).await.ok();
@@ -257,6 +265,14 @@ pub(crate) fn claimed(
     limit: usize,
     leases: &[Lease<CeleryReceipt>],
 ) {
+    for lease in leases {
+        tracing::debug!(
+            celery_id = lease.receipt.0.message.id,
+            task_id = %lease.task.id,
+            task = &*lease.task.name,
+            "task claimed"
+        );
+    }
     let Some(node) = inner.fleet.node(worker) else { return };
     node.claimed(limit, leases.iter().map(|lease| &lease.receipt.0));
     if inner.fleet.tells_of_tasks() {

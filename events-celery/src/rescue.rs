@@ -4,15 +4,15 @@ use std::time::Duration;
 
 use events_core::broker::{AttemptError, Rescued};
 use events_core::sightings::WorkerRow;
-use events_core::{TaskId, Timestamp, WorkerId};
+use events_core::{Timestamp, WorkerId};
 
-use crate::broker::Inner;
+use crate::broker::{CeleryBroker, Inner};
 use crate::end::End;
 use crate::error::CeleryError;
 use crate::keys::Step;
 use crate::lease::{Held, Started};
 use crate::liveness::{self, Seen};
-use crate::message::{Change, Message, uuid_of};
+use crate::message::{Change, Message};
 use crate::settle;
 use crate::unacked::{Entry, entries, tags_like};
 use crate::{restore, scripts, tag};
@@ -154,7 +154,7 @@ fn end_of(
         true => End::Wait { tag: held.retry_tag(), text, until },
     };
     let task = Rescued {
-        task_id: TaskId::from_bytes(uuid_of(&held.message.id).into_bytes()),
+        task_id: CeleryBroker::task_id(&held.message.id),
         name: held.message.name,
         attempt,
         worker,

@@ -1,6 +1,7 @@
 //! Sets of queues.
 
 use std::collections::BTreeSet;
+use std::fmt;
 
 /// Which queues a worker serves.
 ///
@@ -94,6 +95,19 @@ impl Queues {
     }
 }
 
+/// For people: `all`, `all but mail`, `mail, reports`, `none`.
+impl fmt::Display for Queues {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let named = self.named.iter().map(String::as_str).collect::<Vec<_>>().join(", ");
+        match (self.inverted, named.is_empty()) {
+            (true, true) => f.write_str("all"),
+            (true, false) => write!(f, "all but {named}"),
+            (false, true) => f.write_str("none"),
+            (false, false) => f.write_str(&named),
+        }
+    }
+}
+
 impl Default for Queues {
     fn default() -> Self {
         Self::all()
@@ -103,6 +117,18 @@ impl Default for Queues {
 #[cfg(test)]
 mod tests {
     use super::Queues;
+
+    #[test]
+    fn queues_are_shown_for_people() {
+        for (queues, shown) in [
+            (Queues::all(), "all"),
+            (Queues::all().except(["b", "a"]), "all but a, b"),
+            (Queues::only(["mail", "a"]), "a, mail"),
+            (Queues::none(), "none"),
+        ] {
+            assert_eq!(queues.to_string(), shown);
+        }
+    }
 
     #[test]
     fn sets_of_queues_are_joined_and_taken_apart_whichever_way_they_are_written() {

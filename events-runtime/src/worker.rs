@@ -104,7 +104,7 @@ impl<B: Broker> Worker<B> {
         broker.register(standing.worker, &info).await.map_err(WorkerError::Register)?;
         tracing::info!(
             worker = %standing.worker,
-            queues = ?self.queues,
+            queues = %self.queues,
             concurrency = self.concurrency,
             "worker started"
         );
