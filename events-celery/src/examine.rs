@@ -12,7 +12,10 @@ use crate::lease::{CeleryReceipt, Held, Started};
 use crate::message::{Change, Message, Object, Unreadable, count, header};
 use crate::panics::caught;
 use crate::tag::Kind;
-use crate::triage::{Fate, Triage};
+use crate::triage::{Fate, MOST_RETURNS, Triage};
+
+/// So often a message of a shared queue may be put back before it is worth a warning.
+const PATIENCE: u32 = 10;
 
 /// What a claimed message is.
 pub(crate) enum Examined {
@@ -103,14 +106,7 @@ fn set_aside(inner: &Inner, now: Timestamp, held: &Held, fate: Fate) -> End {
             End::Drop { text: held.text.clone(), why }
         }
         Fate::Return { reason, pause } => {
-            tracing::warn!(
-                celery_id = id,
-                task = name,
-                queue,
-                ?pause,
-                reason,
-                "message put back for others"
-            );
+            tell_put_back(id, name, queue, inner.is_shared(queue), held.message.returned, &reason);
             let change = Change {
                 returned: Some(held.message.returned.saturating_add(1)),
                 redelivered: true,
@@ -151,7 +147,8 @@ fn unread(
     let name = headers.text("task").unwrap_or_default();
     match triage.of_unreadable(unreadable, returned) {
         Fate::Return { reason, pause } => {
-            tracing::warn!(task = name, queue, ?pause, reason, "message put back for others");
+            let id = headers.text("id").unwrap_or_default();
+            tell_put_back(&id, &name, queue, triage.shared, returned, &reason);
             headers.set(header::RETURNED, (returned + 1).to_string());
             envelope.set("headers", headers.to_string());
             let tag = Kind::Back.waiting(tag, step, queue);
@@ -162,6 +159,27 @@ fn unread(
             tell_unreadable(&name, queue, reason);
             End::bury_unread(text, &headers, queue, step, triage.now, reason)
         }
+    }
+}
+
+/// On a shared queue that is how things are, until it goes on for long.
+fn tell_put_back(id: &str, name: &str, queue: &str, shared: bool, returned: u32, reason: &str) {
+    macro_rules! line {
+        ($level:ident, $text:literal) => {
+            tracing::$level!(
+                celery_id = id,
+                task = name,
+                queue,
+                times = returned + 1,
+                most = MOST_RETURNS,
+                reason,
+                $text
+            )
+        };
+    }
+    match shared && returned < PATIENCE {
+        true => line!(info, "message put back for others"),
+        false => line!(warn, "message put back for others"),
     }
 }
 

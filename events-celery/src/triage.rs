@@ -10,7 +10,7 @@ use crate::message::{Message, Unreadable};
 
 /// A message that nobody here may run is put back so often before it is a dead letter: with the pauses in
 /// between, for about an hour. Others may be busy, or not yet deployed.
-const MOST_RETURNS: u32 = 120;
+pub(crate) const MOST_RETURNS: u32 = 120;
 
 /// How long it is kept from being offered again to others on a shared queue: at first, and at most.
 const FIRST_PAUSE: Duration = Duration::from_millis(500);
