@@ -2,7 +2,9 @@
 --
 -- KEYS: reconcilers   ARGV: name, the known start ('' for none), start, worker, next
 local known = redis.call('HGET', KEYS[1], ARGV[1])
-local state = known and cjson.decode(known) or {}
+-- A record that cannot be read is as if there was none: it must not hold up the other reconcilers.
+local readable, state = pcall(cjson.decode, known or '{}')
+if not readable or type(state) ~= 'table' then state = {} end
 if (state.started_at or '') ~= ARGV[2] then
   return 0
 end

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use events_core::broker::Admin;
+use events_core::cadence::{ReconcilerRuns, RunResult, RunStart};
 use events_core::lifecycle::Next;
 use events_core::task::Headers;
 use events_core::transport::Transport;
@@ -10,6 +11,23 @@ use events_core::{EventId, Task, TaskId, Timestamp};
 use private_redis::{Server, Settings};
 
 use crate::world::Fleet;
+
+#[tokio::test]
+async fn reconciler_of_which_nothing_readable_is_remembered_begins_anew() {
+    let fleet = Fleet::start().await;
+    for garbage in ["", "7", "null", "not JSON"] {
+        let key = fleet.key("events:reconcilers");
+        fleet.tell(&["HSET", &key, "sweep", garbage]).await;
+        let (started_at, next_at) = (Timestamp::from_micros(1), Timestamp::from_micros(2));
+        let start =
+            RunStart { name: "sweep", after: None, started_at, started_by: fleet.worker, next_at };
+        assert!(fleet.broker.begin_run(&start).await.unwrap(), "{garbage}");
+        let ended = RunResult { checked: 1, changed: 0, failed: 0, error: None };
+        fleet.broker.end_run("sweep", started_at, next_at, &ended).await.unwrap();
+        let states = fleet.broker.reconcilers().await.unwrap();
+        assert_eq!((states[0].ended_at, states.len()), (Some(next_at), 1), "{garbage}");
+    }
+}
 
 fn retry(after: Duration) -> Next {
     Next::Retry { after, error: "it broke".into() }
