@@ -1,14 +1,15 @@
 //! The tasks, and the indexes over them. No locks, no clock.
 
+mod admin;
+mod reconcilers;
+
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::ops::Bound;
 use std::time::Duration;
 
-use events_core::broker::{AttemptError, Counts, DeadLetter, Lease, Queues, Rescued};
-use events_core::cadence::{ReconcilerState, RunResult, RunStart};
+use events_core::broker::{AttemptError, DeadLetter, Lease, Queues, Rescued};
+use events_core::cadence::ReconcilerState;
 use events_core::clock::Timestamp;
 use events_core::event::{TaskId, WorkerId};
-use events_core::health::{Health, RegisteredWorker};
 use events_core::lifecycle::Next;
 use events_core::task::{Debounced, Name, Task};
 
@@ -338,122 +339,5 @@ impl Store {
                 Rescued { task_id, name, attempt, worker }
             })
             .collect()
-    }
-
-    pub(super) fn reconcilers(&self) -> Vec<ReconcilerState> {
-        self.reconcilers.values().cloned().collect()
-    }
-
-    pub(super) fn announce_reconciler(&mut self, name: &'static str, next_at: Timestamp) {
-        self.reconcilers.entry(name).or_insert_with(|| ReconcilerState {
-            name: name.to_owned(),
-            started_at: None,
-            started_by: None,
-            next_at,
-            ended_at: None,
-            result: None,
-        });
-    }
-
-    pub(super) fn begin_run(&mut self, start: &RunStart) -> bool {
-        self.announce_reconciler(start.name, start.next_at);
-        let state = self.reconcilers.get_mut(start.name).expect("it is known now");
-        if state.started_at != start.after {
-            return false;
-        }
-        state.started_at = Some(start.started_at);
-        state.started_by = Some(start.started_by);
-        state.next_at = start.next_at;
-        true
-    }
-
-    pub(super) fn end_run(
-        &mut self,
-        name: &'static str,
-        started_at: Timestamp,
-        ended_at: Timestamp,
-        result: &RunResult,
-    ) {
-        let state = self.reconcilers.get_mut(name);
-        if let Some(state) = state.filter(|state| state.started_at == Some(started_at)) {
-            state.ended_at = Some(ended_at);
-            state.result = Some(result.clone());
-        }
-    }
-
-    pub(super) fn health(&self, lease: Duration, now: Timestamp) -> Health {
-        let mut oldest: BTreeMap<&Name, Timestamp> = BTreeMap::new();
-        for ((_, queue), lane) in &self.lanes {
-            if let Some((due_at, _)) = lane.first().filter(|(due_at, _)| *due_at <= now) {
-                let first = oldest.entry(queue).or_insert(*due_at);
-                *first = (*due_at).min(*first);
-            }
-        }
-        for task in self.debounced.values().filter(|task| task.due_at <= now) {
-            let first = oldest.entry(&task.queue).or_insert(task.due_at);
-            *first = task.due_at.min(*first);
-        }
-        let workers: Vec<_> = self
-            .workers
-            .iter()
-            .map(|(worker, beats)| RegisteredWorker {
-                worker: *worker,
-                heartbeat_at: beats.last,
-                lease,
-                queues: beats.queues.clone(),
-            })
-            .collect();
-        let due = oldest.into_iter().map(|(queue, due_at)| (queue.to_string(), due_at));
-        Health::of(due, &workers, now)
-    }
-
-    pub(super) fn counts(&self, now: Timestamp) -> Counts {
-        let waiting: u64 = self.lanes.values().map(|lane| lane.len() as u64).sum();
-        let available: u64 =
-            self.lanes.values().map(|lane| lane.range(..=(now, u64::MAX)).count() as u64).sum();
-        let quiet = self.debounced.values().filter(|task| task.due_at <= now).count() as u64;
-        Counts {
-            available: available + quiet,
-            scheduled: waiting - available + self.debounced.len() as u64 - quiet,
-            running: self.tasks.len() as u64 - waiting,
-            dead: self.dead.len() as u64,
-        }
-    }
-
-    pub(super) fn dead_letters(
-        &self,
-        limit: usize,
-        before: Option<&DeadLetter>,
-    ) -> Vec<DeadLetter> {
-        let end =
-            before.map_or(Bound::Unbounded, |letter| Bound::Excluded((letter.died_at, letter.id)));
-        self.dead
-            .range((Bound::Unbounded, end))
-            .rev()
-            .take(limit)
-            .map(|(_, letter)| letter.clone())
-            .collect()
-    }
-
-    pub(super) fn take_dead_letter(&mut self, id: TaskId) -> Option<DeadLetter> {
-        let key = *self.dead.keys().find(|(_, dead)| *dead == id)?;
-        self.dead.remove(&key)
-    }
-
-    pub(super) fn revive(&mut self, letter: DeadLetter, now: Timestamp) {
-        let task = Task {
-            id: letter.id,
-            event_id: letter.event_id,
-            event: letter.event,
-            name: letter.name,
-            queue: letter.queue,
-            priority: letter.priority,
-            payload: letter.payload,
-            headers: letter.headers,
-            published_at: letter.published_at,
-            due_at: now,
-            debounce: None,
-        };
-        self.insert_one(task, letter.attempts);
     }
 }
