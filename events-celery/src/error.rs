@@ -1,5 +1,6 @@
 //! What goes wrong with Redis.
 
+use std::borrow::Cow;
 use std::time::Duration;
 
 use events_core::{BoxError, BrokerError};
@@ -15,11 +16,12 @@ use redis::RedisError;
 pub enum CeleryError {
     /// A URL that cannot be used. It is not shown: it may hold a password.
     #[error("the URL of {of} cannot be used: {remedy}")]
+    #[non_exhaustive]
     Url {
         /// Whose URL it is.
         of: &'static str,
         /// What is wrong with it, and what to do.
-        remedy: &'static str,
+        remedy: Cow<'static, str>,
     },
     /// A certificate or key that cannot be used.
     #[error(

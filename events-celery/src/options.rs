@@ -7,6 +7,7 @@ use std::time::Duration;
 use events_core::Events;
 
 pub use self::results::CeleryResults;
+use crate::address::Purpose;
 use crate::broker::CeleryBroker;
 use crate::error::CeleryError;
 use crate::source::{Access, Source};
@@ -44,7 +45,7 @@ const SHORTEST_RESPONSE: Duration = Duration::from_millis(100);
 /// |---|---|
 /// | `redis://[[user][:password]@]host[:6379][/0]` | without TLS |
 /// | `rediss://…` | with TLS; feature `tls` |
-/// | `redis+socket://[[user]:password@]/path[?virtual_host=0]`, `unix:///path[?db=0]` | a Unix socket |
+/// | `redis+socket://[[user]:password@]/path[?virtual_host=0]`, `unix:///path[?db=0]` | a Unix socket; kombu knows only the first |
 /// | `sentinel://[[user]:password@]host[:26379][/0];sentinel://…` | what the sentinels call the master; feature `sentinel`, and `master_name`. User, password and database are those of the Redis, and the first URL says them |
 ///
 /// Characters such as `/`, `?`, `#` and `@` in a password are percent-encoded. TLS always checks the
@@ -130,10 +131,10 @@ impl CeleryOptions {
 
     /// The Redis of the tasks, and that of the results if it is another one.
     pub(crate) fn sources(&self, url: &str) -> Result<(Source, Option<Source>), CeleryError> {
-        let source = Source::at(url, "Redis", self.tls, &self.access)?;
+        let source = Source::at(url, Purpose::Tasks, self.tls, &self.access)?;
         let results = self.results.as_ref().and_then(CeleryResults::place);
         let results = results
-            .map(|(url, tls)| Source::at(url, "the results' Redis", tls, &self.access))
+            .map(|(url, tls)| Source::at(url, Purpose::Results, tls, &self.access))
             .transpose()?;
         // Who gives certificates believes that nobody can listen.
         #[cfg(feature = "tls")]

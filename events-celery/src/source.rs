@@ -16,7 +16,7 @@ use redis::{
 };
 use tokio::time::timeout;
 
-use crate::address::{Address, Place};
+use crate::address::{Address, Place, Purpose, Remedy};
 use crate::error::{CeleryError, NoConnection};
 
 #[cfg(feature = "sentinel")]
@@ -26,6 +26,10 @@ pub(crate) use self::tls::Certificates;
 
 /// How long to wait for a connection.
 const CONNECT: Duration = Duration::from_secs(5);
+
+const NO_SUCH_ADDRESS: Remedy = Remedy::Borrowed(
+    "this machine cannot connect to such an address; if it is that of a Unix socket, give host and port: `redis://host:6379/0`",
+);
 
 /// What a URL does not say.
 #[derive(Debug, Clone, Default)]
@@ -40,7 +44,7 @@ pub(crate) struct Access {
 #[derive(Clone)]
 pub(crate) struct Source {
     place: Place,
-    /// For messages: without user and password.
+    /// For messages: without user and password, with the database.
     name: String,
     database: i64,
     tls: bool,
@@ -63,38 +67,40 @@ impl fmt::Debug for Source {
 }
 
 impl Source {
-    /// The Redis at this URL, with TLS also where the URL does not ask for it; `of` is what to call it.
+    /// The Redis at this URL, with TLS also where the URL does not ask for it.
     ///
     /// # Errors
     /// The URL or a certificate cannot be used.
     pub(crate) fn at(
         url: &str,
-        of: &'static str,
+        purpose: Purpose,
         tls: bool,
         access: &Access,
     ) -> Result<Self, CeleryError> {
-        let unusable = |remedy| CeleryError::Url { of, remedy };
-        let Address { place, login, tls: says_tls } = Address::parse(url).map_err(unusable)?;
+        let unusable = |remedy| CeleryError::Url { of: purpose.redis(), remedy };
+        let address = Address::parse(url, purpose).map_err(unusable)?;
+        let Address { place, login, tls: says_tls } = address;
         let (tls, database) = (tls || says_tls, login.db());
+        let opened = |address| one(address, login.clone(), access, purpose);
         let (name, clients) = match &place {
             Place::Host(host, port) => {
-                let client = one(tcp(host.clone(), *port, tls), login, access)?;
-                (format!("{host}:{port}"), client)
+                let client = opened(tcp(host.clone(), *port, tls))?;
+                let host = if host.contains(':') { format!("[{host}]") } else { host.clone() };
+                (format!("{host}:{port}/{database}"), client)
             }
             Place::Socket(_) if tls => {
-                return Err(unusable(
-                    "there is no TLS through a Unix socket; leave out `tls(true)`",
-                ));
+                let remedy = "there is no TLS through a Unix socket; leave out `tls(true)`";
+                return Err(unusable(remedy.into()));
             }
             Place::Socket(path) => {
-                let client = one(ConnectionAddr::Unix(path.clone()), login, access)?;
-                (path.display().to_string(), client)
+                let client = opened(ConnectionAddr::Unix(path.into()))?;
+                (format!("{path}?virtual_host={database}"), client)
             }
             #[cfg(feature = "sentinel")]
             Place::Sentinels(addresses) => {
                 let master = access.sentinels.master_name().map_err(unusable)?;
                 let found = sentinel::Master::new(addresses, master, &login, tls, access)?;
-                (format!("the sentinels' master `{master}`"), Clients::OfMaster(found))
+                (format!("the sentinels' master `{master}`/{database}"), Clients::OfMaster(found))
             }
         };
         Ok(Self { place, name, database, tls, clients })
@@ -104,7 +110,7 @@ impl Source {
         self.database
     }
 
-    /// For messages: without user and password.
+    /// For messages: without user and password, with the database.
     pub(crate) fn name(&self) -> &str {
         &self.name
     }
@@ -123,7 +129,7 @@ impl Source {
     pub(crate) fn endpoint(&self) -> (&str, Option<u16>, bool) {
         let (host, port) = match &self.place {
             Place::Host(host, port) => (&**host, Some(*port)),
-            Place::Socket(_) => (&*self.name, None),
+            Place::Socket(path) => (&**path, None),
             #[cfg(feature = "sentinel")]
             Place::Sentinels(sentinels) => {
                 sentinels.first().map_or((&*self.name, None), |(host, port)| (host, Some(*port)))
@@ -196,8 +202,9 @@ fn one(
     address: ConnectionAddr,
     login: RedisConnectionInfo,
     access: &Access,
+    purpose: Purpose,
 ) -> Result<Clients, CeleryError> {
-    let unusable = |_| CeleryError::Url { of: "Redis", remedy: "there is no such address here" };
+    let unusable = |_| CeleryError::Url { of: purpose.redis(), remedy: NO_SUCH_ADDRESS };
     let info = address.into_connection_info().map_err(unusable)?.set_redis_settings(login);
     #[cfg(feature = "tls")]
     if let ConnectionAddr::TcpTls { .. } = info.addr()

@@ -61,7 +61,8 @@ impl CeleryResults {
 
     /// In another Redis or database than the tasks; a URL as Celery's `result_backend`. See
     /// [URLs](super::CeleryOptions#urls); the certificates of the [options](super::CeleryOptions) and
-    /// what they say of sentinels hold here too.
+    /// what they say of sentinels hold here too. Behind the `?` of `redis+socket://` Celery looks at `db`,
+    /// `username` and `password` here, and so does this.
     ///
     /// While that Redis is away, tasks are settled without results, after two seconds at most and a
     /// warning: the work goes on, and who waits for one of these waits in vain.

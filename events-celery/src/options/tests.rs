@@ -75,6 +75,36 @@ fn url_that_cannot_be_used_is_told_when_it_is_opened_and_not_shown() {
     }
 }
 
+/// Celery's results look at `db` where its broker does not.
+#[test]
+fn results_have_their_url_read_as_celerys_results_do() {
+    let url = "redis+socket:///run/redis.sock?db=2";
+    let error = CeleryOptions::new().sources(url).expect_err("kombu ignores it").to_string();
+    assert!(error.contains("write `virtual_host`"), "{error}");
+    let options = CeleryOptions::new().results(CeleryResults::forever().at(url));
+    let (tasks, results) = options.sources("redis://host").expect("Celery takes it");
+    assert_eq!((tasks.database(), results.expect("elsewhere").database()), (0, 2));
+}
+
+#[test]
+fn messages_name_the_database_and_neither_user_nor_password() {
+    for (url, name) in [
+        ("redis://me:secret@host:7399/2", "host:7399/2"),
+        ("redis://:secret@[::1]", "[::1]:6379/0"),
+        (
+            "redis+socket://me:secret@/run/redis.sock?virtual_host=1",
+            "/run/redis.sock?virtual_host=1",
+        ),
+        #[cfg(feature = "sentinel")]
+        ("sentinel://me:secret@a/3", "the sentinels' master `mymaster`/3"),
+    ] {
+        let options = CeleryOptions::new();
+        #[cfg(feature = "sentinel")]
+        let options = options.master_name("mymaster");
+        assert_eq!(options.sources(url).expect(url).0.name(), name);
+    }
+}
+
 #[cfg(feature = "sentinel")]
 #[test]
 fn sentinels_are_of_no_use_without_the_masters_name() {

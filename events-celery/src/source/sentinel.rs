@@ -34,9 +34,9 @@ impl fmt::Debug for Sentinels {
 
 impl Sentinels {
     pub(super) fn master_name(&self) -> Result<&str, Remedy> {
-        self.master_name.as_deref().ok_or(
+        self.master_name.as_deref().ok_or(Remedy::Borrowed(
             "`sentinel://` needs the name by which the sentinels know the Redis; give it to `master_name`, as it is in Celery's `broker_transport_options`",
-        )
+        ))
     }
 }
 
