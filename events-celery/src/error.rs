@@ -1,10 +1,13 @@
 //! What goes wrong with Redis.
 
+mod connect;
+
 use std::borrow::Cow;
-use std::time::Duration;
 
 use events_core::{BoxError, BrokerError};
 use redis::RedisError;
+
+pub(crate) use self::connect::NoConnection;
 
 /// An error of this crate. The text says what to do, and [`source`](std::error::Error::source) what
 /// happened.
@@ -27,6 +30,7 @@ pub enum CeleryError {
     #[error(
         "a certificate cannot be used; give certificates and keys in PEM, as their files have them (`-----BEGIN CERTIFICATE-----`)"
     )]
+    #[non_exhaustive]
     Certificate {
         /// What is wrong with it.
         source: BoxError,
@@ -38,6 +42,7 @@ pub enum CeleryError {
     NoTls,
     /// There is no connection to Redis.
     #[error("Redis at {address} cannot be reached; {remedy}")]
+    #[non_exhaustive]
     Unreachable {
         /// Where.
         address: String,
@@ -48,6 +53,7 @@ pub enum CeleryError {
     },
     /// Redis does not let the user in.
     #[error("Redis at {address} does not let the user in; {remedy}")]
+    #[non_exhaustive]
     Denied {
         /// Where.
         address: String,
@@ -56,8 +62,21 @@ pub enum CeleryError {
         /// What it answered.
         source: BoxError,
     },
+    /// Redis is there, and cannot be used as the URL and the options say: it lacks the database, say, or
+    /// its certificate is not trusted.
+    #[error("Redis at {address} cannot be used; {remedy}")]
+    #[non_exhaustive]
+    Unusable {
+        /// Where.
+        address: String,
+        /// What to do.
+        remedy: &'static str,
+        /// What happened.
+        source: BoxError,
+    },
     /// A server that lacks commands.
     #[error("Redis {version} is too old; 6.2 or later is needed, as Celery 5.7 does")]
+    #[non_exhaustive]
     TooOld {
         /// Its version.
         version: String,
@@ -76,7 +95,7 @@ pub struct OperationError(Failure);
 enum Failure {
     /// The remedy begins with a semicolon, or is empty.
     #[error("Redis could not {action}{remedy}")]
-    Command { action: &'static str, remedy: &'static str, source: RedisError },
+    Command { action: &'static str, remedy: &'static str, code: Option<String>, source: RedisError },
     /// The answer is shortened.
     #[error("Redis answered something unexpected when it was to {action}: {answer}")]
     Answer { action: &'static str, answer: String },
@@ -84,64 +103,39 @@ enum Failure {
     NotRegistered,
 }
 
-/// Why there is no connection. All who waited for it are told.
-#[derive(Debug, Clone)]
-pub(crate) struct NoConnection {
-    address: String,
-    why: Why,
-}
-
-#[derive(Debug, Clone)]
-enum Why {
-    Failed(RedisError),
-    Silent(Duration),
-}
-
-#[derive(Debug, thiserror::Error)]
-#[error("no answer within {0:?}")]
-struct Silent(Duration);
-
-impl NoConnection {
-    pub(crate) fn failed(address: &str, error: RedisError) -> Self {
-        Self { address: address.to_owned(), why: Why::Failed(error) }
-    }
-
-    pub(crate) fn silent(address: &str, waited: Duration) -> Self {
-        Self { address: address.to_owned(), why: Why::Silent(waited) }
-    }
-}
-
-impl From<NoConnection> for CeleryError {
-    fn from(NoConnection { address, why }: NoConnection) -> Self {
-        match why {
-            Why::Failed(error) if is_denied(&error) => Self::Denied {
-                address,
-                remedy: "check the user and the password in its URL, and those of the sentinels if there are any",
-                source: error.into(),
-            },
-            Why::Failed(error) => {
-                Self::Unreachable { address, remedy: connect_remedy(&error), source: error.into() }
-            }
-            Why::Silent(waited) => Self::Unreachable {
-                address,
-                remedy: "does it run, and is the address right?",
-                source: Silent(waited).into(),
-            },
-        }
-    }
-}
-
 impl CeleryError {
-    /// Whether Redis could not be reached, or the connection to it broke: another try may help, and
-    /// what was asked may have been done or not.
+    /// Whether Redis could not be reached, is not ready yet (`LOADING`, `BUSY`), or the connection to it
+    /// broke: another try may help, and what was asked may have been done or not.
     #[must_use]
     pub fn is_unreachable(&self) -> bool {
         match self {
             Self::Unreachable { .. } => true,
-            _ => self.redis().is_some_and(|error| {
-                error.is_io_error() || error.is_timeout() || error.is_connection_dropped()
-            }),
+            _ => self.redis().is_some_and(may_pass),
         }
+    }
+
+    /// What Redis calls the error that it answered a command with, such as `NOPERM` where its user may
+    /// not do what it takes, or `OOM` where its memory is full; of several commands that were sent at
+    /// once, the first that has one. Nothing if Redis gave no such answer.
+    ///
+    /// ```
+    /// # use events_celery::CeleryError;
+    /// /// Whether somebody has to give Redis more memory.
+    /// fn is_full(error: &CeleryError) -> bool {
+    ///     error.code() == Some("OOM")
+    /// }
+    /// ```
+    #[must_use]
+    pub fn code(&self) -> Option<&str> {
+        match self {
+            Self::Operation(OperationError(Failure::Command { code, .. })) => code.as_deref(),
+            _ => None,
+        }
+    }
+
+    /// Whether there is nobody to answer: what was asked is not at fault.
+    pub(crate) fn is_away(&self) -> bool {
+        matches!(self, Self::Denied { .. } | Self::Unusable { .. }) || self.is_unreachable()
     }
 
     #[cfg(any(feature = "tls", feature = "sentinel"))]
@@ -150,7 +144,9 @@ impl CeleryError {
     }
 
     pub(crate) fn command(action: &'static str, source: RedisError) -> Self {
-        Self::failure(Failure::Command { action, remedy: remedy(&source), source })
+        let code = code(&source);
+        let remedy = remedy(code.as_deref());
+        Self::failure(Failure::Command { action, remedy, code, source })
     }
 
     /// Redis answered something else than was asked for.
@@ -174,9 +170,17 @@ impl CeleryError {
         }
     }
 
-    /// What Redis calls the error that it answered a command with.
-    pub(crate) fn code(&self) -> Option<&str> {
-        self.redis().and_then(RedisError::code)
+    /// Of the first command over a connection: whoever comes without a password is let in, and only then
+    /// refused.
+    pub(crate) fn of_first_command(self, address: &str) -> Self {
+        match self {
+            Self::Operation(OperationError(Failure::Command { source, .. }))
+                if connect::is_denied(&source) =>
+            {
+                NoConnection::failed(address, source).into()
+            }
+            error => error,
+        }
     }
 
     /// Whether Redis answered, and refused: the connection is good.
@@ -200,12 +204,21 @@ pub(crate) fn code(error: &RedisError) -> Option<String> {
         let errors = error.clone().into_server_errors()?;
         errors.first().map(|(_, error)| error.code().to_owned())
     };
-    error.code().map(str::to_owned).or_else(of_first)
+    // A transaction that was aborted says why in its commands.
+    of_first().or_else(|| error.code().map(str::to_owned))
+}
+
+/// Whether an error is of the kind that passes: another try may help.
+fn may_pass(error: &RedisError) -> bool {
+    error.is_io_error()
+        || error.is_timeout()
+        || error.is_connection_dropped()
+        || matches!(code(error).as_deref(), Some("LOADING" | "BUSY" | "TRYAGAIN"))
 }
 
 /// What to do about an answer of Redis'.
-fn remedy(error: &RedisError) -> &'static str {
-    match code(error).as_deref() {
+fn remedy(code: Option<&str>) -> &'static str {
+    match code {
         Some("NOPERM") => {
             "; allow its user the keys and channels of the fleet and the commands named in the guide (ACL SETUSER)"
         }
@@ -220,7 +233,7 @@ fn remedy(error: &RedisError) -> &'static str {
             "; it is a node of a cluster: give a key prefix with a hash tag, such as `{acme}:`, and the node that owns its slot"
         }
         Some("MISCONF") => "; it cannot write its data to the disk: look at its log",
-        Some("LOADING" | "BUSY") => "; it will be able to soon",
+        Some("LOADING" | "BUSY" | "TRYAGAIN") => "; it will be able to soon",
         Some("WRONGTYPE") => {
             "; a key of the fleet holds something else: is the database shared with another program? Give a key prefix"
         }
@@ -228,22 +241,5 @@ fn remedy(error: &RedisError) -> &'static str {
     }
 }
 
-fn is_denied(error: &RedisError) -> bool {
-    matches!(error.code(), Some("WRONGPASS" | "NOAUTH" | "NOPERM"))
-        || error.kind() == redis::ErrorKind::AuthenticationFailed
-}
-
-/// What to do when no connection can be made.
-fn connect_remedy(error: &RedisError) -> &'static str {
-    // What is wrong with certificates has no kind of its own.
-    let text = error.to_string();
-    if text.contains("CertificateRequired") {
-        "it wants a certificate of its clients: give one to `tls_client_certificate`"
-    } else if text.contains("TLS parameters") {
-        "the certificate and the key given to `tls_client_certificate` do not belong together"
-    } else if text.contains("certificate") {
-        "its certificate is not trusted: give that of its authority to `tls_root_certificate`, and the host's name as the certificate has it"
-    } else {
-        "does it run, and are host, port and TLS right?"
-    }
-}
+#[cfg(test)]
+mod tests;

@@ -210,7 +210,7 @@ async fn store(
     for entries in entries.chunks(BATCH) {
         match &results.apart {
             None => match write(&inner.link, results, entries).await {
-                Err(error) if is_away(&error) => return Err(error),
+                Err(error) if error.is_away() => return Err(error),
                 // It is there and refuses: so it would the next time.
                 Err(error) => results.lose(entries.len(), &error),
                 Ok(()) => {}
@@ -224,11 +224,6 @@ async fn store(
         }
     }
     Ok(())
-}
-
-/// Whether there is nobody to answer: what was asked is not at fault.
-fn is_away(error: &CeleryError) -> bool {
-    error.is_unreachable() || matches!(error, CeleryError::Denied { .. })
 }
 
 async fn write(

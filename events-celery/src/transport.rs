@@ -313,7 +313,7 @@ async fn check_version(link: &Link) -> Result<(), CeleryError> {
         Ok(info) => info,
         // A user who may not ask may still do all that is needed.
         Err(error) if error.code() == Some("NOPERM") => return Ok(()),
-        Err(error) => return Err(error),
+        Err(error) => return Err(error.of_first_command(link.source().name())),
     };
     let version = info.lines().find_map(|line| line.strip_prefix("redis_version:")).map(str::trim);
     let Some(version) = version else { return Ok(()) };

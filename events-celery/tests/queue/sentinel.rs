@@ -50,8 +50,12 @@ async fn master_that_the_sentinels_do_not_know_is_told() {
     let sentinel = Sentinel::start(1).unwrap();
     let options = CeleryOptions::new().master_name("another");
     let events = events(&ManualClock::new());
-    let error = options.connect(&sentinel.url(0), &events).await.unwrap_err().to_string();
+    let error = options.connect(&sentinel.url(0), &events).await.unwrap_err();
+    // They do not know one either while they agree on another.
+    assert!(error.is_unreachable(), "{error}");
+    let error = error.to_string();
     assert!(error.contains("the sentinels' master `another`"), "{error}");
+    assert!(error.contains("is `master_name` right?"), "{error}");
 }
 
 #[tokio::test]

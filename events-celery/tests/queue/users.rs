@@ -2,7 +2,7 @@
 
 use std::error::Error as _;
 
-use events_celery::CeleryBroker;
+use events_celery::{CeleryBroker, CeleryError};
 use events_core::broker::{Broker, WorkerInfo};
 use events_core::{Queues, WorkerId};
 use events_testing::ManualClock;
@@ -10,11 +10,14 @@ use private_redis::{Server, Settings};
 
 use crate::world::{causes, events, eventually, shop};
 
-async fn refused(url: &str) -> String {
+async fn error(url: &str) -> CeleryError {
     let error = CeleryBroker::connect(url, &events(&ManualClock::new())).await.unwrap_err();
-    let text = error.to_string();
-    assert!(!text.contains("secret"), "{text}");
-    text
+    assert!(!causes(&error).contains("secret"), "{}", causes(&error));
+    error
+}
+
+async fn refused(url: &str) -> String {
+    error(url).await.to_string()
 }
 
 #[tokio::test]
@@ -22,14 +25,53 @@ async fn wrong_user_or_password_is_told_without_showing_it() {
     let settings = Settings { password: Some("right".into()), ..Settings::default() };
     let server = Server::start(settings.user("worker", "other", "~* &* +@all")).unwrap();
     let port = server.port();
-    for credentials in ["", ":secret@", "worker:secret@", "nobody:secret@", "default:secret@"] {
-        let error = refused(&format!("redis://{credentials}127.0.0.1:{port}/0")).await;
-        assert!(error.contains("check the user and the password in its URL"), "{error}");
+    for credentials in
+        ["", ":secret@", "worker:secret@", "nobody:secret@", "default:secret@", "worker@"]
+    {
+        for database in [0, 1] {
+            let address = format!("127.0.0.1:{port}/{database}");
+            let error = error(&format!("redis://{credentials}{address}")).await;
+            assert!(matches!(error, CeleryError::Denied { .. }), "{error:?}");
+            assert!(!error.is_unreachable(), "another try does not help");
+            let error = error.to_string();
+            assert!(error.contains("check the user and the password in its URL"), "{error}");
+            assert!(error.contains(&address), "{error}");
+        }
     }
     for credentials in ["worker:other@", "default:right@", ":right@"] {
         let url = format!("redis://{credentials}127.0.0.1:{port}/0");
         CeleryBroker::connect(&url, &events(&ManualClock::new())).await.unwrap();
     }
+}
+
+/// As Python does; without it the default user would be let in.
+#[tokio::test]
+async fn user_without_a_password_is_the_one_of_the_url() {
+    let settings = Settings::default().user("worker", "other", "~* &* +@all");
+    let server = Server::start(settings).unwrap();
+    server.cli(&["ACL", "SETUSER", "worker", "nopass"]).unwrap();
+    let url = format!("redis://worker@127.0.0.1:{}/0", server.port());
+    let _broker = CeleryBroker::connect(&url, &events(&ManualClock::new())).await.unwrap();
+    let clients = server.cli(&["CLIENT", "LIST"]).unwrap();
+    assert!(clients.contains("user=worker"), "{clients}");
+}
+
+#[tokio::test]
+async fn database_that_there_is_not_is_told() {
+    let server = Server::start(Settings::default()).unwrap();
+    let error = error(&format!("redis://127.0.0.1:{}/4294967295", server.port())).await;
+    assert!(!error.is_unreachable(), "another try does not help");
+    let error = error.to_string();
+    assert!(error.contains("/4294967295") && error.contains("it has no such database"), "{error}");
+}
+
+#[tokio::test]
+async fn user_who_may_not_select_the_database_is_told_what_to_allow() {
+    let settings = Settings::default().user("worker", "secret", "~* &* +@all -select");
+    let server = Server::start(settings).unwrap();
+    let error = error(&format!("redis://worker:secret@127.0.0.1:{}/1", server.port())).await;
+    assert!(!error.is_unreachable(), "another try does not help");
+    assert!(error.to_string().contains("`+select`"), "{error}");
 }
 
 #[tokio::test]
@@ -50,8 +92,9 @@ async fn user_who_lacks_a_key_is_told_what_to_allow() {
         .register(WorkerId::generate(), &WorkerInfo::new(Queues::all(), 1))
         .await
         .unwrap_err();
-    let error = error.source().unwrap().to_string();
-    assert!(error.contains("ACL SETUSER"), "{error}");
+    let error = error.source().unwrap().downcast_ref::<CeleryError>().unwrap();
+    assert!(error.to_string().contains("ACL SETUSER"), "{error}");
+    assert_eq!(error.code(), Some("NOPERM"));
 }
 
 #[tokio::test]
