@@ -1,6 +1,6 @@
 //! The queues of Redis as workers see them.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::fmt;
 use std::future::Future;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -210,16 +210,16 @@ impl CeleryBroker {
     }
 }
 
+/// The queues of this program's subscribers.
+pub(crate) fn known_queues(events: &Events) -> BTreeSet<&str> {
+    let subscribers = events.registry().local_subscribers();
+    subscribers.map(|subscriber| subscriber.queue(events.settings())).collect()
+}
+
 impl Inner {
-    /// The queues of this program's subscribers.
+    /// The queues of this program's subscribers, sorted.
     pub(crate) fn known_queues(&self) -> Vec<String> {
-        let settings = self.events.settings();
-        let subscribers = self.events.registry().local_subscribers();
-        let mut queues: Vec<_> =
-            subscribers.map(|subscriber| subscriber.queue(settings).to_owned()).collect();
-        queues.sort();
-        queues.dedup();
-        queues
+        known_queues(&self.events).into_iter().map(str::to_owned).collect()
     }
 
     /// The queues that are meant, sorted.

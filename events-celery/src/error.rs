@@ -26,6 +26,13 @@ pub enum CeleryError {
         /// What is wrong with it, and what to do.
         remedy: Cow<'static, str>,
     },
+    /// Options that mean nothing, or not what they seem to.
+    #[error("the options cannot be used: {remedy}")]
+    #[non_exhaustive]
+    Options {
+        /// What is wrong with them, and what to do.
+        remedy: Cow<'static, str>,
+    },
     /// A certificate or key that cannot be used.
     #[error(
         "a certificate cannot be used; give certificates and keys in PEM, as their files have them (`-----BEGIN CERTIFICATE-----`)"
@@ -35,9 +42,9 @@ pub enum CeleryError {
         /// What is wrong with it.
         source: BoxError,
     },
-    /// Certificates were given, and nothing is to be encrypted with them.
+    /// Certificates were given, and the tasks are not to be encrypted with them.
     #[error(
-        "certificates are given, but no URL asks for TLS; write `rediss://`, or call `tls(true)` where Celery has `broker_use_ssl`"
+        "certificates are given, but the URL of the tasks does not ask for TLS; write `rediss://`, or call `tls(true)` where Celery has `broker_use_ssl`. If only the results or the sentinels are to be encrypted, call `tls(false)`"
     )]
     NoTls,
     /// There is no connection to Redis.

@@ -1,5 +1,6 @@
 //! How a fleet's Redis is opened, and how this program behaves in the fleet.
 
+mod check;
 mod results;
 
 use std::time::Duration;
@@ -65,7 +66,8 @@ pub struct CeleryOptions {
     pub(crate) node: Option<String>,
     pub(crate) results: Option<CeleryResults>,
     pub(crate) task_events: bool,
-    tls: bool,
+    /// Nothing if nobody said whether.
+    tls: Option<bool>,
     access: Access,
 }
 
@@ -79,7 +81,7 @@ impl Default for CeleryOptions {
             node: None,
             results: None,
             task_events: false,
-            tls: false,
+            tls: None,
             access: Access::default(),
         }
     }
@@ -95,9 +97,10 @@ impl CeleryOptions {
     /// Connects a broker for workers to the fleet's Redis.
     ///
     /// # Errors
-    /// A URL or certificate cannot be used, or Redis cannot be reached, refuses the user, or is too
-    /// old; the text says what to do.
+    /// A URL, an option or a certificate cannot be used, or Redis cannot be reached, refuses the user, or
+    /// is too old; the text says what to do.
     pub async fn connect(&self, url: &str, events: &Events) -> Result<CeleryBroker, CeleryError> {
+        self.check_shared_queues(events)?;
         CeleryBroker::open(self, url, events).await
     }
 
@@ -119,7 +122,7 @@ impl CeleryOptions {
     /// program that publishes through an outbox need not wait for Redis to start.
     ///
     /// # Errors
-    /// A URL or certificate cannot be used; the text says what to do.
+    /// A URL, an option or a certificate cannot be used; the text says what to do.
     pub fn connect_transport_lazy(
         &self,
         url: &str,
@@ -131,18 +134,15 @@ impl CeleryOptions {
 
     /// The Redis of the tasks, and that of the results if it is another one.
     pub(crate) fn sources(&self, url: &str) -> Result<(Source, Option<Source>), CeleryError> {
-        let source = Source::at(url, Purpose::Tasks, self.tls, &self.access)?;
+        self.check_node_name()?;
+        let tls = self.tls.unwrap_or(false);
+        let source = Source::at(url, Purpose::Tasks, tls, &self.access)?;
         let results = self.results.as_ref().and_then(CeleryResults::place);
         let results = results
             .map(|(url, tls)| Source::at(url, Purpose::Results, tls, &self.access))
             .transpose()?;
-        // Who gives certificates believes that nobody can listen.
         #[cfg(feature = "tls")]
-        if self.access.certificates.are_given()
-            && ![Some(&source), results.as_ref()].into_iter().flatten().any(Source::is_encrypted)
-        {
-            return Err(CeleryError::NoTls);
-        }
+        self.check_tls(&source, results.as_ref())?;
         Ok((source, results))
     }
 }
@@ -163,8 +163,9 @@ impl CeleryOptions {
     }
 
     /// What this program is called in the fleet, as in `celery status`: `name@host`, or a name alone
-    /// for this host. Default `events-<process id>@<host>`. No two workers may have one name; the
-    /// second worker of a process gets a number, `name-2@host`. Messages say it as their `origin`.
+    /// for this host; neither may be empty. Default `events-<process id>@<host>`. No two workers may have
+    /// one name; the second worker of a process gets a number, `name-2@host`. Messages say it as their
+    /// `origin`.
     pub fn node_name(mut self, name: impl Into<String>) -> Self {
         self.node = Some(name.into());
         self
@@ -172,9 +173,13 @@ impl CeleryOptions {
 
     /// Speaks TLS with Redis also where its URL says `redis://` or `sentinel://`, as Celery does with
     /// `broker_use_ssl` (feature `tls`). Default no; `rediss://` needs it not.
+    ///
+    /// Who gives certificates believes that nobody can listen: where the tasks are not encrypted, that is
+    /// an error when it is opened. `tls(false)` says that certificates are only for the Redis of the
+    /// results, or for the sentinels.
     #[cfg(feature = "tls")]
     pub fn tls(mut self, yes: bool) -> Self {
-        self.tls = yes;
+        self.tls = Some(yes);
         self
     }
 
@@ -291,7 +296,9 @@ impl CeleryOptions {
         self
     }
 
-    /// Queues whose tasks workers in Python know too. Those of several calls add up. Default none.
+    /// Queues whose tasks workers in Python know too. Those of several calls add up. Default none. Each
+    /// must be the queue of a subscriber of this program: a name that is misspelt is an error when a
+    /// broker is opened.
     ///
     /// A task that this program must not run, because it does not know the name, cannot read the
     /// message, or other tasks depend on it (`link`, `chain`, `chord`), is given back there, and kept

@@ -115,13 +115,19 @@ impl Source {
         &self.name
     }
 
-    /// Whether TLS is spoken with the Redis or with its sentinels.
+    /// Whether it is spoken to with TLS.
     #[cfg(feature = "tls")]
     pub(crate) fn is_encrypted(&self) -> bool {
+        self.tls
+    }
+
+    /// Whether TLS is spoken with its sentinels.
+    #[cfg(feature = "tls")]
+    pub(crate) fn is_asked_for_with_tls(&self) -> bool {
         match &self.clients {
-            Clients::One(_) => self.tls,
+            Clients::One(_) => false,
             #[cfg(feature = "sentinel")]
-            Clients::OfMaster(master) => self.tls || master.is_asked_with_tls(),
+            Clients::OfMaster(master) => master.is_asked_with_tls(),
         }
     }
 

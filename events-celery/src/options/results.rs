@@ -76,23 +76,25 @@ impl CeleryResults {
     ///
     /// Celery adds an underscore: from 5.5 on only if the prefix does not end in one of `:_-.`, and so
     /// does this; before, always. For a fleet of an older Celery and such a prefix give
-    /// [`key_prefix`](Self::key_prefix) what it makes of it, `acme:_`.
+    /// [`raw_key_prefix`](Self::raw_key_prefix) what it makes of it, `acme:_`.
     pub fn global_keyprefix(self, prefix: impl Into<String>) -> Self {
         let mut prefix = prefix.into();
         if !prefix.is_empty() && !prefix.ends_with([':', '_', '-', '.']) {
             prefix.push('_');
         }
-        self.key_prefix(prefix)
+        self.raw_key_prefix(prefix)
     }
 
-    /// What stands in front of `celery-task-meta-` in the keys and channels of results, as it is.
-    pub fn key_prefix(mut self, prefix: impl Into<String>) -> Self {
+    /// What stands in front of `celery-task-meta-` in the keys and channels of results, as it is, in
+    /// place of what [`global_keyprefix`](Self::global_keyprefix) made of its own.
+    pub fn raw_key_prefix(mut self, prefix: impl Into<String>) -> Self {
         self.prefix = prefix.into();
         self
     }
 
     /// Speaks TLS with the Redis of [`at`](Self::at) also where its URL does not say `rediss://`, as
-    /// Celery does with `redis_backend_use_ssl` (feature `tls`). Default no.
+    /// Celery does with `redis_backend_use_ssl` (feature `tls`). Default no. Results beside the tasks
+    /// are encrypted as those are: to ask for it where they are not is an error when it is opened.
     #[cfg(feature = "tls")]
     pub fn tls(mut self, yes: bool) -> Self {
         self.tls = yes;
@@ -102,5 +104,11 @@ impl CeleryResults {
     /// Where they are, if not beside the tasks, and whether TLS is to be spoken whatever the URL says.
     pub(super) fn place(&self) -> Option<(&str, bool)> {
         self.url.as_deref().map(|url| (url, self.tls))
+    }
+
+    /// Whether TLS is asked for beside the tasks.
+    #[cfg(feature = "tls")]
+    pub(super) fn want_tls_beside_the_tasks(&self) -> bool {
+        self.tls && self.url.is_none()
     }
 }

@@ -58,7 +58,7 @@ fn prefix_of_results_is_what_celery_makes_of_it() {
     let prefix = |given: &str| CeleryResults::forever().global_keyprefix(given).prefix;
     let made = ["", "acme", "acme:", "acme_", "acme-", "acme."].map(prefix);
     assert_eq!(made, ["", "acme_", "acme:", "acme_", "acme-", "acme."]);
-    assert_eq!(CeleryResults::forever().key_prefix("acme:_").prefix, "acme:_");
+    assert_eq!(CeleryResults::forever().raw_key_prefix("acme:_").prefix, "acme:_");
 }
 
 #[test]
@@ -105,6 +105,18 @@ fn messages_name_the_database_and_neither_user_nor_password() {
     }
 }
 
+#[test]
+fn node_without_a_name_or_a_host_is_refused() {
+    for name in ["", "worker@", "@host", "@"] {
+        let error = CeleryOptions::new().node_name(name).sources("redis://host").expect_err(name);
+        assert!(matches!(error, CeleryError::Options { .. }), "{error:?}");
+        assert!(error.to_string().contains("`name@host`"), "{error}");
+    }
+    for name in ["worker", "worker@host"] {
+        CeleryOptions::new().node_name(name).sources("redis://host").expect(name);
+    }
+}
+
 #[cfg(feature = "sentinel")]
 #[test]
 fn sentinels_are_of_no_use_without_the_masters_name() {
@@ -124,6 +136,17 @@ fn certificates_that_encrypt_nothing_are_refused() {
         let error = options.sources("redis://host");
         assert!(matches!(error, Err(CeleryError::Certificate { .. })), "{error:?}");
     }
+}
+
+#[cfg(feature = "tls")]
+#[test]
+fn tls_of_results_that_lie_beside_tasks_in_plain_text_is_refused() {
+    let options = CeleryOptions::new().results(CeleryResults::forever().tls(true));
+    let error = options.sources("redis://host").expect_err("nothing is encrypted");
+    assert!(matches!(error, CeleryError::Options { .. }), "{error:?}");
+    assert!(error.to_string().contains("`CeleryOptions::tls(true)`"), "{error}");
+    options.sources("rediss://host").expect("the tasks are encrypted");
+    options.tls(true).sources("redis://host").expect("and here");
 }
 
 #[cfg(feature = "tls")]

@@ -107,10 +107,27 @@ async fn certificates_hold_for_what_speaks_tls_and_nothing_else() {
         // Whatever is said first.
         let before = CeleryOptions::new().results(results.clone());
         let before = before.tls_root_certificate(file(&encrypted, "authority.crt"));
-        for options in [before, options(&encrypted).results(results)] {
+        let after = options(&encrypted).results(results);
+        // In the second case the tasks are not encrypted, and are meant not to be.
+        for options in [before.tls(false), after.tls(false)] {
             connect(&options, &url).await.unwrap();
         }
     }
+}
+
+/// That the results are encrypted does not make up for a forgotten `s` in the URL of the tasks.
+#[tokio::test]
+async fn certificates_that_do_not_encrypt_the_tasks_are_refused() {
+    let (encrypted, plain) = (server(), Server::start(Settings::default()).unwrap());
+    let results = CeleryResults::new(Duration::from_mins(1)).at(encrypted.url());
+    let options = options(&encrypted).results(results);
+    let error = connect(&options, &plain.url()).await.unwrap_err();
+    assert!(matches!(error, CeleryError::NoTls), "{error:?}");
+    connect(&options, &encrypted.url()).await.unwrap();
+    // Who says that nothing is to be encrypted has no use for certificates.
+    let options = self::options(&encrypted).tls(false);
+    let error = connect(&options, &plain.url()).await.unwrap_err();
+    assert!(matches!(error, CeleryError::NoTls), "{error:?}");
 }
 
 #[tokio::test]

@@ -2,7 +2,7 @@
 
 use std::error::Error as _;
 
-use events_celery::{CeleryBroker, CeleryError};
+use events_celery::{CeleryBroker, CeleryError, CeleryOptions};
 use events_core::broker::{Broker, WorkerInfo};
 use events_core::{Queues, WorkerId};
 use events_testing::ManualClock;
@@ -72,6 +72,19 @@ async fn user_who_may_not_select_the_database_is_told_what_to_allow() {
     let error = error(&format!("redis://worker:secret@127.0.0.1:{}/1", server.port())).await;
     assert!(!error.is_unreachable(), "another try does not help");
     assert!(error.to_string().contains("`+select`"), "{error}");
+}
+
+#[tokio::test]
+async fn queue_that_no_subscriber_has_cannot_be_shared() {
+    let server = Server::shared();
+    let events = events(&ManualClock::new());
+    let options = CeleryOptions::new().shared_queues(["mail", "invoice"]);
+    let error = options.connect(&server.url(), &events).await.unwrap_err();
+    assert!(matches!(error, CeleryError::Options { .. }), "{error:?}");
+    let error = error.to_string();
+    assert!(error.contains("`invoice`") && error.contains("are `mail`"), "{error}");
+    // Who only publishes shares no queue.
+    options.connect_transport(&server.url(), &events).await.unwrap();
 }
 
 #[tokio::test]
