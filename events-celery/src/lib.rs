@@ -1,5 +1,7 @@
 //! Celery's task messages over Redis: publish to workers in Python, and work beside them.
 //!
+//! For Celery 5.3 to 5.7, Redis from 6.2 on, and messages in JSON, Celery's default.
+//!
 //! | to                                                  | use                                     |
 //! |-----------------------------------------------------|-----------------------------------------|
 //! | say what the fleet is set to, and open either       | [`CeleryOptions`]                       |
