@@ -176,13 +176,13 @@ impl CeleryBroker {
     /// ```no_run
     /// # use events_core::Events;
     /// # use events_celery::CeleryBroker;
-    /// # use events_runtime::Worker;
+    /// use events_runtime::{Worker, shutdown_signal};
     /// # async fn serve(events: &Events, broker: CeleryBroker) -> Result<(), events_core::BoxError> {
     /// let worker = Worker::builder(events, broker.clone()).build()?;
     /// worker
     ///     .run_until(async {
     ///         tokio::select! {
-    ///             _ = tokio::signal::ctrl_c() => {}
+    ///             () = shutdown_signal() => {}
     ///             () = broker.shutdown_requested() => {}
     ///         }
     ///     })

@@ -12,13 +12,13 @@
 //! ```no_run
 //! use events_celery::CeleryBroker;
 //! use events_core::prelude::*;
-//! use events_runtime::Worker;
+//! use events_runtime::{Worker, shutdown_signal};
 //!
 //! # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! let events = Events::builder().build()?;
 //! let broker = CeleryBroker::connect("redis://127.0.0.1:6379/0", &events).await?;
 //! let worker = Worker::builder(&events, broker).build()?;
-//! worker.run_until(tokio::signal::ctrl_c()).await?;
+//! worker.run_until(shutdown_signal()).await?;
 //! # Ok(()) }
 //! ```
 //!
@@ -30,11 +30,11 @@
 //! ```no_run
 //! use events_celery::CeleryTransport;
 //! use events_core::{Events, Outbox};
-//! use events_runtime::Relay;
+//! use events_runtime::{Relay, shutdown_signal};
 //!
 //! # async fn relay(queue: impl Outbox, events: Events) -> Result<(), Box<dyn std::error::Error>> {
 //! let transport = CeleryTransport::connect_lazy("redis://127.0.0.1:6379/0", &events)?;
-//! Relay::new(queue, transport).run_until(tokio::signal::ctrl_c()).await?;
+//! Relay::new(queue, transport).run_until(shutdown_signal()).await?;
 //! # Ok(()) }
 //! ```
 //!

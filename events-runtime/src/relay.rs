@@ -59,10 +59,10 @@ pub(crate) const LAST_WORDS: Duration = Duration::from_secs(10);
 /// ```
 /// # use events_core::prelude::*;
 /// # use events_core::{Outbox, Transport};
-/// # use events_runtime::Relay;
+/// use events_runtime::{Relay, shutdown_signal};
+///
 /// # async fn example(queue: impl Outbox, transport: impl Transport) -> Result<(), events_core::BoxError> {
-/// let shutdown = async { /* wait for a signal */ };
-/// Relay::new(queue, transport).batch(500).run_until(shutdown).await?;
+/// Relay::new(queue, transport).batch(500).run_until(shutdown_signal()).await?;
 /// # Ok(()) }
 /// ```
 ///

@@ -162,3 +162,16 @@ async fn worker_stops_gracefully_when_it_is_asked_to() {
     world.drained().await;
     world.assert_every_order_has_its_effects(50).await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn worker_that_is_sent_sigterm_finishes_the_task_that_runs() {
+    let world = World::new().await;
+    world.start(&["slow"]).ends().await;
+    let mut worker = world.start(&["serve"]);
+    let process = worker.pid();
+    world.awaits("slow began", process, 1).await;
+    worker.signal("TERM");
+    assert!(worker.ends().await, "it exits with success");
+    assert_eq!(world.count("slow ended", process.into()).await, 1);
+    assert!(world.queue.counts().await.unwrap().is_drained(), "its outcome is recorded");
+}

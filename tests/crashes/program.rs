@@ -1,13 +1,14 @@
 //! What the crash tests start, kill and stop: a program on SQLite that publishes, or works.
 //!
 //! `crash-program publish DATABASE UNTIL` places orders, one per transaction, up to a number.
-//! `crash-program work DATABASE` handles them until its standard input closes.
+//! `crash-program work DATABASE` handles them until its standard input closes, `crash-program serve DATABASE`
+//! until a signal asks it to end.
 #![allow(clippy::print_stdout, reason = "its parent waits for the line `ready`")]
 
 use std::time::Duration;
 
 use events_core::prelude::*;
-use events_runtime::Worker;
+use events_runtime::{Worker, WorkerError, shutdown_signal};
 use events_sqlx::{EventTransaction, Sqlite, SqliteQueue};
 use sqlx::SqlitePool;
 use tokio::io::AsyncReadExt;
@@ -156,17 +157,18 @@ async fn main() -> Result<(), Error> {
             Ok(tx.commit().await?)
         }
         ("work", []) => {
-            let worker = Worker::builder(&events, queue.clone())
-                .state(queue.pool().clone())
-                .concurrency(4)
-                .build()?;
             let closed = async {
                 tokio::io::stdin().read_to_end(&mut Vec::new()).await.ok();
             };
-            Ok(worker.run_until(closed).await?)
+            Ok(worker(&events, &queue)?.run_until(closed).await?)
         }
-        _ => Err("usage: crash-program publish|poison|slow|work DATABASE [UNTIL]".into()),
+        ("serve", []) => Ok(worker(&events, &queue)?.run_until(shutdown_signal()).await?),
+        _ => Err("usage: crash-program publish|poison|slow|work|serve DATABASE [UNTIL]".into()),
     }
+}
+
+fn worker(events: &Events, queue: &SqliteQueue) -> Result<Worker<SqliteQueue>, WorkerError> {
+    Worker::builder(events, queue.clone()).state(queue.pool().clone()).concurrency(4).build()
 }
 
 async fn publish(queue: &SqliteQueue, until: i64) -> Result<(), Error> {

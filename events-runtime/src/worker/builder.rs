@@ -19,9 +19,11 @@ use crate::statistics::Statistics;
 impl<B: Broker> Worker<B> {
     /// A worker for the subscribers of `events`, on the queue `broker`.
     ///
-    /// ```
+    /// ```no_run
     /// # use events_core::prelude::*;
-    /// # use events_runtime::{MemoryQueue, Worker};
+    /// # use events_runtime::MemoryQueue;
+    /// use events_runtime::{Worker, shutdown_signal};
+    ///
     /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
     /// let events = Events::builder().build()?;
     /// let queue = MemoryQueue::new(&events);
@@ -29,8 +31,7 @@ impl<B: Broker> Worker<B> {
     ///     .queues(Queues::all().except(["slow"]))
     ///     .concurrency(16)
     ///     .build()?;
-    /// let shutdown = async { /* wait for a signal */ };
-    /// worker.run_until(shutdown).await?;
+    /// worker.run_until(shutdown_signal()).await?;
     /// # Ok(()) }
     /// ```
     pub fn builder(events: &Events, broker: B) -> WorkerBuilder<B> {

@@ -42,7 +42,7 @@ async fn main() -> Result<(), BoxError> {
     println!("committed: {} task waits, on disk", queue.counts().await?.available);
 
     let worker = Worker::builder(&events, queue.clone()).build()?;
-    worker.run_until_drained().await?; // a service says `run_until(tokio::signal::ctrl_c())`
+    worker.run_until_drained().await?; // a service says `run_until(shutdown_signal())`
     println!("worker stopped: {} tasks wait", queue.counts().await?.available);
     Ok(())
 }

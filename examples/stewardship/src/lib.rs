@@ -30,7 +30,6 @@ pub mod repositories;
 pub mod schema;
 pub mod serve;
 pub mod settings;
-mod signals;
 pub mod statistics;
 pub mod sweep;
 mod telemetry;

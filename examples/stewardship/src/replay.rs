@@ -19,14 +19,13 @@ use std::time::{Duration, Instant};
 
 use events_core::reconciler::ReconcileError;
 use events_core::{Admin, BrokerError, Events, StartError};
-use events_runtime::WorkerError;
+use events_runtime::{WorkerError, shutdown_signal};
 use events_sqlx::QueueError;
 
 use crate::change_log::lines::Lines;
 use crate::database::{self, Location, Queue};
 use crate::generate;
 use crate::repositories::StoreError;
-use crate::signals::interrupted;
 use crate::{schema, settings};
 use apply::Applier;
 use display::Display;
@@ -155,7 +154,7 @@ pub async fn run(options: &Options, measured: &Measured) -> Result<Report, Repla
         tokio::select! {
             outcome = work => outcome,
             error = workers.failed() => Err(error),
-            () = interrupted() => Err(ReplayError::Interrupted { kept: temporary.is_none() }),
+            () = shutdown_signal() => Err(ReplayError::Interrupted { kept: temporary.is_none() }),
         }
     };
     workers.stop().await;

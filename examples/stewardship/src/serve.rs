@@ -20,6 +20,7 @@ use std::time::Duration;
 
 use axum::serve::ListenerExt as _;
 use events_core::Events;
+use events_runtime::shutdown_signal;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -27,7 +28,6 @@ use tokio::time::timeout;
 
 use crate::configuration::Configuration;
 use crate::database::{Queue, SERVICE_CONNECTIONS};
-use crate::signals::interrupted;
 use crate::worker::{LastingWorker, StartingError, close, open, stop};
 use service::{Service, Sweeps};
 
@@ -88,14 +88,14 @@ pub async fn run(
             ended.unwrap_or_else(|panic| Err(io::Error::other(panic))).map_err(ServeError::Accept)?;
             return Ok(Ended::Well);
         }
-        () = interrupted() => {}
+        () = shutdown_signal() => {}
     }
     stopping.send_replace(true);
     sweeps.stopping.cancel(); // one of many monitors would take longer than there is time
     tracing::info!("stopping; requests and handlers that run may finish");
     tokio::select! {
         () = running.end(configuration.shutdown_grace) => Ok(Ended::Well),
-        () = interrupted() => Ok(Ended::AtOnce),
+        () = shutdown_signal() => Ok(Ended::AtOnce),
     }
 }
 

@@ -4,7 +4,7 @@ use std::future::Future;
 use std::time::Duration;
 
 use events_core::{Events, StartError};
-use events_runtime::{Worker, WorkerError};
+use events_runtime::{Worker, WorkerError, shutdown_signal};
 use events_sqlx::QueueError;
 use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
@@ -12,7 +12,6 @@ use tokio::time::{sleep, timeout};
 use crate::configuration::Configuration;
 use crate::database::{self, CONCURRENCY, CONNECTIONS, Queue};
 use crate::schema;
-use crate::signals::interrupted;
 use crate::statistics::StaleAfter;
 
 /// What keeps a service, or a worker, from starting.
@@ -138,10 +137,10 @@ pub async fn run(configuration: &Configuration) -> Result<Ended, StartingError> 
         Ok(Ended::Well)
     };
     let told_twice = async {
-        interrupted().await;
+        shutdown_signal().await;
         told.send_replace(true);
         tracing::info!("stopping; handlers that run may finish");
-        interrupted().await;
+        shutdown_signal().await;
     };
     tokio::select! {
         ended = works => ended,
