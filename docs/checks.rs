@@ -142,6 +142,14 @@ fn anchor(heading: &str) -> String {
 }
 
 #[test]
+fn no_page_ends_a_program_at_ctrl_c_alone() {
+    for page in pages() {
+        let waits = read(&page).contains("ctrl_c");
+        assert!(!waits, "{}: supervisors send SIGTERM; use shutdown_signal()", page.display());
+    }
+}
+
+#[test]
 fn links_of_the_pages_lead_somewhere() {
     for page in pages() {
         let text = read(&page);

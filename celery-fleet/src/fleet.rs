@@ -187,6 +187,17 @@ impl Fleet {
         parsed(&self.run(&["control.py", method, &arguments, "--destination", node], ""))
     }
 
+    /// Waits for the result of a task, as a caller does that has this exception, of a module and a name: what
+    /// `AsyncResult.get` `returned`, or the name of what it `raised` and its `text`.
+    ///
+    /// # Panics
+    /// Panics if Python cannot ask: set the `result_backend`.
+    pub fn result(&self, task: &str, exception: Option<(&str, &str)>) -> Value {
+        let mut arguments = vec!["result.py", task];
+        arguments.extend(exception.into_iter().flat_map(|(module, name)| [module, name]));
+        parsed(&self.run(&arguments, ""))
+    }
+
     /// What tasks have recorded, in the order of their execution.
     ///
     /// # Panics

@@ -17,8 +17,14 @@
 //! # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! let events = Events::builder().build()?;
 //! let broker = CeleryBroker::connect("redis://127.0.0.1:6379/0", &events).await?;
-//! let worker = Worker::builder(&events, broker).build()?;
-//! worker.run_until(shutdown_signal()).await?;
+//! let worker = Worker::builder(&events, broker.clone()).build()?;
+//! let asked_to_end = async {
+//!     tokio::select! {
+//!         () = shutdown_signal() => {}
+//!         () = broker.shutdown_requested() => {} // `celery control shutdown`
+//!     }
+//! };
+//! worker.run_until(asked_to_end).await?;
 //! # Ok(()) }
 //! ```
 //!

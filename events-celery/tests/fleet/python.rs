@@ -1,6 +1,9 @@
 //! The worker in the eyes of real Celery.
 
+use std::time::Duration;
+
 use celery_fleet::{Fleet, Pool, Version, WorkerSettings};
+use events_celery::CeleryResults;
 use serde_json::{Value, json};
 use tokio::task::spawn_blocking;
 
@@ -65,6 +68,32 @@ async fn tasks_that_are_revoked_in_python_are_not_run() {
         assert_eq!(world.client.ask("reserved", json!({})).await, json!([]));
         world.gate.open(1);
         world.client.until("active", |active| *active == json!([])).await;
+        running.stop().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn callers_in_python_catch_what_a_handler_said_by_the_name_in_the_guide() {
+    for version in Version::ALL {
+        let results = CeleryResults::new(Duration::from_mins(10));
+        let mut world = World::new().await.with(|options| options.results(results));
+        let running = world.work().await;
+        world.gate.open(3); // of one that succeeds, and the two tries of one that does not
+        let url = world.url.clone();
+        let asked = spawn_blocking(move || {
+            let fleet = Fleet::python(version, &url).set("result_backend", url);
+            let job = |fails: bool| json!({"task": "jobs.run", "args": [{"fails": fails}], "queue": "jobs"});
+            let ids = fleet.publish(&[job(false), job(true)]);
+            assert_eq!(fleet.result(&ids[0], None), json!({"returned": null}));
+            let named = Some(("events", "HandlerError"));
+            for (exception, raised) in
+                [(None, "celery.exceptions.HandlerError"), (named, "events.HandlerError")]
+            {
+                let ended = fleet.result(&ids[1], exception);
+                assert_eq!(ended, json!({"raised": raised, "text": "no luck"}));
+            }
+        });
+        asked.await.unwrap();
         running.stop().await;
     }
 }
