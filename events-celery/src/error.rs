@@ -3,6 +3,7 @@
 mod connect;
 
 use std::borrow::Cow;
+use std::fmt;
 
 use events_core::{BoxError, BrokerError};
 use redis::RedisError;
@@ -102,12 +103,29 @@ pub struct OperationError(Failure);
 enum Failure {
     /// The remedy begins with a semicolon, or is empty.
     #[error("Redis could not {action}{remedy}")]
-    Command { action: &'static str, remedy: &'static str, code: Option<String>, source: RedisError },
+    Command { action: &'static str, remedy: &'static str, code: Option<String>, source: Cause },
     /// The answer is shortened.
     #[error("Redis answered something unexpected when it was to {action}: {answer}")]
     Answer { action: &'static str, answer: String },
-    #[error("the worker is not registered; others took it for dead")]
+    #[error("the worker is not registered: others took it for dead, or Redis has lost its data")]
     NotRegistered,
+}
+
+/// What the driver says, once: its errors and their causes often have the same text.
+#[derive(Debug)]
+struct Cause(RedisError);
+
+impl fmt::Display for Cause {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl std::error::Error for Cause {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        let said = self.0.to_string();
+        self.0.source().filter(|source| !said.contains(&source.to_string()))
+    }
 }
 
 impl CeleryError {
@@ -153,7 +171,7 @@ impl CeleryError {
     pub(crate) fn command(action: &'static str, source: RedisError) -> Self {
         let code = code(&source);
         let remedy = remedy(code.as_deref());
-        Self::failure(Failure::Command { action, remedy, code, source })
+        Self::failure(Failure::Command { action, remedy, code, source: Cause(source) })
     }
 
     /// Redis answered something else than was asked for.
@@ -172,7 +190,7 @@ impl CeleryError {
     /// Why a command failed, if one did.
     fn redis(&self) -> Option<&RedisError> {
         match self {
-            Self::Operation(OperationError(Failure::Command { source, .. })) => Some(source),
+            Self::Operation(OperationError(Failure::Command { source, .. })) => Some(&source.0),
             _ => None,
         }
     }
@@ -182,9 +200,9 @@ impl CeleryError {
     pub(crate) fn of_first_command(self, address: &str) -> Self {
         match self {
             Self::Operation(OperationError(Failure::Command { source, .. }))
-                if connect::is_denied(&source) =>
+                if connect::is_denied(&source.0) =>
             {
-                NoConnection::failed(address, source).into()
+                NoConnection::failed(address, source.0).into()
             }
             error => error,
         }

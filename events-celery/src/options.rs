@@ -297,8 +297,8 @@ impl CeleryOptions {
     }
 
     /// Queues whose tasks workers in Python know too. Those of several calls add up. Default none. Each
-    /// must be the queue of a subscriber of this program: a name that is misspelt is an error when a
-    /// broker is opened.
+    /// must be the queue of a subscriber of this program, if it has any: a name that is misspelt is an
+    /// error when a broker is opened.
     ///
     /// A task that this program must not run, because it does not know the name, cannot read the
     /// message, or other tasks depend on it (`link`, `chain`, `chord`), is given back there, and kept

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use redis::{ErrorKind, RedisError};
 
-use super::{CeleryError, code, may_pass};
+use super::{Cause, CeleryError, code, may_pass};
 
 /// Why there is no connection. All who waited for it are told.
 #[derive(Debug, Clone)]
@@ -43,13 +43,17 @@ impl From<NoConnection> for CeleryError {
             Why::Failed(error) => error,
         };
         match Trouble::of(&error) {
-            Trouble::Away(remedy) => Self::Unreachable { address, remedy, source: error.into() },
+            Trouble::Away(remedy) => {
+                Self::Unreachable { address, remedy, source: Cause(error).into() }
+            }
             Trouble::Denied => Self::Denied {
                 address,
                 remedy: "check the user and the password in its URL, and those of the sentinels if there are any",
-                source: error.into(),
+                source: Cause(error).into(),
             },
-            Trouble::Unusable(remedy) => Self::Unusable { address, remedy, source: error.into() },
+            Trouble::Unusable(remedy) => {
+                Self::Unusable { address, remedy, source: Cause(error).into() }
+            }
         }
     }
 }

@@ -1,3 +1,4 @@
+use events_core::lifecycle::Chain;
 use redis::{ErrorKind, RedisError, ServerErrorKind, make_extension_error};
 
 use super::CeleryError;
@@ -35,5 +36,17 @@ fn another_try_may_help_only_against_what_passes() {
         let connecting = CeleryError::from(NoConnection::failed("host", error.clone()));
         assert!(!connecting.is_unreachable(), "{connecting:?}");
         assert!(!CeleryError::command("do it", error).is_unreachable());
+    }
+}
+
+#[test]
+fn what_the_driver_says_is_said_once() {
+    let refused = || std::io::Error::from_raw_os_error(111);
+    for error in [
+        CeleryError::command("do it", refused().into()),
+        NoConnection::failed("host", refused().into()).into(),
+    ] {
+        let chain = Chain(&error).to_string();
+        assert_eq!(chain.matches("os error 111").count(), 1, "{chain}");
     }
 }

@@ -17,20 +17,16 @@ fn unusable(remedy: impl Into<Cow<'static, str>>) -> CeleryError {
 }
 
 impl CeleryOptions {
-    /// A queue that is misspelt would not be a shared one, and tasks for Python dead letters.
+    /// A queue that is misspelt would not be a shared one, and tasks for Python dead letters. A program that
+    /// runs none only looks.
     pub(super) fn check_shared_queues(&self, events: &Events) -> Result<(), CeleryError> {
         let queues = known_queues(events);
-        let Some(queue) = self.shared_queues.iter().find(|queue| !queues.contains(&***queue))
-        else {
-            return Ok(());
-        };
+        let unknown = self.shared_queues.iter().find(|queue| !queues.contains(&***queue));
+        let Some(queue) = unknown.filter(|_| !queues.is_empty()) else { return Ok(()) };
         let queues: Vec<_> = queues.into_iter().map(|queue| format!("`{queue}`")).collect();
-        let there_are = match &*queues {
-            [] => "this program has no subscribers".to_owned(),
-            queues => format!("the queues of its subscribers are {}", queues.join(", ")),
-        };
         Err(unusable(format!(
-            "`shared_queues` has `{queue}`, and no subscriber of this program has that queue; {there_are}"
+            "`shared_queues` has `{queue}`, and no subscriber of this program has that queue; the queues of its subscribers are {}",
+            queues.join(", ")
         )))
     }
 
