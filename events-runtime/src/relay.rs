@@ -5,6 +5,7 @@
 //! record nothing.
 
 mod active;
+mod apart;
 mod aside;
 mod error;
 mod holding;
@@ -117,8 +118,10 @@ impl<O: Outbox, T: Transport> Relay<O, T> {
     /// milliseconds at least and ten minutes at most. The clocks of the machines must agree much better
     /// than that.
     ///
-    /// A relay that could send nothing for four leases leaves the outbox to others for a lease or two.
-    /// A transport that does not come back from a batch for twenty leases is cut off.
+    /// A relay that could send nothing for four leases, because the broker is away or refuses every
+    /// task, leaves the outbox to others for a lease or two. A transport that does not come back from a
+    /// batch for twenty leases is cut off; a task on which it hangs alone is put aside for forty leases at
+    /// first.
     pub fn lease(mut self, lease: Duration) -> Self {
         self.lease = lease.clamp(SHORTEST_LEASE, LONGEST_LEASE);
         self

@@ -15,6 +15,7 @@ on_each_database! {
     a_task_that_is_refused_again_and_again_delays_no_other,
     more_refused_tasks_than_a_batch_has_do_not_hold_up_what_is_behind_them,
     a_task_on_which_the_transport_panics_is_a_dead_letter_and_the_others_are_sent,
+    a_refused_task_before_one_on_which_the_transport_panics_holds_up_nothing,
     a_transport_that_panics_on_everything_makes_no_dead_letters_of_it,
 }
 
@@ -102,6 +103,27 @@ async fn a_task_on_which_the_transport_panics_is_a_dead_letter_and_the_others_ar
     let times = transport.times();
     assert_eq!(times.len(), 49);
     assert!(times.values().all(|times| *times <= 7), "halved, and halved again: {times:?}");
+}
+
+async fn a_refused_task_before_one_on_which_the_transport_panics_holds_up_nothing<D: Database>(
+    database: D,
+) {
+    let queue = open(&database).await;
+    let transport = Recorder::judging(|task| match numbers_of(task) {
+        (0, 0) => Verdict::Later,
+        (0, 1) => Verdict::Panic,
+        _ => Verdict::Sent,
+    });
+    let mut session = D::begin(&queue).await;
+    publish(&mut session, 0, 0);
+    publish(&mut session, 0, 1);
+    session.commit().await.unwrap();
+    publish_one::<D>(&queue, 1, 1).await;
+    let _relay = Running::start(&queue, &transport);
+    transport.has_sent(1).await;
+    until("it is a dead letter", async || queue.dead_letters(2, None).await.unwrap().len() == 1)
+        .await;
+    assert_eq!(D::count(&queue, D::OUTBOX).await, 1, "what was refused waits");
 }
 
 async fn a_transport_that_panics_on_everything_makes_no_dead_letters_of_it<D: Database>(

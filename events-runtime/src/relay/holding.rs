@@ -1,5 +1,6 @@
 //! The lease that a relay holds, as long as it does.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
@@ -22,12 +23,14 @@ pub(crate) struct Holding {
     lease: OutboxLease,
     term: Duration,
     until: Mutex<Instant>,
+    /// Whether another server may have taken over since the last read.
+    doubt: AtomicBool,
 }
 
 impl Holding {
     /// A lease that was asked for at this time.
     pub(crate) fn new(lease: OutboxLease, term: Duration, asked: Instant) -> Self {
-        Self { lease, term, until: Mutex::new(asked + term) }
+        Self { lease, term, until: Mutex::new(asked + term), doubt: AtomicBool::new(true) }
     }
 
     pub(crate) fn lease(&self) -> &OutboxLease {
@@ -53,6 +56,16 @@ impl Holding {
         Instant::now() < self.until()
     }
 
+    /// Another server may have taken over: the numbers of rows may be those of others by now.
+    pub(crate) fn doubt(&self) {
+        self.doubt.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether that is so, since this was asked last.
+    pub(crate) fn is_doubtful(&self) -> bool {
+        self.doubt.swap(false, Ordering::Relaxed)
+    }
+
     /// Renews the lease when a third of it is over, again and again. Resolves when it is lost.
     pub(crate) async fn keep<O: Outbox>(&self, outbox: &O) {
         loop {
@@ -61,6 +74,7 @@ impl Holding {
                 Ok(true) => {}
                 Ok(false) => return,
                 Err(error) => {
+                    self.doubt();
                     tracing::debug!(
                         error = &error as &dyn std::error::Error,
                         outbox = &*self.lease.outbox,
@@ -77,6 +91,7 @@ impl Holding {
         let asked = Instant::now();
         let patience = (self.term / PATIENCE).max(LEAST_PATIENCE);
         let Ok(held) = timeout(patience, outbox.renew_outbox(&self.lease, self.term)).await else {
+            self.doubt();
             tracing::debug!(
                 outbox = &*self.lease.outbox,
                 "the lease of an outbox was not renewed in time; trying again"

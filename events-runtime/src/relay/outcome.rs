@@ -21,21 +21,31 @@ pub(crate) struct Outcome {
     /// Whether the broker is away, and not only some of what it has.
     pub(crate) is_away: bool,
     /// Rows of which nothing is left but what was refused for now, one by one.
-    pub(crate) put_off: Vec<i64>,
+    pub(crate) put_off: Vec<OutboxRowKey>,
+}
+
+/// A task that is left of a row.
+struct Left {
+    task: Task,
+    /// Whether it was refused for now, by itself.
+    refused: bool,
 }
 
 /// The rows, what was not sent of them, and what of the last was not tried.
+///
+/// A task that was refused for now goes behind those of its row that were not tried: they would
+/// never have their turn if it was always the first.
 pub(crate) fn outcome(rows: &[Handed], unsent: Vec<Unsent>, untried: Vec<Task>) -> Outcome {
     let mut unsent: HashMap<_, _> =
         unsent.into_iter().map(|unsent| (unsent.task.id, unsent)).collect();
     let mut untried: HashMap<_, _> = untried.into_iter().map(|task| (task.id, task)).collect();
     let mut outcome = Outcome::default();
     for (key, tasks) in rows {
-        let (mut rest, mut put_off) = (Vec::new(), true);
+        let (mut rest, mut some_untried) = (Vec::new(), false);
         for id in tasks {
             if let Some(task) = untried.remove(id) {
-                put_off = false;
-                rest.push(task);
+                some_untried = true;
+                rest.push(Left { task, refused: false });
                 continue;
             }
             let Some(unsent) = unsent.remove(id) else {
@@ -47,21 +57,25 @@ pub(crate) fn outcome(rows: &[Handed], unsent: Vec<Unsent>, untried: Vec<Task>) 
             if retryable {
                 outcome.waits.get_or_insert_with(|| Chain(&*error).to_string());
                 outcome.is_away |= is_away;
-                put_off &= !is_away;
-                rest.push(task);
+                rest.push(Left { task, refused: !is_away });
             } else {
                 outcome.settlement.refused.push((task, Chain(&*error).to_string()));
             }
         }
-        if !rest.is_empty() && put_off {
-            outcome.put_off.push(key.id);
+        if !rest.is_empty() && rest.iter().all(|left| left.refused) {
+            outcome.put_off.push(*key);
+        }
+        let moves = some_untried && rest.iter().any(|left| left.refused);
+        if moves {
+            rest.sort_by_key(|left| left.refused); // stable: the others keep their order
         }
         match rest.len() {
             0 => outcome.settlement.done.push(*key),
-            all if all == tasks.len() => {} // it is as it was
+            all if all == tasks.len() && !moves => {} // it is as it was
             _ => {
                 let OutboxRowKey { id, published_at } = *key;
-                outcome.settlement.rest.push(OutboxRow { id, published_at, tasks: rest });
+                let tasks = rest.into_iter().map(|left| left.task).collect();
+                outcome.settlement.rest.push(OutboxRow { id, published_at, tasks });
             }
         }
     }
@@ -130,7 +144,7 @@ pub(super) mod tests {
         unsent.push(Unsent::later(tasks[2].clone(), "the list takes nothing"));
         unsent.push(Unsent::later(tasks[4].clone(), "the list takes nothing"));
         let outcome = outcome(&pairs(&tasks), unsent, vec![tasks[7].clone()]);
-        assert_eq!((outcome.put_off, outcome.is_away), (vec![0, 2], true));
+        assert_eq!((outcome.put_off, outcome.is_away), (vec![key(0), key(2)], true));
         assert_eq!(outcome.sent, 2);
         let rest = [row(0, &tasks[0]), row(2, &tasks[4])];
         assert_eq!(outcome.settlement.rest, rest, "the others are as they were");
@@ -142,6 +156,21 @@ pub(super) mod tests {
         let outcome = outcome(&pairs(&tasks), Vec::new(), vec![tasks[1].clone()]);
         assert_eq!(outcome.settlement.rest, [row(0, &tasks[1])]);
         assert!(outcome.put_off.is_empty() && outcome.waits.is_none() && !outcome.is_away);
+    }
+
+    #[test]
+    fn what_was_refused_goes_behind_what_was_not_tried_and_the_others_keep_their_order() {
+        let tasks: Vec<_> = (0..6).map(|_| task()).collect();
+        let rows = [(key(0), tasks.iter().map(|task| task.id).collect())];
+        let mut unsent = Unsent::all_later([tasks[2].clone()], "away");
+        unsent.push(Unsent::later(tasks[1].clone(), "the list takes nothing"));
+        unsent.push(Unsent::later(tasks[0].clone(), "the list takes nothing"));
+        let untried = tasks[3..].to_vec();
+        let outcome = outcome(&rows, unsent, untried);
+        let order = [2, 3, 4, 5, 0, 1].map(|index: usize| tasks[index].id);
+        let rest = outcome.settlement.rest[0].tasks.iter().map(|task| task.id);
+        assert!(rest.eq(order), "though none was sent");
+        assert!(outcome.put_off.is_empty());
     }
 
     #[test]

@@ -4,6 +4,7 @@
 //! alone.
 
 use events_core::TaskId;
+use tokio::time::Instant;
 
 /// So often a transport panics on a task alone before that is taken for the task's fault.
 const TRIES: u32 = 5;
@@ -23,6 +24,8 @@ pub(crate) enum Verdict {
 pub(crate) struct Suspects {
     /// How many of the first tasks of the outbox are suspected.
     tasks: usize,
+    /// Since when it is looked for.
+    since: Option<Instant>,
     /// The one on which it panicked alone, and how often.
     alone: Option<(TaskId, u32)>,
     /// Whether anything was sent since one was found guilty. A transport that panics on everything
@@ -32,7 +35,7 @@ pub(crate) struct Suspects {
 
 impl Default for Suspects {
     fn default() -> Self {
-        Self { tasks: 0, alone: None, others_pass: true }
+        Self { tasks: 0, since: None, alone: None, others_pass: true }
     }
 }
 
@@ -42,26 +45,29 @@ impl Suspects {
         if self.tasks == 0 { usize::MAX } else { (self.tasks / 2).max(1) }
     }
 
-    pub(crate) fn are_looked_for(&self) -> bool {
-        self.tasks > 0
+    /// Since when it is looked for, if it is.
+    pub(crate) fn since(&self) -> Option<Instant> {
+        self.since
     }
 
     /// The transport came back from so many tasks.
     pub(crate) fn pass(&mut self, tasks: usize) {
-        self.tasks = self.tasks.saturating_sub(tasks);
         self.others_pass = true;
+        self.are(self.tasks.saturating_sub(tasks));
     }
 
     /// It is one of so many.
     pub(crate) fn are(&mut self, tasks: usize) {
         self.tasks = tasks;
+        self.since = (tasks > 0).then(|| self.since.unwrap_or_else(Instant::now));
     }
 
     /// It panicked on this one, which was alone.
     pub(crate) fn is(&mut self, task: TaskId) -> Verdict {
         let before = self.alone.filter(|(other, _)| *other == task).map_or(0, |(_, times)| times);
         if before + 1 < TRIES {
-            (self.tasks, self.alone) = (1, Some((task, before + 1)));
+            self.are(1);
+            self.alone = Some((task, before + 1));
             return Verdict::Again;
         }
         let guilty = self.others_pass;

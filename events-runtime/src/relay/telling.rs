@@ -1,5 +1,7 @@
 //! What a relay logs of each task.
 
+use std::time::Duration;
+
 use events_core::Task;
 use events_core::events::log_dispatched;
 use events_core::outbox::OutboxSettlement;
@@ -27,4 +29,17 @@ pub(crate) fn log_refused(outbox: &str, settlement: &OutboxSettlement) {
             "a task can never be sent and is a dead letter now; mend the cause and retry it, or discard it"
         );
     }
+}
+
+pub(crate) fn log_hanging(outbox: &str, task: &Task, pause: Duration) {
+    tracing::error!(
+        event_id = %task.event_id,
+        event = &*task.event,
+        subscriber = &*task.name,
+        task_id = %task.id,
+        queue = &*task.queue,
+        outbox,
+        ?pause,
+        "the transport does not come back from a task that is sent alone; it is put aside and tried again later, and meanwhile what is behind it is sent"
+    );
 }

@@ -1,5 +1,9 @@
 //! Relays on an outbox of which a part fails.
 
+mod failover;
+mod rows;
+mod stuck;
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 

@@ -1,6 +1,6 @@
 //! What an active relay does beside sending.
 
-use events_core::outbox::{Outbox, OutboxBatch};
+use events_core::outbox::Outbox;
 use events_core::transport::Transport;
 use tokio::time::Instant;
 
@@ -9,9 +9,6 @@ use crate::relay::Relay;
 
 /// In leases: between two looks for tasks that wait in the queue though they are forwarded by now.
 const MOVES_EVERY: u32 = 4;
-
-/// In leases: when a row that could not be read is looked at again.
-const UNREADABLE_FOR: u32 = 40;
 
 impl<O: Outbox, T: Transport> Active<'_, O, T> {
     /// Takes in what waits for workers that do not serve it any more. Whether the lease is held.
@@ -30,31 +27,16 @@ impl<O: Outbox, T: Transport> Active<'_, O, T> {
                     "tasks that waited for a worker were moved into the outbox that their queues are forwarded to by now"
                 );
             }
-            Err(error) => tracing::warn!(
-                error = &error as &dyn std::error::Error,
-                outbox = name,
-                "tasks of forwarded queues that wait for a worker could not be looked for; trying again later"
-            ),
+            Err(error) => {
+                self.holding.doubt();
+                tracing::warn!(
+                    error = &error as &dyn std::error::Error,
+                    outbox = name,
+                    "tasks of forwarded queues that wait for a worker could not be looked for; trying again later"
+                );
+            }
         }
         true
-    }
-
-    /// Whether some are new.
-    pub(super) fn pass_over_unreadable(&mut self, batch: &OutboxBatch) -> bool {
-        let mut some = false;
-        for (row, error) in &batch.unreadable {
-            if !self.unreadable.put_for(*row, self.holding.term() * UNREADABLE_FOR) {
-                continue; // those that were told before are enough
-            }
-            some = true;
-            tracing::error!(
-                error = &**error as &dyn std::error::Error,
-                outbox = self.relay.name,
-                row,
-                "a row of an outbox cannot be read and is passed over; repair or delete it, or run the release that has written it"
-            );
-        }
-        some
     }
 
     pub(super) fn tell_slow_renewal(&mut self) {
@@ -64,6 +46,31 @@ impl<O: Outbox, T: Transport> Active<'_, O, T> {
                 lease = ?self.holding.term(),
                 "the lease of an outbox is over before its renewal is written, and nothing is sent; look why the database is slow, or give the relay a longer lease"
             );
+        }
+    }
+
+    pub(super) async fn tell_waiting(&mut self, reason: &str) {
+        let Relay { outbox, name, .. } = self.relay;
+        self.memory.transport.begins();
+        if self.memory.transport.is_to_be_told() {
+            let backlog = outbox.outbox_backlog(name).await.unwrap_or_default();
+            tracing::warn!(
+                error = reason,
+                outbox = name,
+                tasks = backlog.tasks,
+                oldest = ?backlog.oldest,
+                "tasks of an outbox cannot be sent and wait; trying again until the broker takes them"
+            );
+        }
+    }
+
+    /// All is well, if no row is left out that was refused.
+    pub(super) fn tell_recovered(&mut self) {
+        if !self.memory.refused.is_empty() {
+            return;
+        }
+        if let Some(after) = self.memory.transport.is_over() {
+            tracing::info!(outbox = self.relay.name, ?after, "tasks of an outbox are sent again");
         }
     }
 }
