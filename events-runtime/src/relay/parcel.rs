@@ -68,7 +68,7 @@ mod tests {
         assert_eq!((parcel.tasks, parcel.untried), (vec![a.clone()], vec![b.clone(), c.clone()]));
         let parcel = Parcel::of(rows(&[&[b.clone(), c.clone()]]), usize::MAX, &apart);
         assert_eq!((parcel.tasks, parcel.untried), (vec![b.clone()], vec![c.clone()]));
-        let parcel = Parcel::of(rows(&[&[a], &[b.clone()], &[c]]), usize::MAX, &apart);
+        let parcel = Parcel::of(rows(&[&all[..1], &all[1..2], &all[2..]]), usize::MAX, &apart);
         assert_eq!(parcel.rows.len(), 1);
         assert!(apart.comes_back(b.id));
         let parcel = Parcel::of(rows(&[&all, &[task()]]), usize::MAX, &apart);
