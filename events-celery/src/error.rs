@@ -160,7 +160,10 @@ impl CeleryError {
 
     /// Whether there is nobody to answer: what was asked is not at fault.
     pub(crate) fn is_away(&self) -> bool {
-        matches!(self, Self::Denied { .. } | Self::Unusable { .. }) || self.is_unreachable()
+        matches!(self, Self::Denied { .. } | Self::Unusable { .. })
+            || self.is_unreachable()
+            // A master no more: the next connection leads to another.
+            || matches!(self.code(), Some("READONLY" | "MOVED" | "MASTERDOWN" | "NOREPLICAS"))
     }
 
     #[cfg(any(feature = "tls", feature = "sentinel"))]

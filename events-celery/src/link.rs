@@ -1,6 +1,6 @@
 //! Connections to Redis: made when needed, thrown away when they break, made again.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 use std::{fmt, io};
 
@@ -80,11 +80,13 @@ fn lock(state: &Mutex<State>) -> MutexGuard<'_, State> {
 }
 
 /// Makes room for the next try, however this one ended.
-struct Trying(Arc<Mutex<State>>);
+struct Trying(Weak<Mutex<State>>);
 
 impl Drop for Trying {
     fn drop(&mut self) {
-        lock(&self.0).connecting = None;
+        if let Some(state) = self.0.upgrade() {
+            lock(&state).connecting = None;
+        }
     }
 }
 
@@ -124,17 +126,23 @@ impl Link {
 
     fn connect(&self, not_before: Option<Instant>) -> Connecting {
         let (source, response_timeout) = (self.source.clone(), self.response_timeout);
-        let trying = Trying(self.state.clone());
+        let trying = Trying(Arc::downgrade(&self.state));
+        let state = Arc::downgrade(&self.state);
         let try_once = async move {
+            let _trying = trying;
             if let Some(not_before) = not_before {
                 sleep_until(not_before).await;
             }
             let made = source.connect(Some(response_timeout)).await;
-            lock(&trying.0).made(made, source.name())
+            match state.upgrade() {
+                Some(state) => lock(&state).made(made, source.name()),
+                None => made.map(|connection| (0, connection)), // nobody is there any more
+            }
         };
         let address = self.source.name().to_owned();
-        let try_once = tokio::spawn(try_once);
         let connecting = async move {
+            // Not before: a runtime that has ended drops it at once, which locks the state.
+            let try_once = tokio::spawn(try_once);
             // A panic of the driver's, or the end of the runtime.
             let ended = |error| NoConnection::failed(&address, io::Error::other(error).into());
             try_once.await.unwrap_or_else(|error| Err(ended(error)))

@@ -101,8 +101,8 @@ impl ReconcilerRuns for CeleryBroker {
 async fn read(inner: &Inner, action: &'static str) -> Result<Vec<ReconcilerState>, CeleryError> {
     let mut command = redis::cmd("HGETALL");
     command.arg(&inner.keys.reconcilers);
-    let found: BTreeMap<String, String> = inner.link.command(action, &command).await?;
-    let read = |(name, record): (String, String)| match serde_json::from_str::<Record>(&record) {
+    let found: BTreeMap<String, Vec<u8>> = inner.link.command(action, &command).await?;
+    let read = |(name, record): (String, Vec<u8>)| match serde_json::from_slice::<Record>(&record) {
         Ok(record) => Some(record.state(name)),
         Err(error) => {
             tracing::error!(

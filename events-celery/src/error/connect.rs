@@ -48,7 +48,7 @@ impl From<NoConnection> for CeleryError {
             }
             Trouble::Denied => Self::Denied {
                 address,
-                remedy: "check the user and the password in its URL, and those of the sentinels if there are any",
+                remedy: "check the user and the password in its URL, and those of the sentinels if there are any; a Redis with a password refuses so, too, whoever comes when `maxclients` are there",
                 source: Cause(error).into(),
             },
             Trouble::Unusable(remedy) => {

@@ -1,11 +1,13 @@
 //! A Redis that is away: whoever cannot send is told why, and not only that.
 
+use std::sync::mpsc;
 use std::time::Duration;
 
 use events_celery::{CeleryOptions, CeleryTransport};
 use events_core::transport::{Transport, TransportError};
 use events_core::{EventId, Task, TaskId, Timestamp};
 use events_testing::ManualClock;
+use futures_util::FutureExt;
 use private_redis::{Server, Settings};
 
 use crate::world::{causes, events};
@@ -86,4 +88,22 @@ async fn error_tells_whether_another_try_may_help() {
     server.stop().unwrap();
     let away = CeleryTransport::connect(&server.url(), &events).await.unwrap_err();
     assert!(away.is_unreachable(), "{away}");
+}
+
+/// Such a runtime takes no tasks, and connecting is one.
+#[test]
+fn send_on_a_runtime_that_has_ended_is_told_and_does_not_hang() {
+    let server = Server::start(Settings::default()).unwrap();
+    let events = events(&ManualClock::new());
+    let transport = CeleryTransport::connect_lazy(&server.url(), &events).unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let ended = runtime.handle().clone();
+    drop(runtime);
+    let (tell, told) = mpsc::channel();
+    std::thread::spawn(move || {
+        let _entered = ended.enter();
+        let sent = transport.send(tasks().into_iter().take(1).collect()).now_or_never();
+        tell.send(sent.is_some_and(|sent| sent.is_err()))
+    });
+    assert_eq!(told.recv_timeout(Duration::from_secs(10)), Ok(true));
 }

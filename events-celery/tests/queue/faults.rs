@@ -15,9 +15,14 @@ use crate::world::Fleet;
 #[tokio::test]
 async fn reconciler_of_which_nothing_readable_is_remembered_begins_anew() {
     let fleet = Fleet::start().await;
-    for garbage in ["", "7", "null", "not JSON"] {
-        let key = fleet.key("events:reconcilers");
-        fleet.tell(&["HSET", &key, "sweep", garbage]).await;
+    let not_utf8 = b"\xff".as_slice();
+    let not_ours = br#"{"started_at":"17"}"#.as_slice();
+    let texts = ["", "7", "null", "not JSON"].map(str::as_bytes);
+    for garbage in texts.into_iter().chain([not_utf8, not_ours, br#"{"next_at":7}"#]) {
+        let set: i64 = fleet.ask("HSET", "events:reconcilers", &[b"sweep", garbage]).await;
+        assert!(set <= 1);
+        fleet.broker.reconcilers().await.unwrap();
+        let garbage = String::from_utf8_lossy(garbage);
         let (started_at, next_at) = (Timestamp::from_micros(1), Timestamp::from_micros(2));
         let start =
             RunStart { name: "sweep", after: None, started_at, started_by: fleet.worker, next_at };

@@ -72,8 +72,8 @@ pub(super) struct Active<'r, O, T> {
     memory: &'r mut Memory,
     /// How long a batch may go on once the relay is to stop.
     last_words: Duration,
-    /// What was read while the batch before was sent.
-    ahead: Option<OutboxBatch>,
+    /// What was read while the batch before was sent, and since when.
+    ahead: Option<(Instant, OutboxBatch)>,
     database: Trouble,
     renewals: Trouble,
     /// Since when nothing is sent though something is there, as far as that may be this relay's fault:
@@ -91,6 +91,7 @@ impl<'r, O: Outbox, T: Transport> Active<'r, O, T> {
         last_words: Duration,
     ) -> Self {
         memory.transport.eases();
+        let fruitless = memory.refused.is_empty().then(Instant::now);
         Self {
             relay,
             holding,
@@ -99,7 +100,7 @@ impl<'r, O: Outbox, T: Transport> Active<'r, O, T> {
             ahead: None,
             database: Trouble::default(),
             renewals: Trouble::default(),
-            fruitless: Some(Instant::now()),
+            fruitless,
             moves_at: Instant::now(),
         }
     }
@@ -177,6 +178,7 @@ impl<'r, O: Outbox, T: Transport> Active<'r, O, T> {
         }
         if !self.holding.is_certain() {
             // It stood still, or could not renew the lease: whose it is, the database says.
+            self.holding.doubt();
             if !self.holding.renew(outbox).await? {
                 return Ok(Next::End(End::Lost));
             }
@@ -233,7 +235,7 @@ impl<'r, O: Outbox, T: Transport> Active<'r, O, T> {
                 return Ok(Next::End(End::Stopped));
             }
         };
-        self.ahead = ahead;
+        self.ahead = ahead.map(|batch| (began, batch));
         let next = match self.not_sent(sent, &mut tried) {
             Ok(not_sent) => self.record(tried, not_sent, stop).await?,
             Err(reason) => self.transport_fails(&reason, POLL).await,

@@ -9,11 +9,14 @@ use events_core::{Task, TaskId};
 pub(crate) struct Apart(HashMap<TaskId, u32>);
 
 impl Apart {
-    /// From now on this one is sent alone. How often that was said before.
-    pub(crate) fn put(&mut self, task: TaskId) -> u32 {
-        let times = self.0.entry(task).or_default();
-        *times += 1;
-        *times - 1
+    /// From now on this one is sent alone.
+    pub(crate) fn put(&mut self, task: TaskId) {
+        *self.0.entry(task).or_default() += 1;
+    }
+
+    /// How often that was said.
+    pub(crate) fn times(&self, task: TaskId) -> u32 {
+        self.0.get(&task).copied().unwrap_or(0)
     }
 
     /// The transport came back from this one. Whether it was put apart before.

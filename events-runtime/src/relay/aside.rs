@@ -42,7 +42,11 @@ impl<N: PartialEq> Aside<N> {
     /// Leaves this row out for so long.
     pub(crate) fn put_for(&mut self, row: i64, name: N, pause: Duration) -> bool {
         if self.0.len() >= MOST && !self.0.contains_key(&row) {
-            return false;
+            // Of some the pause is over, and others have sent them.
+            self.forget_others(Instant::now());
+            if self.0.len() >= MOST {
+                return false;
+            }
         }
         let failures = self.0.get(&row).map_or(0, |pause| pause.failures) + 1;
         let until = Instant::now() + pause;

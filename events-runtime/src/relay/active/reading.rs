@@ -5,7 +5,7 @@ use events_core::outbox::{Outbox, OutboxBatch};
 use events_core::transport::Transport;
 use tokio::time::Instant;
 
-use super::{Active, Memory};
+use super::{Active, BELIEVED_FOR, Memory};
 use crate::relay::Relay;
 
 /// In leases: when a row that could not be read is looked at again.
@@ -19,7 +19,9 @@ impl<O: Outbox, T: Transport> Active<'_, O, T> {
             self.memory.refused.doubt();
             self.memory.unreadable.doubt();
         }
-        if let Some(batch) = self.ahead.take() {
+        if let Some((since, batch)) = self.ahead.take()
+            && since.elapsed() <= BELIEVED_FOR
+        {
             return Ok(Some(batch));
         }
         let Relay { outbox, batch, .. } = self.relay;

@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use events_core::Task;
 use events_core::broker::BrokerError;
 use events_core::context::Cancellation;
 use events_core::outbox::{Outbox, OutboxSettlement};
 use events_core::transport::{Transport, TransportError, Unsent};
+use events_core::{Task, TaskId};
 use tokio::time::{Instant, sleep};
 
 use super::{Active, End, Memory, Next, POLL};
@@ -21,6 +21,10 @@ use crate::relay::trouble;
 /// each time, up to sixteen times as long.
 const HUNG_FOR: u32 = 40;
 const DOUBLED: u32 = 4;
+
+/// The same of one on which it panics, when it comes back.
+const PANICKED_FOR: u32 = 4;
+const MOST_DOUBLED: u32 = 6;
 
 /// What was handed to a transport.
 pub(super) struct Tried {
@@ -41,10 +45,11 @@ pub(super) struct NotSent {
 }
 
 struct Stuck {
+    task: TaskId,
     /// For how long its row is put aside. `None` is as long as that of a task that is refused.
     pause: Option<Duration>,
-    /// Whether it was stuck before.
-    again: bool,
+    /// How often it was stuck before.
+    before: u32,
 }
 
 impl<O: Outbox, T: Transport> Active<'_, O, T> {
@@ -53,11 +58,15 @@ impl<O: Outbox, T: Transport> Active<'_, O, T> {
         let Memory { suspects, apart, refused, .. } = &mut *self.memory;
         let reason = match sent {
             Sent::Answered(answer) => {
-                suspects.pass(tried.tasks);
-                if tried.alone.as_ref().is_some_and(|task| apart.comes_back(task.id)) {
-                    refused.wake(); // maybe it was the broker's fault
-                }
                 let unsent = answer.map_or_else(TransportError::into_unsent, |()| Vec::new());
+                let is_away =
+                    unsent.len() == tried.tasks && unsent.iter().all(Unsent::is_unavailable);
+                if !is_away {
+                    suspects.pass(tried.tasks);
+                    if tried.alone.as_ref().is_some_and(|task| apart.comes_back(task.id)) {
+                        refused.wake(); // maybe it was the broker's fault
+                    }
+                } // else it tells nothing of any task
                 return Ok(NotSent { unsent, stuck: None });
             }
             Sent::CutOff => "the transport did not come back".to_owned(),
@@ -77,10 +86,10 @@ impl<O: Outbox, T: Transport> Active<'_, O, T> {
     /// Never is such a task buried, for maybe the broker hangs.
     fn hangs_on(&mut self, task: Task, reason: String) -> NotSent {
         self.memory.suspects.are(0);
-        let before = self.memory.apart.put(task.id);
+        let before = self.memory.apart.times(task.id);
         let pause = self.holding.term() * (HUNG_FOR << before.min(DOUBLED));
         log_hanging(&self.relay.name, &task, pause);
-        let stuck = Some(Stuck { pause: Some(pause), again: before > 0 });
+        let stuck = Some(Stuck { task: task.id, pause: Some(pause), before });
         NotSent { unsent: vec![Unsent::later(task, reason)], stuck }
     }
 
@@ -88,7 +97,12 @@ impl<O: Outbox, T: Transport> Active<'_, O, T> {
         match self.memory.suspects.is(task.id) {
             Verdict::Again => Err(reason),
             Verdict::Aside => {
-                let stuck = Stuck { pause: None, again: self.memory.apart.put(task.id) > 0 };
+                let before = self.memory.apart.times(task.id);
+                // Many such rows that came back soon would never let anybody see what is behind them.
+                let again =
+                    before.checked_sub(1).map(|times| PANICKED_FOR << times.min(MOST_DOUBLED));
+                let pause = again.map(|leases| self.holding.term() * leases);
+                let stuck = Stuck { task: task.id, pause, before };
                 let unsent = vec![Unsent::later(task, reason)];
                 Ok(NotSent { unsent, stuck: Some(stuck) })
             }
@@ -123,8 +137,12 @@ impl<O: Outbox, T: Transport> Active<'_, O, T> {
             self.tell_recovered();
             return Ok(Next::Go);
         };
-        if stuck.as_ref().is_some_and(|stuck| stuck.again) {
-            put_off = vec![rows[0].0]; // all that is left of its row was tried
+        if let Some(stuck) = &stuck {
+            self.fruitless.get_or_insert_with(Instant::now);
+            self.memory.apart.put(stuck.task);
+            if stuck.before > 0 {
+                put_off = vec![rows[0].0]; // all that is left of its row was tried
+            }
         }
         let mut room = true;
         for row in put_off {

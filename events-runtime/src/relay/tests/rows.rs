@@ -63,6 +63,11 @@ impl Rows {
         self.state().holder.filter(|(_, until)| *until > Instant::now()).map(|(holder, _)| holder)
     }
 
+    /// How often somebody got the lease.
+    pub(super) fn acquired(&self) -> i64 {
+        self.state().token
+    }
+
     pub(super) fn renewals_fail(&self, fail: bool) {
         self.0.fails.store(fail, Ordering::SeqCst);
     }
@@ -186,9 +191,15 @@ struct Answers {
     calls: AtomicUsize,
     refuses: AtomicBool,
     hangs: AtomicBool,
+    away: AtomicBool,
 }
 
 impl Told {
+    /// From now on the broker is away, or is there.
+    pub(super) fn is_away(&self, away: bool) {
+        self.0.away.store(away, Ordering::SeqCst);
+    }
+
     /// From now on every task is refused, or is not, each for itself.
     pub(super) fn refuse(&self, everything: bool) {
         self.0.refuses.store(everything, Ordering::SeqCst);
@@ -211,6 +222,9 @@ impl Told {
 impl Transport for Told {
     async fn send(&self, tasks: Vec<Task>) -> Result<(), TransportError> {
         self.0.calls.fetch_add(1, Ordering::SeqCst);
+        if self.0.away.load(Ordering::SeqCst) {
+            return TransportError::check(Unsent::all_later(tasks, "it is away"));
+        }
         let is = |what: &str| tasks.iter().any(|task| task.name.starts_with(what));
         assert!(!is("panic"), "a transport that was told to");
         if is("hang") || self.0.hangs.load(Ordering::SeqCst) {

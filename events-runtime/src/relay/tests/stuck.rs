@@ -129,6 +129,42 @@ async fn many_refused_rows_that_come_back_do_not_disturb_the_search_for_one_that
 }
 
 #[tokio::test(start_paused = true)]
+async fn many_rows_on_which_the_transport_panics_do_not_hide_what_is_behind_them() {
+    let (rows, transport) = (Rows::default(), Told::default());
+    (0..30).for_each(|number| rows.commit(number, number, &["panic"]));
+    rows.commit(30, 30, &["good"]);
+    beside(&rows, &transport, async {
+        let took = until(|| transport.sent().len() == 1).await;
+        assert!(took < Duration::from_hours(1), "{took:?}");
+        // Each that is sent lets one more be buried.
+        for number in 31.. {
+            rows.commit(number, number, &["good"]);
+            sleep(Duration::from_mins(10)).await;
+            if rows.left().is_empty() {
+                break;
+            }
+            assert!(number < 31 + 24 * 6, "after a day: {}", rows.left().len());
+        }
+    })
+    .await;
+    assert_eq!(rows.dead().len(), 30);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_broker_that_is_away_in_between_does_not_make_dead_letters_of_everything() {
+    let (rows, transport) = (Rows::default(), Told::default());
+    (0..30).for_each(|number| rows.commit(number, number, &["panic, as on all"]));
+    beside(&rows, &transport, async {
+        for second in 0..3600 {
+            transport.is_away(second % 10 == 0);
+            sleep(Duration::from_secs(1)).await;
+        }
+    })
+    .await;
+    assert!(rows.dead().len() <= 1, "{:?}", rows.dead());
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_relay_that_is_refused_everything_task_by_task_leaves_the_outbox_to_another() {
     let (rows, refused, other) = (Rows::default(), Told::default(), Told::default());
     refused.refuse(true);
@@ -177,6 +213,19 @@ async fn one_stuck_row_does_not_make_a_relay_give_up_that_has_sent_others() {
         assert!(gone > LEASE * 100, "after {gone:?}");
     })
     .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_stuck_row_in_a_quiet_outbox_changes_hands_once() {
+    let (rows, transport) = (Rows::default(), Told::default());
+    rows.commit(1, 1, &["good"]);
+    beside(&rows, &transport, async {
+        until(|| transport.sent().len() == 1).await;
+        rows.commit(2, 2, &["later"]);
+        sleep(LEASE * 1000).await;
+    })
+    .await;
+    assert!(rows.acquired() <= 2, "{} times", rows.acquired());
 }
 
 #[tokio::test(start_paused = true)]
