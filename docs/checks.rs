@@ -81,7 +81,7 @@ fn warnings(sources: &str) -> Vec<String> {
     let calls =
         ["tracing::warn!(", "tracing::error!(", "log_error(", "line!(warn,", "line!(error,"];
     // How rustfmt breaks the lines of a call must not matter.
-    let sources = sources.replace("line!(\n            ", "line!(");
+    let sources = sources.split("line!(").map(str::trim_start).collect::<Vec<_>>().join("line!(");
     calls
         .iter()
         .flat_map(|call| sources.split(call).skip(1).flat_map(literals).collect::<Vec<_>>())

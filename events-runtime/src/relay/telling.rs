@@ -16,30 +16,40 @@ pub(crate) fn log_sent(kept: Option<Vec<Task>>, settlement: &OutboxSettlement, s
     }
 }
 
+/// A line of one task.
+macro_rules! line {
+    ($level:ident, $outbox:ident, $task:ident, $text:literal, $($field:tt)+) => {
+        tracing::$level!(
+            event_id = %$task.event_id,
+            event = &*$task.event,
+            subscriber = &*$task.name,
+            task_id = %$task.id,
+            queue = &*$task.queue,
+            outbox = $outbox,
+            $($field)+,
+            $text
+        )
+    };
+}
+
 pub(crate) fn log_refused(outbox: &str, settlement: &OutboxSettlement) {
     for (task, reason) in &settlement.refused {
-        tracing::error!(
-            event_id = %task.event_id,
-            event = &*task.event,
-            subscriber = &*task.name,
-            task_id = %task.id,
-            queue = &*task.queue,
+        line!(
+            error,
             outbox,
-            error = reason,
-            "a task can never be sent and is a dead letter now; mend the cause and retry it, or discard it"
+            task,
+            "a task can never be sent and is a dead letter now; mend the cause and retry it, or discard it",
+            error = reason
         );
     }
 }
 
 pub(crate) fn log_hanging(outbox: &str, task: &Task, pause: Duration) {
-    tracing::error!(
-        event_id = %task.event_id,
-        event = &*task.event,
-        subscriber = &*task.name,
-        task_id = %task.id,
-        queue = &*task.queue,
+    line!(
+        error,
         outbox,
-        ?pause,
-        "the transport does not come back from a task that is sent alone; it is put aside and tried again later, and meanwhile what is behind it is sent"
+        task,
+        "the transport does not come back from a task that is sent alone; it is put aside and tried again later, and meanwhile what is behind it is sent",
+        ?pause
     );
 }
